@@ -1,0 +1,1 @@
+"""Who: tenants, their members and tokens, what each may do, and the record of what they did."""

@@ -1,0 +1,48 @@
+"""The audit log: rows are added and read, never changed (the app role has no right to)."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from tenants.models.tenant import Tenant
+from tenants.scoping import TenantManager
+
+
+class AuditEvent(models.Model):
+    """One thing that somebody did. It outlives the person and the tenant, so nothing points back.
+
+    Foreign keys carry no database constraint: deleting a tenant or person must not have to touch
+    these rows. `actor_label` and `tenant_label` keep who it was in words.
+    """
+
+    tenant = models.ForeignKey(
+        Tenant,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        null=True,
+        related_name="+",
+    )
+    tenant_label = models.CharField(max_length=255, blank=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        null=True,
+        related_name="+",
+    )
+    actor_label = models.CharField(max_length=255)
+    action = models.CharField(max_length=64)
+    subject = models.CharField(max_length=255, blank=True)
+    detail = models.JSONField(default=dict)
+    ip = models.GenericIPAddressField(null=True)
+    created_at = models.DateTimeField(db_index=True)
+
+    objects = TenantManager["AuditEvent"]()
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = (models.Index(fields=["tenant", "-id"], name="audit_of_tenant"),)
+
+    def __str__(self) -> str:
+        return f"{self.action} by {self.actor_label}"
