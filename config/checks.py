@@ -1,0 +1,1 @@
+"""System checks of the installation (filled in with the start-up refusals)."""

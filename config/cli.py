@@ -1,0 +1,57 @@
+"""``flowwatch``: ``flowwatch run`` starts everything, ``flowwatch <command>`` one command."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import environs
+
+from config.home import SOURCE_ROOT, home_from
+from config.lifeline import complain, follow_parent
+
+# These look at code and files only; starting a database for them would be a surprise.
+COMMANDS_WITHOUT_DATABASE = frozenset(
+    {"", "help", "--help", "-h", "version", "--version", "check", "collectstatic", "diffsettings"}
+    | {"findstatic", "makemessages", "compilemessages"}
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script and of ``manage.py``."""
+    argv = list(sys.argv if arguments is None else arguments)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    read_env_file()
+    follow_parent()
+    command = argv[1] if len(argv) > 1 else ""
+    if command == "run":
+        from config.supervisor import run
+
+        sys.exit(run(argv[2:]))
+    sys.exit(_manage(argv, command))
+
+
+def read_env_file() -> None:
+    """A checkout's ``.env`` adds variables; those that are set already win."""
+    file = SOURCE_ROOT / ".env"
+    if file.is_file():
+        environs.Env().read_env(str(file), recurse=False)
+
+
+def _manage(argv: list[str], command: str) -> int:
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import execute_from_command_line
+
+    from config.postgres.binaries import DatabaseUnavailable
+    from config.postgres.cluster import Cluster
+    from config.postgres.lifetime import server_for_a_command
+
+    try:
+        if command in COMMANDS_WITHOUT_DATABASE or os.environ.get("DATABASE_URL"):
+            execute_from_command_line(argv)
+        else:
+            with server_for_a_command(Cluster(home_from(os.environ))):
+                execute_from_command_line(argv)
+    except (DatabaseUnavailable, ImproperlyConfigured) as error:
+        complain(str(error))
+        return 1
+    return 0

@@ -1,0 +1,35 @@
+"""One line for each event: time, level, logger, message and the fields given as ``extra``."""
+
+import json
+import logging
+from datetime import UTC, datetime
+
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "request"}
+
+
+class LineFormatter(logging.Formatter):
+    """``2026-01-31T09:00:00.000Z INFO name: message key="value"``; no text can forge a second line.
+
+    Control characters of the message and of every field are escaped; a traceback follows indented.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC)
+        stamp = moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(record.msecs):03d}Z"
+        line = f"{stamp} {record.levelname} {record.name}: {_one_line(record.getMessage())}"
+        line += "".join(
+            f" {key}={json.dumps(value, default=str)}"
+            for key, value in vars(record).items()
+            if key not in _STANDARD_FIELDS
+        )
+        if record.exc_info:
+            line += "\n" + _indented(self.formatException(record.exc_info))
+        return line
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _indented(text: str) -> str:
+    return "\n".join("    " + _one_line(line) for line in text.splitlines())

@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL: binaries, one cluster for each data folder, and the guard around it."""

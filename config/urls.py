@@ -1,0 +1,22 @@
+"""All addresses: health for machines, the admin for the vendor, then what the apps offer."""
+
+from importlib.util import find_spec
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from tenants.api_access import unknown_api_path
+
+from config import health
+
+urlpatterns = [
+    path("health/live", health.live, name="health-live"),
+    path("health/ready", health.ready, name="health-ready"),
+    path("health/detailed", health.detailed, name="health-detailed"),
+    path("admin/", admin.site.urls),
+    *(path("", include(urls)) for urls in ("tenants.urls", "monitoring.urls") if find_spec(urls)),
+    # Last: what no app answers under a machine's paths is problem+json, not a page.
+    re_path(r"^(?:api|v1)/", unknown_api_path),
+]
+handler403 = "tenants.errors.forbidden"
+handler404 = "tenants.errors.not_found"
+handler500 = "tenants.errors.broken"
