@@ -1,0 +1,27 @@
+from monitoring.models.environment import Environment
+from monitoring.models.error import ErrorGroup
+from monitoring.models.event import Event
+from monitoring.models.execution import (
+    Execution,
+    ExecutionKey,
+    IdempotencyKey,
+    NodeExecution,
+)
+from monitoring.models.rollup import Level, NodeRollup, Rollup, RollupDelta, Subject
+from monitoring.models.workflow import Workflow
+
+__all__ = [
+    "Environment",
+    "ErrorGroup",
+    "Event",
+    "Execution",
+    "ExecutionKey",
+    "IdempotencyKey",
+    "Level",
+    "NodeExecution",
+    "NodeRollup",
+    "Rollup",
+    "RollupDelta",
+    "Subject",
+    "Workflow",
+]

@@ -1,0 +1,96 @@
+"""What is read for one execution at a time, in one compressed value beside the row.
+
+Layout: zstd over JSON {"trigger", "raw", "result", "stack", "details", "nodes": {"<run>:<node id>":
+{"i": input, "o": output, "s": stack, "d": error details, "x": other fields}}}. One value for all
+nodes compresses better than one each and costs one write.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import msgspec
+import zstandard
+
+_EMPTY = msgspec.Raw(b"null")
+_LEVEL = 3
+# Bound of what a stored payload may unpack to: 5,000 nodes with inputs and outputs arrive in bodies
+# of at most 64 MB, and messages for the same execution add up.
+MAX_BYTES = 256 * 1024 * 1024
+
+
+class NodePayload(msgspec.Struct, omit_defaults=True):
+    input: msgspec.Raw = msgspec.field(default=_EMPTY, name="i")
+    output: msgspec.Raw = msgspec.field(default=_EMPTY, name="o")
+    error_stack: str | None = msgspec.field(default=None, name="s")
+    error_details: msgspec.Raw = msgspec.field(default=_EMPTY, name="d")
+    extra: msgspec.Raw = msgspec.field(default=_EMPTY, name="x")
+
+
+class Payload(msgspec.Struct, omit_defaults=True):
+    trigger_data: msgspec.Raw = msgspec.field(default=_EMPTY, name="trigger")
+    raw_log: msgspec.Raw = msgspec.field(default=_EMPTY, name="raw")
+    result: msgspec.Raw = _EMPTY
+    error_stack: str | None = msgspec.field(default=None, name="stack")
+    error_details: msgspec.Raw = msgspec.field(default=_EMPTY, name="details")
+    nodes: dict[str, NodePayload] = {}
+
+    def node(self, node_id: str, run_index: int) -> NodePayload:
+        """The node's payload, an empty one when it has none."""
+        return self.nodes.get(node_key(node_id, run_index)) or NodePayload()
+
+
+EXECUTION_PAYLOAD_FIELDS = (
+    "trigger_data",
+    "raw_log",
+    "result",
+    "error_stack",
+    "error_details",
+)
+NODE_PAYLOAD_FIELDS = ("input", "output", "error_stack", "error_details", "extra")
+
+
+def node_key(node_id: str, run_index: int) -> str:
+    return f"{run_index}:{node_id}"
+
+
+def json_of(part: msgspec.Raw) -> bytes | None:
+    """The JSON text of a part of a payload, None when it was not sent."""
+    text = bytes(part)
+    return None if text == b"null" else text
+
+
+def value_of(part: msgspec.Raw) -> Any:
+    """The decoded value of a part of a payload, None when it was not sent."""
+    return msgspec.json.decode(part)
+
+
+class _Codecs(threading.local):
+    """Compressors may not be shared by threads that use them at the same time."""
+
+    def __init__(self) -> None:
+        self.compress = zstandard.ZstdCompressor(level=_LEVEL).compress
+        self.decompress = zstandard.ZstdDecompressor().decompress
+        self.encode = msgspec.json.Encoder().encode
+        self.decode = msgspec.json.Decoder(Payload).decode
+
+
+_codecs = _Codecs()
+_NOTHING = b"{}"
+
+
+def pack(payload: Payload) -> bytes | None:
+    """Compressed bytes; None when there is nothing to keep."""
+    text = _codecs.encode(payload)
+    return None if text == _NOTHING else _codecs.compress(text)
+
+
+def unpack(packed: bytes | memoryview | None) -> Payload:
+    """The payload of a stored row.
+
+    Raises zstandard.ZstdError or msgspec.DecodeError when the stored bytes are damaged.
+    """
+    if packed is None:
+        return Payload()
+    return _codecs.decode(_codecs.decompress(packed, max_output_size=MAX_BYTES))

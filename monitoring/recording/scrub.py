@@ -1,0 +1,188 @@
+"""Replaces what looks like a secret before anything is stored.
+
+A secret becomes a typed mark with a keyed hash, `[scrubbed:aws-key:3f9a]`: equal secrets stay
+visibly equal, and the value can't be found back. Keys decide by their name, values by their look.
+All patterns run on RE2 (linear time), because senders choose the text.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import re2
+from django.conf import settings
+
+# Words that make a key secret when they stand in it as whole words ("api_key", "apiKey",
+# "X-Api-Key", but not "author" or "token_count").
+_SECRET_KEY = re.compile(
+    r"(?:^|_)(?:passwords?|passwd|passphrase|pwd|secrets?|api_?keys?|apikey|access_?keys?|"
+    r"private_?keys?|auth|authorization|credentials?|tokens?|bearer|cookies?|session_?id|"
+    r"csrf|xsrf|jwt|cvv|cvc|card_?numbers?|client_?secret|signature|mysql_pwd|pin)$"
+)
+# Counts and limits that end in a secret word are numbers people need to see.
+_SAFE_KEY = re.compile(
+    r"(?:^|_)(?:max|min|num|count|total|prompt|completion|input|output|next|page)_tokens?$"
+)
+
+# Shapes of secrets in any text: name of the mark -> pattern. The first group, when there is one, is
+# the secret; else the whole match.
+_SHAPES: dict[str, str] = {
+    "private-key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?",
+    "aws-key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+    "github-token": r"\b(?:gh[pousr]_[A-Za-z0-9]{20,255}|github_pat_[A-Za-z0-9_]{20,255})\b",
+    "slack-token": r"\bxox[abeoprs]-[A-Za-z0-9-]{10,250}",
+    "stripe-key": r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{10,250}\b",
+    "google-key": r"\bAIza[0-9A-Za-z_-]{35}",
+    "openai-key": r"\bsk-[A-Za-z0-9_-]{20,250}",
+    "sendgrid-key": r"\bSG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,64}",
+    "flowwatch-token": r"\bfw_[A-Za-z0-9]{4,16}_[A-Za-z0-9_-]{20,128}",
+    "jwt": r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
+    "bearer": r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9+/=._~-]{12,})",
+    "url-password": r"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"']{0,200}:([^\s/@\"']{1,200})@",
+    "assignment": (
+        r"(?i)\b(?:password|passwd|pwd|secret|api[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|token)"
+        r"\s{0,3}[=:]\s{0,3}[\"']?([^\s\"'&;,<>\[\]{}]{4,200})"
+    ),
+}
+_CARD = r"\b[3-6](?:[ -]?[0-9]){12,18}\b"
+_ANY_SHAPE = re2.compile("|".join([*_SHAPES.values(), _CARD]))
+_SHAPE_PATTERNS = {mark: re2.compile(pattern) for mark, pattern in _SHAPES.items()}
+_CARD_PATTERN = re2.compile(_CARD)
+_SHORTEST_SECRET = 8
+
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_NOT_WORD = re.compile(r"[^a-z0-9]+")
+
+
+class TooDeep(ValueError):
+    """A value is nested deeper than `limits.depth`."""
+
+
+@functools.lru_cache(maxsize=1)
+def _hash_key() -> bytes:
+    return hashlib.blake2b(settings.SECRET_KEY.encode(), person=b"fw-scrub").digest()
+
+
+def _mark(kind: str, secret: str) -> str:
+    tail = hashlib.blake2b(
+        secret.encode("utf-8", "surrogatepass"), key=_hash_key(), digest_size=2
+    ).hexdigest()
+    return f"[scrubbed:{kind}:{tail}]"
+
+
+@functools.lru_cache(maxsize=16_384)
+def _is_secret_key_short(key: str) -> bool:
+    name = _NOT_WORD.sub("_", _CAMEL.sub("_", key).lower()).strip("_")
+    if name in settings.SCRUB_SAFE_KEYS:
+        return False
+    if name in settings.SCRUB_EXTRA_KEYS:
+        return True
+    return bool(_SECRET_KEY.search(name)) and not _SAFE_KEY.search(name)
+
+
+def is_secret_key(key: str) -> bool:
+    """Whether a key's name says that its value is secret."""
+    return len(key) <= 255 and _is_secret_key_short(key)
+
+
+def may_hold_secret_value(body: bytes) -> bool:
+    """Whether any text in a JSON body may look like a secret; False spares looking at each one."""
+    return (
+        b"\\u" in body or _ANY_SHAPE.search(body.decode("utf-8", "replace")) is not None
+    )
+
+
+def scrub_text(text: str) -> str:
+    """The text with every secret shape replaced by its mark."""
+    if len(text) < _SHORTEST_SECRET or _ANY_SHAPE.search(text) is None:
+        return text
+    for kind, pattern in _SHAPE_PATTERNS.items():
+        text = pattern.sub(functools.partial(_replace, kind), text)
+    return _CARD_PATTERN.sub(_replace_card, text)
+
+
+def _replace(kind: str, match: Any) -> str:
+    whole: str = match.group(0)
+    secret: str | None = match.group(1) if match.re.groups else whole
+    if not secret or secret.startswith("[scrubbed"):
+        return whole
+    return whole.replace(secret, _mark(kind, secret))
+
+
+def _replace_card(match: Any) -> str:
+    whole: str = match.group(0)
+    digits = [int(character) for character in whole if character.isdigit()]
+    return _mark("card", whole) if _passes_luhn(digits) else whole
+
+
+def _passes_luhn(digits: list[int]) -> bool:
+    """Luhn's check digit (ISO/IEC 7812-1, annex B): spares long ids that are no card numbers."""
+    doubled = [
+        d if i % 2 == 0 else sum(divmod(2 * d, 10))
+        for i, d in enumerate(reversed(digits))
+    ]
+    return sum(doubled) % 10 == 0
+
+
+def scrub(value: Any, *, depth: int, look_at_values: bool = True) -> Any:
+    """The JSON value with secrets replaced; containers without secrets are returned as they are.
+
+    Raises TooDeep when containers are nested deeper than `depth`. `look_at_values=False` looks at
+    keys only (see `may_hold_secret_value`).
+    """
+    if type(value) is str:
+        return scrub_text(value) if look_at_values else value
+    if type(value) is dict:
+        return _scrub_object(value, depth, look_at_values)
+    if type(value) is list:
+        if depth <= 0:
+            raise TooDeep
+        return [
+            scrub(item, depth=depth - 1, look_at_values=look_at_values)
+            for item in value
+        ]
+    return value
+
+
+def _scrub_object(
+    value: Mapping[str, Any], depth: int, look_at_values: bool
+) -> dict[str, Any]:
+    if depth <= 0:
+        raise TooDeep
+    clean: dict[str, Any] = {}
+    for key, item in value.items():
+        if is_secret_key(key):
+            clean[key] = _scrub_secret(item, depth - 1)
+        elif type(item) is str:
+            clean[key] = scrub_text(item) if look_at_values else item
+        elif type(item) is dict or type(item) is list:
+            clean[key] = scrub(item, depth=depth - 1, look_at_values=look_at_values)
+        else:
+            clean[key] = item
+        if (
+            look_at_values
+            and len(key) >= _SHORTEST_SECRET
+            and (name := scrub_text(key)) != key
+        ):
+            clean[name] = clean.pop(key)
+    return clean
+
+
+def _scrub_secret(value: Any, depth: int) -> Any:
+    """Every text and number below a secret key, replaced."""
+    if type(value) is dict:
+        if depth <= 0:
+            raise TooDeep
+        return {key: _scrub_secret(item, depth - 1) for key, item in value.items()}
+    if type(value) is list:
+        if depth <= 0:
+            raise TooDeep
+        return [_scrub_secret(item, depth - 1) for item in value]
+    if value is None or type(value) is bool or value == "":
+        return value
+    text = str(value)
+    return text if text.startswith("[scrubbed:") else _mark("secret", text)
