@@ -1,0 +1,32 @@
+"""One PostgreSQL for the whole run, one database for each worker, the app role for every test."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings
+from pytest_django.plugin import DjangoDbBlocker
+
+from tests.database import TestServer, create_worker_database
+
+SERVER = pytest.StashKey[TestServer]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The first process starts the server; xdist's workers use it."""
+    if not os.environ.get("PYTEST_XDIST_WORKER") and not config.option.collectonly:
+        config.stash[SERVER] = TestServer()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the server and throw its files away."""
+    if server := config.stash.get(SERVER, None):
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Give this worker its database (pytest-django's own would need the right to create one)."""
+    with django_db_blocker.unblock():
+        create_worker_database(settings.DATABASES["default"]["NAME"])
+    yield
