@@ -1,0 +1,24 @@
+// The only script of a page. It enhances by attribute; pages work without it.
+import "./theme.js";
+import "./menus.js";
+import "./dialogs.js";
+import "./forms.js";
+import "./copy.js";
+import "./time.js";
+import "./range.js";
+import "./rows.js";
+import "./keys.js";
+import "./palette.js";
+import "./requests.js";
+import { all } from "./dom.js";
+
+// The heavy ones come only where they are needed.
+const later = (selector, load) => {
+  let loaded = false;
+  const look = () => { if (!loaded && all(selector).length) { loaded = true; load(); } };
+  look();
+  document.addEventListener("htmx:load", look);
+  document.addEventListener("flowwatch:added", look);
+};
+later("[data-json-url]", () => import("./json-tree.js"));
+later("[data-chart-url]", () => import("./charts.js"));

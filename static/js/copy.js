@@ -1,0 +1,38 @@
+// Copy buttons: data-copy="text", or an empty one that copies [data-copy-text] of its frame.
+import { announce, icon, on, one, toast } from "./dom.js";
+
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    if (!byHand(text)) { toast("The browser did not allow copying. Select the text and copy it by hand.", "warning"); return false; }
+  }
+  announce("Copied.");
+  return true;
+}
+
+// Without https (a first trial on another machine) browsers have no clipboard for pages.
+function byHand(text) {
+  const area = document.createElement("textarea");
+  const holder = document.activeElement?.closest("dialog") || document.body;
+  const focused = document.activeElement;
+  area.className = "hush";
+  area.value = text;
+  holder.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  focused?.focus();
+  return done;
+}
+
+on("click", "[data-copy]", async (event, button) => {
+  event.preventDefault();
+  const source = one("[data-copy-text]", button.closest("[data-copy-frame]") || document.createElement("i"));
+  if (!(await copy(button.dataset.copy || source?.textContent || ""))) return;
+  const old = one(".icon", button);
+  if (!old) return;
+  const done = icon("check", "good");
+  old.replaceWith(done);
+  setTimeout(() => done.replaceWith(old), 1500);
+});
