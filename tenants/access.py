@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
@@ -20,19 +20,20 @@ from tenants.scoping import scoped_response, tenant_scope
 
 __all__ = ["PersonRequest", "TenantRequest", "sign_in_redirect", "signed_in", "tenant_member"]
 
-_Args = ParamSpec("_Args")
+LAST_TENANT = "last_tenant"
+"""Key of the session under which the id of the tenant seen last is kept."""
+
 _View = Callable[..., HttpResponseBase]
 
 
-def signed_in(
-    view: Callable[Concatenate[PersonRequest, _Args], HttpResponseBase],
-) -> Callable[Concatenate[HttpRequest, _Args], HttpResponseBase]:
-    """Let a view be seen by any signed-in person, in their time zone; send others to sign-in."""
+def signed_in(view: _View) -> _View:
+    """Let any signed-in person see `view(request: PersonRequest, …)`; send others to sign-in.
+
+    The view runs in the person's time zone.
+    """
 
     @wraps(view)
-    def guarded(
-        request: HttpRequest, *args: _Args.args, **kwargs: _Args.kwargs
-    ) -> HttpResponseBase:
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not isinstance(request.user, User):
             return sign_in_redirect(request)
         with timezone.override(request.user.zone):
@@ -64,13 +65,20 @@ def tenant_member(role: Role) -> Callable[[_View], _View]:
                 if membership.tenant.is_suspended:
                     return denied(request, "suspended")
                 if not membership.may(role):
-                    return denied(request, "role", needed=role)
+                    return denied(request, "role", needed=role, held=Role(membership.role))
+                _remember_tenant(inside)
                 return scoped_response(membership.tenant, view(inside, slug, *args, **kwargs))
 
         guarded.needs_role = role  # type: ignore[attr-defined]
         return guarded
 
     return decorate
+
+
+def _remember_tenant(request: TenantRequest) -> None:
+    """Let the start page lead here next time."""
+    if request.session.get(LAST_TENANT) != request.tenant.pk:
+        request.session[LAST_TENANT] = request.tenant.pk
 
 
 def sign_in_redirect(request: HttpRequest) -> HttpResponse:
@@ -92,5 +100,8 @@ def sign_in_redirect(request: HttpRequest) -> HttpResponse:
 
 
 def denied(request: HttpRequest, reason: str, **context: object) -> HttpResponse:
-    """Return the 403 page for `reason`: "suspended" or "role" (then `needed` is the role)."""
+    """Return the 403 page for `reason`: "suspended", "staff" or "role".
+
+    For "role", `needed` and `held` are the roles.
+    """
     return render(request, "tenants/denied.html", {"reason": reason, **context}, status=403)

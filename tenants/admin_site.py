@@ -28,7 +28,7 @@ class OperatorAdminSite(AdminSite):
     index_title = "All tenants"
     site_url = "/"
 
-    def admin_view(
+    def admin_view(  # type: ignore[override]
         self, view: Callable[..., Any], cacheable: bool = False
     ) -> Callable[..., HttpResponseBase]:
         """Wrap `view`: after Django's check for staff it runs, and renders, across tenants."""
@@ -41,7 +41,7 @@ class OperatorAdminSite(AdminSite):
                     response.render()
                 return response
 
-        return super().admin_view(across, cacheable)  # type: ignore[return-value]
+        return super().admin_view(across, cacheable)
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Let in active staff only."""
@@ -67,7 +67,7 @@ class OperatorAdminSite(AdminSite):
 
         return sign_out(request)
 
-    def password_change(
+    def password_change(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Send people to the page where everybody changes the password."""

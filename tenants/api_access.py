@@ -195,7 +195,7 @@ def _is_named(tenant: Tenant, name: str) -> bool:
 class _CsrfCheck(CsrfViewMiddleware):
     """Django's check of forged requests, answering the reason instead of a page."""
 
-    def _reject(self, request: HttpRequest, reason: str) -> str:  # type: ignore[override]
+    def _reject(self, request: HttpRequest, reason: str) -> str:
         return reason
 
 

@@ -12,14 +12,15 @@ class TenantsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Connect what must happen whenever a tenant or token changes."""
-        from tenants import signals
+        """Connect what follows changes of tenants and tokens; name the pages for the menus."""
+        from tenants import menus, signals
 
         signals.connect()
+        menus.register()
 
 
 class OperatorAdminConfig(admin_apps.AdminConfig):
-    """Django's admin, on the site that works across tenants (use instead of django.contrib.admin)."""
+    """Django's admin, on the site that works across tenants (instead of django.contrib.admin)."""
 
     default = False
     default_site = "tenants.admin_site.OperatorAdminSite"

@@ -8,7 +8,7 @@ from tenants.models import ApiToken, Membership, Tenant, User
 class PersonRequest(HttpRequest):
     """A request of a signed-in person."""
 
-    user: User  # type: ignore[assignment]
+    user: User
 
 
 class TenantRequest(PersonRequest):

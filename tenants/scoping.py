@@ -103,7 +103,7 @@ class TenantManager(models.Manager[_Model_co]):
     """Manager of a model with a foreign key `tenant`: sees the active scope's tenant only."""
 
     def get_queryset(self) -> models.QuerySet[_Model_co]:
-        """Return the rows of the scope's tenant, all rows across tenants, or a refusing queryset."""
+        """Return the scope's rows, all rows across tenants, or a queryset that refuses."""
         active = get_scope()
         if not active.get("_enabled", True):
             return super().get_queryset()

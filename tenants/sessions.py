@@ -57,7 +57,7 @@ class SessionStore(DatabaseStore):
 
     def load(self) -> dict[str, Any]:
         """Return the session's data, and note that it was used."""
-        row = self._get_session_from_db()
+        row: Session | None = self._get_session_from_db()  # type: ignore[attr-defined]
         if row is None:
             return {}
         now = timezone.now()
@@ -65,4 +65,4 @@ class SessionStore(DatabaseStore):
             Session.objects.filter(session_key=row.session_key).update(
                 last_seen_at=now, expire_date=session_end(row.created_at, now)
             )
-        return cast(dict[str, Any], self.decode(row.session_data))
+        return self.decode(row.session_data)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
@@ -131,8 +131,6 @@ class Session(AbstractBaseSession):
     last_seen_at = models.DateTimeField(default=timezone.now)
     ip = models.GenericIPAddressField(null=True)
     user_agent = models.CharField(max_length=255, blank=True)
-
-    objects: ClassVar[BaseSessionManager[Session]] = BaseSessionManager()
 
     class Meta:
         indexes = (models.Index(fields=["user"], name="session_of_user"),)

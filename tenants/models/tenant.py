@@ -8,6 +8,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.urls import reverse
 from django.utils import timezone
 
 from tenants.roles import Role, Scope
@@ -24,14 +25,6 @@ class TenantQuerySet(models.QuerySet["Tenant"]):
     def marked_for_deletion(self) -> TenantQuerySet:
         """Tenants whose data is being deleted, the longest waiting first."""
         return self.exclude(deletion_requested_at=None).order_by("deletion_requested_at", "id")
-
-    def named(self, name: str) -> TenantQuerySet:
-        """Tenants that the slug or location id names (two at most: a slug wins over a location)."""
-        return (
-            self.filter(models.Q(slug=name) | models.Q(location_id=name))
-            .annotate(by_slug=models.Case(models.When(slug=name, then=0), default=1))
-            .order_by("by_slug")
-        )
 
 
 class Tenant(models.Model):
@@ -59,6 +52,10 @@ class Tenant(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def get_absolute_url(self) -> str:
+        """Return the address of the tenant's first page, under which all its pages live."""
+        return f"{reverse('home')}t/{self.slug}/"
 
     def clean(self) -> None:
         """Treat an empty location as none, so that many tenants can have none."""

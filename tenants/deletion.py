@@ -1,0 +1,50 @@
+"""Deleting a tenant: marked at once, then emptied in steps by a job that may stop at any moment."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.http import HttpRequest
+from django.utils import timezone
+
+from tenants import audit
+from tenants.models import Tenant
+from tenants.registry import deleters
+from tenants.scoping import tenant_scope
+from tenants.tokens import forget_cached_tokens
+
+
+@transaction.atomic
+def request_deletion(tenant: Tenant, *, request: HttpRequest | None = None) -> None:
+    """Mark `tenant`: from now on no page, no token and no list knows it. There is no way back."""
+    changed = (
+        Tenant.objects.living().filter(pk=tenant.pk).update(deletion_requested_at=timezone.now())
+    )
+    if changed:
+        audit.record("tenant.delete", tenant=tenant, request=request, subject=tenant.slug)
+        transaction.on_commit(forget_cached_tokens)
+
+
+def delete_marked_tenants_step() -> bool:
+    """Delete one step of a marked tenant's data; say whether there may be more to do.
+
+    Data of the higher apps goes first, then members, tokens and the tenant itself. What people did
+    stays in the audit log. Safe to repeat and to run twice at once.
+    """
+    tenant = Tenant.objects.marked_for_deletion().first()
+    if tenant is None:
+        return False
+    with tenant_scope(tenant):
+        # A step that found work ends the call, so that the job can renew its lease in between.
+        if any(delete_step(tenant) for delete_step in deleters()):
+            return True
+    _delete_own_rows(tenant.pk)
+    return True
+
+
+@transaction.atomic
+def _delete_own_rows(tenant_id: int) -> None:
+    tenant = Tenant.objects.select_for_update().filter(pk=tenant_id).first()
+    if tenant is None:  # another worker was faster
+        return
+    audit.record("tenant.deleted", tenant=tenant, actor="worker", subject=tenant.slug)
+    tenant.delete()

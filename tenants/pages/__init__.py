@@ -1,0 +1,1 @@
+"""The pages of `tenants`: thin views, one module for each subject."""
