@@ -119,9 +119,7 @@ class Migration(migrations.Migration):
                 ("partial_count", models.BigIntegerField(default=0, editable=False)),
                 (
                     "duration_sum_ms",
-                    models.DecimalField(
-                        decimal_places=0, default=0, editable=False, max_digits=30
-                    ),
+                    models.DecimalField(decimal_places=0, default=0, editable=False, max_digits=30),
                 ),
                 ("duration_count", models.BigIntegerField(default=0, editable=False)),
                 ("last_executed_at", models.DateTimeField(editable=False, null=True)),
@@ -170,15 +168,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="workflow",
-            index=models.Index(
-                fields=["tenant", "name", "id"], name="workflow_by_name"
-            ),
+            index=models.Index(fields=["tenant", "name", "id"], name="workflow_by_name"),
         ),
         migrations.AddIndex(
             model_name="workflow",
-            index=models.Index(
-                fields=["tenant", "external_id"], name="workflow_by_external_id"
-            ),
+            index=models.Index(fields=["tenant", "external_id"], name="workflow_by_external_id"),
         ),
         migrations.AddConstraint(
             model_name="workflow",

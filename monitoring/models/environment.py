@@ -21,9 +21,7 @@ class Environment(models.Model):
         FLOWWATCH = "flowwatch", "Flowwatch"
         OTHER = "other", "Other"
 
-    tenant = models.ForeignKey(
-        Tenant, on_delete=models.CASCADE, related_name="environments"
-    )
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="environments")
     name = models.CharField(max_length=255)
     slug = models.SlugField(max_length=64)
     provider = models.CharField(max_length=16, choices=Provider, default=Provider.OTHER)
@@ -36,9 +34,7 @@ class Environment(models.Model):
     class Meta:
         ordering = ["name", "id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["tenant", "slug"], name="environment_slug_of_tenant"
-            ),
+            models.UniqueConstraint(fields=["tenant", "slug"], name="environment_slug_of_tenant"),
             models.UniqueConstraint(
                 fields=["tenant"],
                 condition=models.Q(is_default=True),

@@ -19,9 +19,7 @@ class ErrorGroup(models.Model):
     fingerprint = models.BinaryField()
     title = models.TextField()
     sample = models.TextField()
-    error_class = models.SmallIntegerField(
-        choices=[(c.value, c.slug) for c in ErrorClass]
-    )
+    error_class = models.SmallIntegerField(choices=[(c.value, c.slug) for c in ErrorClass])
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = TenantManager["ErrorGroup"]()

@@ -89,9 +89,7 @@ class Execution(models.Model):
     error_class = models.SmallIntegerField(
         null=True, choices=[(c.value, c.slug) for c in ErrorClass]
     )
-    severity = models.SmallIntegerField(
-        null=True, choices=[(s.value, s.slug) for s in Severity]
-    )
+    severity = models.SmallIntegerField(null=True, choices=[(s.value, s.slug) for s in Severity])
     fingerprint = models.BinaryField(null=True)
     node_count = models.IntegerField(default=0)
     node_done_count = models.IntegerField(default=0)
@@ -164,9 +162,7 @@ class NodeExecution(models.Model):
 class ExecutionKey(models.Model):
     """Maps a sender's execution id to ours and carries its uniqueness (one row, not partitioned)."""
 
-    pk = models.CompositePrimaryKey(
-        "tenant_id", "environment_id", "workflow_id", "external_id"
-    )
+    pk = models.CompositePrimaryKey("tenant_id", "environment_id", "workflow_id", "external_id")
     tenant = models.ForeignKey(
         Tenant, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
     )

@@ -57,15 +57,11 @@ class Rollup(models.Model):
     success, failed and partial executions. Sealed: its raw rows are gone.
     """
 
-    pk = models.CompositePrimaryKey(
-        "tenant_id", "subject_kind", "subject_id", "level", "bucket"
-    )
+    pk = models.CompositePrimaryKey("tenant_id", "subject_kind", "subject_id", "level", "bucket")
     tenant = models.ForeignKey(
         Tenant, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
     )
-    subject_kind = models.SmallIntegerField(
-        choices=[(s.value, s.name.lower()) for s in Subject]
-    )
+    subject_kind = models.SmallIntegerField(choices=[(s.value, s.name.lower()) for s in Subject])
     subject_id = models.BigIntegerField()
     level = models.SmallIntegerField(choices=[(v.value, v.name.lower()) for v in Level])
     bucket = models.DateTimeField()
@@ -88,9 +84,7 @@ class Rollup(models.Model):
 class NodeRollup(models.Model):
     """Counts of one node of one workflow in one bucket (hours and days only)."""
 
-    pk = models.CompositePrimaryKey(
-        "tenant_id", "workflow_id", "level", "bucket", "node_id"
-    )
+    pk = models.CompositePrimaryKey("tenant_id", "workflow_id", "level", "bucket", "node_id")
     tenant = models.ForeignKey(
         Tenant, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
     )

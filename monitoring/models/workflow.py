@@ -12,9 +12,7 @@ from tenants.scoping import TenantManager
 class WorkflowQuerySet(models.QuerySet["Workflow"]):
     def named_like(self, text: str) -> WorkflowQuerySet:
         """Workflows whose name or external id contains `text`, whatever the case."""
-        return self.filter(
-            models.Q(name__icontains=text) | models.Q(external_id__icontains=text)
-        )
+        return self.filter(models.Q(name__icontains=text) | models.Q(external_id__icontains=text))
 
 
 class Workflow(models.Model):
@@ -24,12 +22,8 @@ class Workflow(models.Model):
     folded yet, so read them through it. Durations are of finished executions, in milliseconds.
     """
 
-    tenant = models.ForeignKey(
-        Tenant, on_delete=models.CASCADE, related_name="workflows"
-    )
-    environment = models.ForeignKey(
-        Environment, on_delete=models.CASCADE, related_name="workflows"
-    )
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="workflows")
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="workflows")
     external_id = models.CharField(max_length=255)
     name = models.CharField(max_length=255)
     # Order key of the message that gave the name (recording.order): the greatest one wins.
@@ -57,9 +51,7 @@ class Workflow(models.Model):
         ]
         indexes = [
             models.Index(fields=["tenant", "name", "id"], name="workflow_by_name"),
-            models.Index(
-                fields=["tenant", "external_id"], name="workflow_by_external_id"
-            ),
+            models.Index(fields=["tenant", "external_id"], name="workflow_by_external_id"),
         ]
 
     def __str__(self) -> str:

@@ -28,9 +28,7 @@ def body_hash(body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=8).digest()
 
 
-def order_key(
-    status: Status, times: Iterable[dt.datetime | None], digest: bytes
-) -> bytes:
+def order_key(status: Status, times: Iterable[dt.datetime | None], digest: bytes) -> bytes:
     """The key of a message: 18 bytes that compare as the message's place in the order.
 
     `times` are its completedAt, updatedAt and startedAt as far as known, all after 1970.
@@ -53,9 +51,7 @@ class FieldKeys:
         self._of_field = of_field
 
     @classmethod
-    def of_message(
-        cls, key: bytes, fields: Iterable[int], truncated: int = 0
-    ) -> FieldKeys:
+    def of_message(cls, key: bytes, fields: Iterable[int], truncated: int = 0) -> FieldKeys:
         """Keys of a row whose `fields` all come from one message; `truncated` is a bitmap."""
         return cls({field: (not truncated >> field & 1, key) for field in fields})
 
@@ -74,8 +70,7 @@ class FieldKeys:
         for field, key in self._of_field.items():
             bitmaps[key] = bitmaps.get(key, 0) | 1 << field
         return b"".join(
-            _ENTRY.pack(whole, key, bitmaps[whole, key])
-            for whole, key in sorted(bitmaps)
+            _ENTRY.pack(whole, key, bitmaps[whole, key]) for whole, key in sorted(bitmaps)
         )
 
     def __contains__(self, field: int) -> bool:

@@ -242,9 +242,7 @@ class _Reader:
         if value is None:
             return None
         if type(value) is not str:
-            self.fail(
-                name, f"must be a time as text (ISO 8601), not {_type_name(value)}"
-            )
+            self.fail(name, f"must be a time as text (ISO 8601), not {_type_name(value)}")
             return None
         try:
             moment = dt.datetime.fromisoformat(value)
@@ -273,7 +271,9 @@ class _Reader:
         if len(encoded) <= limit:
             return value
         self.truncated.add(name)
-        return f"{encoded[:limit].decode(errors='ignore')}… [cut: {len(encoded) - limit:,} more bytes]"
+        return (
+            f"{encoded[:limit].decode(errors='ignore')}… [cut: {len(encoded) - limit:,} more bytes]"
+        )
 
     def payload(self, name: str, value: Any) -> bytes | None:
         """JSON text of any value: scrubbed, replaced by a mark with its beginning when too big."""
@@ -332,9 +332,7 @@ def _type_name(value: Any) -> str:
 
 def _object(message: Any) -> dict[str, Any]:
     if type(message) is not dict:
-        raise InvalidMessage(
-            [FieldError("", f"must be an object, not {_type_name(message)}")]
-        )
+        raise InvalidMessage([FieldError("", f"must be an object, not {_type_name(message)}")])
     return message
 
 
@@ -373,10 +371,7 @@ def full_execution(message: Any, body: bytes, source: Source) -> ExecutionRecord
     record = ExecutionRecord(
         tenant_id=source.tenant_id,
         environment_id=_environment(reader, source),
-        workflow_external_id=reader.text(
-            "workflow_id", required=True, number_allowed=True
-        )
-        or "",
+        workflow_external_id=reader.text("workflow_id", required=True, number_allowed=True) or "",
         workflow_name=reader.text("workflow_name"),
         external_id=reader.text("id", number_allowed=True),
         status=status,
@@ -440,10 +435,7 @@ def short_log(
     record = ExecutionRecord(
         tenant_id=source.tenant_id,
         environment_id=_environment(reader, source),
-        workflow_external_id=reader.text(
-            "workflow_id", required=True, number_allowed=True
-        )
-        or "",
+        workflow_external_id=reader.text("workflow_id", required=True, number_allowed=True) or "",
         workflow_name=reader.text("workflow_name"),
         external_id=reader.text("id", number_allowed=True),
         status=status,
@@ -471,8 +463,7 @@ def is_short_log(message: Any) -> bool:
 _FULL_ONLY = frozenset(
     spelling
     for spelling, name in _EXECUTION_SPELLINGS.items()
-    if name not in _SHORT_NAMES
-    and name not in ("result", "version", "tags", "keys", "attempt")
+    if name not in _SHORT_NAMES and name not in ("result", "version", "tags", "keys", "attempt")
 )
 
 
@@ -495,19 +486,14 @@ def _failed_action(
 
 def _checked(record: ExecutionRecord, errors: list[FieldError]) -> ExecutionRecord:
     if record.started_at is None and record.duration_ms is not None:
-        if (
-            record.received_at - dt.timedelta(milliseconds=record.duration_ms)
-            < EARLIEST
-        ):
+        if record.received_at - dt.timedelta(milliseconds=record.duration_ms) < EARLIEST:
             errors.append(FieldError("durationMs", "puts the start before 2000-01-01"))
     if errors:
         raise InvalidMessage(errors)
     return record
 
 
-def _inner_text(
-    reader: _Reader, outer: str, value: dict[str, Any], name: str
-) -> str | None:
+def _inner_text(reader: _Reader, outer: str, value: dict[str, Any], name: str) -> str | None:
     """A text field of an inner object, in either spelling."""
     if not value or (name not in value and camel(name) not in value):
         return None
@@ -551,11 +537,7 @@ def _tags(reader: _Reader) -> list[str] | None:
     value = reader.values.get("tags")
     if value is None:
         return None
-    if (
-        type(value) is not list
-        or len(value) > _MAX_TAGS
-        or not all(map(_is_short_text, value))
-    ):
+    if type(value) is not list or len(value) > _MAX_TAGS or not all(map(_is_short_text, value)):
         reader.fail(
             "tags",
             f"must be a list of at most {_MAX_TAGS} texts of at most {settings.LIMITS.text} characters",
@@ -571,9 +553,7 @@ def _keys(reader: _Reader) -> dict[str, str] | None:
     if (
         type(value) is not dict
         or len(value) > _MAX_TAGS
-        or not all(
-            _is_short_text(key) and _is_short_text(text) for key, text in value.items()
-        )
+        or not all(_is_short_text(key) and _is_short_text(text) for key, text in value.items())
     ):
         reader.fail(
             "keys",
@@ -605,10 +585,7 @@ def _nodes(reader: _Reader) -> list[NodeRecord]:
     nodes: dict[tuple[str, int], NodeRecord] = {}
     for position, item in enumerate(value):
         node = _node(reader, item, position, occurrences)
-        if (
-            node is not None
-            and nodes.setdefault((node.node_id, node.run_index), node) is not node
-        ):
+        if node is not None and nodes.setdefault((node.node_id, node.run_index), node) is not node:
             reader.fail(
                 "node_executions",
                 f"names run {node.run_index} of node {node.node_id!r} twice",
@@ -621,9 +598,7 @@ def _node(
 ) -> NodeRecord | None:
     loc = f"{outer.loc}nodeExecutions.{position}."
     if type(item) is not dict:
-        outer.fail(
-            f"node_executions.{position}", f"must be an object, not {_type_name(item)}"
-        )
+        outer.fail(f"node_executions.{position}", f"must be an object, not {_type_name(item)}")
         return None
     reader = _Reader(
         item,

@@ -91,9 +91,7 @@ def is_secret_key(key: str) -> bool:
 
 def may_hold_secret_value(body: bytes) -> bool:
     """Whether any text in a JSON body may look like a secret; False spares looking at each one."""
-    return (
-        b"\\u" in body or _ANY_SHAPE.search(body.decode("utf-8", "replace")) is not None
-    )
+    return b"\\u" in body or _ANY_SHAPE.search(body.decode("utf-8", "replace")) is not None
 
 
 def scrub_text(text: str) -> str:
@@ -121,10 +119,7 @@ def _replace_card(match: Any) -> str:
 
 def _passes_luhn(digits: list[int]) -> bool:
     """Luhn's check digit (ISO/IEC 7812-1, annex B): spares long ids that are no card numbers."""
-    doubled = [
-        d if i % 2 == 0 else sum(divmod(2 * d, 10))
-        for i, d in enumerate(reversed(digits))
-    ]
+    doubled = [d if i % 2 == 0 else sum(divmod(2 * d, 10)) for i, d in enumerate(reversed(digits))]
     return sum(doubled) % 10 == 0
 
 
@@ -141,16 +136,11 @@ def scrub(value: Any, *, depth: int, look_at_values: bool = True) -> Any:
     if type(value) is list:
         if depth <= 0:
             raise TooDeep
-        return [
-            scrub(item, depth=depth - 1, look_at_values=look_at_values)
-            for item in value
-        ]
+        return [scrub(item, depth=depth - 1, look_at_values=look_at_values) for item in value]
     return value
 
 
-def _scrub_object(
-    value: Mapping[str, Any], depth: int, look_at_values: bool
-) -> dict[str, Any]:
+def _scrub_object(value: Mapping[str, Any], depth: int, look_at_values: bool) -> dict[str, Any]:
     if depth <= 0:
         raise TooDeep
     clean: dict[str, Any] = {}
@@ -163,11 +153,7 @@ def _scrub_object(
             clean[key] = scrub(item, depth=depth - 1, look_at_values=look_at_values)
         else:
             clean[key] = item
-        if (
-            look_at_values
-            and len(key) >= _SHORTEST_SECRET
-            and (name := scrub_text(key)) != key
-        ):
+        if look_at_values and len(key) >= _SHORTEST_SECRET and (name := scrub_text(key)) != key:
             clean[name] = clean.pop(key)
     return clean
 

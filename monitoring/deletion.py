@@ -1,0 +1,125 @@
+"""Deletes executions with everything about them, subtracting them from the numbers.
+
+Small steps: each call deletes at most 1,000 executions in one transaction, so that a large deletion
+can be cut off and go on later.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+
+from django.db import connection, transaction
+
+from monitoring.models import Workflow
+from monitoring.recording import tables
+from monitoring.recording.deltas import Delta, bucket_of
+from monitoring.recording.merge import ExecutionState
+from tenants.models import Tenant
+
+STEP = 1_000
+
+_DELETE = (
+    "DELETE FROM monitoring_nodeexecution WHERE tenant_id = %s AND execution_id = ANY(%s::uuid[])",
+    "DELETE FROM monitoring_idempotencykey WHERE tenant_id = %s AND execution_id = ANY(%s::uuid[])",
+    "DELETE FROM monitoring_execution WHERE tenant_id = %s AND id = ANY(%s::uuid[])",
+)
+_DELETE_KEYS = """
+    DELETE FROM monitoring_executionkey k
+    USING unnest(%s::text[], %s::bigint[], %s::bigint[], %s::uuid[])
+        AS gone (external_id, workflow_id, environment_id, execution_id)
+    WHERE k.tenant_id = %s AND k.external_id = gone.external_id AND k.workflow_id = gone.workflow_id
+        AND k.environment_id = gone.environment_id AND k.execution_id = gone.execution_id
+"""
+# Deltas that are not folded yet would bring a deleted execution's time back.
+_FORGET_LAST = """
+    UPDATE monitoring_rollupdelta SET last_executed_at = NULL
+    WHERE tenant_id = %s AND workflow_id = ANY(%s::bigint[]) AND last_executed_at IS NOT NULL
+"""
+_FIND_LAST = """
+    UPDATE monitoring_workflow w SET last_executed_at = (
+        SELECT to_timestamp(('x' || left(replace(e.id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
+        FROM monitoring_execution e
+        WHERE e.tenant_id = w.tenant_id AND e.workflow_id = w.id
+        ORDER BY e.id DESC LIMIT 1)
+    WHERE w.tenant_id = %s AND w.id = ANY(%s::bigint[])
+"""
+
+
+def delete_executions(tenant_id: int, ids: Collection[uuid.UUID]) -> int:
+    """Delete at most 1,000 executions of a tenant; return how many there were to delete.
+
+    Ids that are unknown or another tenant's are passed over. Raises ValueError for more than 1,000.
+    """
+    if len(ids) > STEP:
+        raise ValueError(f"delete at most {STEP} executions at once")
+    with transaction.atomic():
+        states = tables.lock_existing(tenant_id, ids)
+        if states:
+            _delete(tenant_id, states)
+    return len(states)
+
+
+def clear_workflow_step(workflow: Workflow, limit: int = STEP) -> int:
+    """Delete a workflow's newest executions, at most `limit`; 0 when none is left."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM monitoring_execution WHERE tenant_id = %s AND workflow_id = %s"
+            " ORDER BY id DESC LIMIT %s",
+            [workflow.tenant_id, workflow.pk, min(limit, STEP)],
+        )
+        ids = [row[0] for row in cursor.fetchall()]
+    return delete_executions(workflow.tenant_id, ids)
+
+
+def _delete(tenant_id: int, states: Collection[ExecutionState]) -> None:
+    deltas: dict[tables.DeltaPlace, Delta] = {}
+    for state in states:
+        place = (tenant_id, state.environment_id, state.workflow_id, bucket_of(state.id))
+        if state.before is not None:
+            deltas.setdefault(place, Delta()).count(state.before, -1)
+    ids = [state.id for state in states]
+    workflow_ids = sorted({state.workflow_id for state in states})
+    keyed = [
+        (state.external_id, state.workflow_id, state.environment_id, state.id)
+        for state in states
+        if state.external_id is not None
+    ]
+    with tables.cursor() as db:
+        if keyed:
+            db.execute(_DELETE_KEYS, [*tables.columns(keyed), tenant_id])
+        for statement in _DELETE:
+            db.execute(statement, [tenant_id, ids])
+        tables.write_deltas(db, deltas)
+        db.execute(_FORGET_LAST, [tenant_id, workflow_ids])
+        db.execute(_FIND_LAST, [tenant_id, workflow_ids])
+
+
+# In the order in which a tenant's rows go: what others point at comes last.
+_TABLES_OF_TENANT = (
+    "monitoring_nodeexecution",
+    "monitoring_execution",
+    "monitoring_idempotencykey",
+    "monitoring_executionkey",
+    "monitoring_rollupdelta",
+    "monitoring_event",
+    "monitoring_rollup",
+    "monitoring_noderollup",
+    "monitoring_errorgroup",
+    "monitoring_workflow",
+    "monitoring_environment",
+)
+
+
+def delete_tenant_step(tenant: Tenant) -> bool:
+    """Delete a bounded part of a tenant's data; return whether there was something to delete."""
+    with connection.cursor() as cursor:
+        for table in _TABLES_OF_TENANT:
+            cursor.execute(
+                f"DELETE FROM {table} WHERE (tableoid, ctid) IN"  # noqa: S608 - names from this module
+                f" (SELECT tableoid, ctid FROM {table} WHERE tenant_id = %s LIMIT %s)",
+                [tenant.pk, STEP],
+            )
+            if cursor.rowcount:
+                return True
+    return False

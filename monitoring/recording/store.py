@@ -1,0 +1,336 @@
+"""The one way in: stores a chunk of records atomically. Nothing else writes executions.
+
+A chunk is at most 1,000 records, of any tenants. In one transaction it makes workflows seen for the
+first time, claims the senders' ids, merges messages into executions and nodes, appends the counters'
+changes, new error groups and outbox events. Rows are locked in one order everywhere (workflows, then
+keys by id, then executions by id), so that chunks wait for each other and never deadlock.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+from django.db import (
+    DatabaseError,
+    Error,
+    InterfaceError,
+    OperationalError,
+    connection,
+    transaction,
+)
+
+from monitoring.ids import time_of
+
+from monitoring.recording import tables
+from monitoring.recording.deltas import Delta, bucket_of
+from monitoring.recording.merge import (
+    Derived,
+    ExecutionState,
+    contribution,
+    derive,
+    first_id,
+    merge,
+    new_state,
+)
+from monitoring.recording.record import ExecutionRecord, Outcome, Result
+from monitoring.recording.workflows import Workflows
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 1_000
+KEY_REUSED = "This Idempotency-Key was used with another body."
+_ATTEMPTS = 3
+
+
+def record_executions(records: Sequence[ExecutionRecord]) -> list[Result]:
+    """Store records in chunks; return what became of each, in order.
+
+    Each chunk of at most 1,000 is one transaction: when this returns, everything that is not
+    rejected or failed is durable. A record that the database refuses is rejected alone (the chunk is
+    bisected). Raises OperationalError or InterfaceError when the database can't be reached.
+    """
+    results: list[Result] = []
+    for start in range(0, len(records), CHUNK):
+        results += _store_or_bisect(records[start : start + CHUNK])
+    return results
+
+
+def _store_or_bisect(records: Sequence[ExecutionRecord]) -> list[Result]:
+    try:
+        return _store_again_after_conflict(records)
+    except (OperationalError, InterfaceError):
+        raise
+    except (Error, ValueError) as error:
+        if len(records) > 1:
+            middle = len(records) // 2
+            return _store_or_bisect(records[:middle]) + _store_or_bisect(records[middle:])
+        logger.warning(
+            "The database refused a record of tenant %s: %s", records[0].tenant_id, error
+        )
+        return [Result(Outcome.REJECTED, external_id=records[0].external_id, reason=_reason(error))]
+
+
+def _reason(error: Exception) -> str:
+    """The database's own short words, without the values in its DETAIL."""
+    cause = error.__cause__ if isinstance(error.__cause__, psycopg.Error) else None
+    return (cause.diag.message_primary if cause else None) or "The database refused this record."
+
+
+def _store_again_after_conflict(records: Sequence[ExecutionRecord]) -> list[Result]:
+    """Repeat what another transaction's deletion, a deadlock or a missing partition cut off."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            workflows = Workflows()
+            with transaction.atomic():
+                results = _Chunk(records, workflows).store()
+            if not connection.in_atomic_block:
+                workflows.remember()
+            return results
+        except tables.Vanished:
+            if attempt == _ATTEMPTS - 1:
+                raise
+        except DatabaseError as error:
+            if attempt == _ATTEMPTS - 1 or not _may_pass_next_time(error):
+                raise
+    raise AssertionError("the loop returns or raises")
+
+
+def _may_pass_next_time(error: DatabaseError) -> bool:
+    cause = error.__cause__
+    if isinstance(cause, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure):
+        return True
+    if isinstance(cause, psycopg.errors.CheckViolation) and "no partition" in str(cause):
+        tables.ensure_partitions()
+        return True
+    return False
+
+
+class _Entry:
+    """All records of one chunk that are about the same execution."""
+
+    __slots__ = ("indexes", "records", "state", "workflow_id")
+
+    def __init__(self, workflow_id: int) -> None:
+        self.workflow_id = workflow_id
+        self.records: list[ExecutionRecord] = []
+        self.indexes: list[int] = []
+        self.state: ExecutionState | None = None
+
+
+class _Chunk:
+    """One transaction's work, step by step."""
+
+    def __init__(self, records: Sequence[ExecutionRecord], workflows: Workflows) -> None:
+        self.records = records
+        self.workflows = workflows
+        self.results: list[Result | None] = [None] * len(records)
+        self.entries: list[_Entry] = []
+        self.deltas: dict[tables.DeltaPlace, Delta] = {}
+        self.refused: list[tuple[int, ExecutionRecord]] = []
+        self.events: list[tuple[int, dt.datetime, str]] = []
+        self.titles: dict[tuple[int, bytes], tuple[str, str, int]] = {}
+
+    def store(self) -> list[Result]:
+        workflow_ids = self.workflows.find_or_make(self.records)
+        self._fold_by_identity(workflow_ids)
+        self._claim()
+        written: list[tuple[ExecutionState, Derived]] = []
+        for entry in self.entries:
+            outcome = self._apply(entry)
+            if outcome is not None:
+                written.append(outcome)
+        tables.write(written, self.deltas, self.events, self.titles)
+        return [result for result in self.results if result is not None]
+
+    # --- which records are about the same execution ---------------------------------------------
+
+    def _fold_by_identity(self, workflow_ids: Sequence[int]) -> None:
+        of_identity: dict[object, _Entry] = {}
+        for index, (record, workflow_id) in enumerate(zip(self.records, workflow_ids, strict=True)):
+            identity: object
+            if record.external_id is not None:
+                identity = (workflow_id, record.external_id)
+            elif record.idempotency is not None:
+                identity = (record.tenant_id, record.idempotency.digest)
+            else:
+                identity = index
+            entry = of_identity.get(identity)
+            if entry is None:
+                entry = of_identity[identity] = _Entry(workflow_id)
+                self.entries.append(entry)
+            entry.records.append(record)
+            entry.indexes.append(index)
+
+    # --- which executions exist already ---------------------------------------------------------
+
+    def _claim(self) -> None:
+        """Give every entry an execution: claim its key for a new id, or find whom it belongs to."""
+        new_ids = [first_id(entry.records[0]) for entry in self.entries]
+        owners = self._claim_external_ids(new_ids)
+        owners = self._claim_idempotency(owners)
+        self._release_keys_of_refused(new_ids, owners)
+        existing = {
+            (entry.records[0].tenant_id, owner)
+            for entry, owner, new_id in zip(self.entries, owners, new_ids, strict=True)
+            if owner != new_id and entry.records
+        }
+        states = tables.lock_states(existing) if existing else {}
+        for entry, owner, new_id in zip(self.entries, owners, new_ids, strict=True):
+            if not entry.records:
+                continue
+            if owner == new_id:
+                entry.state = new_state(entry.records[0], owner, entry.workflow_id)
+            else:
+                entry.state = states[owner]
+
+    def _claim_external_ids(self, new_ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+        owners = list(new_ids)
+        keyed = [
+            (number, entry.records[0], entry.workflow_id)
+            for number, entry in enumerate(self.entries)
+            if entry.records[0].external_id is not None
+        ]
+        known = tables.claim_external_ids(
+            [_key_row(record, workflow_id, owners[number]) for number, record, workflow_id in keyed]
+        )
+        for number, record, workflow_id in keyed:
+            owners[number] = known[workflow_id, record.external_id or ""]
+        return owners
+
+    def _claim_idempotency(self, owners: list[uuid.UUID]) -> list[uuid.UUID]:
+        """Claim the requests' keys; refuse records whose key belongs to another body."""
+        wanted: dict[tuple[int, bytes], tuple[bytes, uuid.UUID]] = {}
+        for entry, owner in zip(self.entries, owners, strict=True):
+            for record in entry.records:
+                if (key := record.idempotency) is not None:
+                    wanted.setdefault((record.tenant_id, key.digest), (key.body_digest, owner))
+        if not wanted:
+            return owners
+        known = tables.claim_idempotency_keys(
+            [(*place, body_digest, owner) for place, (body_digest, owner) in wanted.items()]
+        )
+        for number, entry in enumerate(self.entries):
+            kept: list[tuple[ExecutionRecord, int]] = []
+            for record, index in zip(entry.records, entry.indexes, strict=True):
+                key = record.idempotency
+                if key is None:
+                    kept.append((record, index))
+                    continue
+                body_digest, owner = known[record.tenant_id, key.digest]
+                if body_digest != key.body_digest:
+                    self.results[index] = Result(
+                        Outcome.REJECTED, external_id=record.external_id, reason=KEY_REUSED
+                    )
+                    continue
+                kept.append((record, index))
+                if record.external_id is None:
+                    owners[number] = owner
+            if len(kept) < len(entry.records):
+                self.refused.append((number, entry.records[0]))
+            entry.records = [record for record, _ in kept]
+            entry.indexes = [index for _, index in kept]
+        return owners
+
+    def _release_keys_of_refused(
+        self, new_ids: Sequence[uuid.UUID], owners: Sequence[uuid.UUID]
+    ) -> None:
+        """Give back keys that were claimed for executions that won't exist."""
+        tables.release_external_ids(
+            [
+                _key_row(record, self.entries[number].workflow_id, owners[number])
+                for number, record in self.refused
+                if not self.entries[number].records
+                and record.external_id is not None
+                and owners[number] == new_ids[number]
+            ]
+        )
+
+    # --- what the messages change ---------------------------------------------------------------
+
+    def _apply(self, entry: _Entry) -> tuple[ExecutionState, Derived] | None:
+        """Merge an entry's messages; return the state to write, None when nothing changed."""
+        state = entry.state
+        if state is None:
+            return None
+        changed = is_new = state.is_new
+        for place, (record, index) in enumerate(zip(entry.records, entry.indexes, strict=True)):
+            first = is_new and place == 0
+            did_change = first or merge(state, record)
+            changed |= did_change
+            self.results[index] = Result(_outcome(first, did_change), state.id, state.external_id)
+            self._note_name(state, record)
+        if not changed:
+            return None
+        derived = derive(state)
+        self._count(state, derived)
+        return state, derived
+
+    def _note_name(self, state: ExecutionState, record: ExecutionRecord) -> None:
+        name = record.workflow_name
+        if name is not None and not self.workflows.knows_newer_name(
+            state.workflow_id, record.order_key
+        ):
+            self._delta_of(state).rename(name, record.order_key)
+
+    def _delta_of(self, state: ExecutionState) -> Delta:
+        place = (state.tenant_id, state.environment_id, state.workflow_id, bucket_of(state.id))
+        delta = self.deltas.get(place)
+        if delta is None:
+            delta = self.deltas[place] = Delta()
+        return delta
+
+    def _count(self, state: ExecutionState, derived: Derived) -> None:
+        delta = self._delta_of(state)
+        before, after = state.before, contribution(state, derived)
+        if before is not None:
+            delta.count(before, -1)
+        delta.count(after, +1)
+        if state.is_new:
+            delta.executed_at(time_of(state.id))
+        if derived.fingerprint is not None:
+            self.titles.setdefault(
+                (state.tenant_id, derived.fingerprint),
+                (
+                    derived.error_title or "",
+                    (derived.error_message or "")[:1_000],
+                    int(derived.error_class or 0),
+                ),
+            )
+        if before is None or before.status is not after.status:
+            self.events.append((state.tenant_id, state.changed_at, _event(state, derived)))
+
+
+def _key_row(record: ExecutionRecord, workflow_id: int, execution_id: uuid.UUID) -> tables.KeyRow:
+    return (
+        record.tenant_id,
+        record.external_id or "",
+        workflow_id,
+        record.environment_id,
+        execution_id,
+    )
+
+
+def _outcome(first: bool, changed: bool) -> Outcome:
+    if first:
+        return Outcome.CREATED
+    return Outcome.UPDATED if changed else Outcome.UNCHANGED
+
+
+def _event(state: ExecutionState, derived: Derived) -> str:
+    """Body of `execution.changed` (see models.Event)."""
+    body: dict[str, Any] = {
+        "execution": state.id,
+        "workflow": state.workflow_id,
+        "environment": state.environment_id,
+        "status": state.status.slug,
+        "before": None if state.before is None else state.before.status.slug,
+        "error_class": None if derived.error_class is None else derived.error_class.slug,
+        "severity": None if derived.severity is None else derived.severity.slug,
+    }
+    return msgspec.json.encode(body).decode()

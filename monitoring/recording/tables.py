@@ -1,0 +1,471 @@
+"""SQL of the store: a few statements for a chunk, whatever its size.
+
+Everything goes as arrays (`unnest`), in one fixed order of rows, over psycopg's server-side cursor.
+All functions run in the caller's transaction on Django's connection and raise Django's database errors.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import psycopg
+from django.db import connection
+
+from monitoring.recording.deltas import Delta
+from monitoring.recording.merge import (
+    Derived,
+    ExecutionState,
+    NodeState,
+    contribution,
+    told_execution_columns,
+    told_node_duration,
+)
+from monitoring.recording.merge import derive as derive_state
+from monitoring.words import Status
+
+KeyRow = tuple[int, str, int, int, uuid.UUID]
+"""(tenant, external id, workflow, environment, execution)."""
+
+DeltaPlace = tuple[int, int, int, dt.datetime]
+"""(tenant, environment, workflow, bucket)."""
+
+PARTITIONS_AHEAD = dt.timedelta(days=60)
+
+
+class Vanished(Exception):
+    """An execution was deleted between finding its key and locking it: try again."""
+
+
+@contextmanager
+def cursor() -> Iterator[psycopg.Cursor[Any]]:
+    """A server-side binding cursor on Django's connection; errors become Django's."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as raw:
+        yield raw
+
+
+@contextmanager
+def pipeline() -> Iterator[None]:
+    """Statements inside are sent without waiting for each answer."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
+
+
+def ensure_partitions() -> None:
+    """Make the partitions for executions up to 60 days ahead (a function of the owner's)."""
+    with cursor() as db:
+        db.execute("SELECT flowwatch_ensure_partitions(now() + %s)", [PARTITIONS_AHEAD])
+
+
+def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+# --- workflows and keys -------------------------------------------------------------------------
+
+_MAKE_WORKFLOWS = """
+    INSERT INTO monitoring_workflow (tenant_id, environment_id, external_id, name, name_key, created_at,
+        execution_count, success_count, failure_count, partial_count, duration_sum_ms, duration_count)
+    SELECT w.*, now(), 0, 0, 0, 0, 0, 0
+    FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %b::bytea[]) AS w
+    ON CONFLICT (environment_id, external_id) DO NOTHING
+    RETURNING environment_id, external_id, id, name_key
+"""
+_FIND_WORKFLOWS = """
+    SELECT w.environment_id, w.external_id, w.id, w.name_key
+    FROM unnest(%s::bigint[], %s::text[]) AS wanted (environment_id, external_id)
+    JOIN monitoring_workflow w USING (environment_id, external_id)
+"""
+
+
+def find_or_make_workflows(
+    rows: Sequence[tuple[int, int, str, str, bytes]],
+) -> dict[tuple[int, str], tuple[int, bytes]]:
+    """(tenant, environment, external id, name, name key) → (environment, external id): (id, name key).
+
+    `rows` are sorted by (environment, external id).
+    """
+    found: dict[tuple[int, str], tuple[int, bytes]] = {}
+
+    def take(db: psycopg.Cursor[Any]) -> None:
+        for environment_id, external_id, workflow_id, name_key in db.fetchall():
+            found[environment_id, external_id] = (workflow_id, bytes(name_key))
+
+    with cursor() as db:
+        db.execute(_FIND_WORKFLOWS, columns([row[1:3] for row in rows]))
+        take(db)
+        missing = [row for row in rows if row[1:3] not in found]
+        if missing:
+            db.execute(_MAKE_WORKFLOWS, columns(missing))
+            take(db)
+        raced = [row for row in missing if row[1:3] not in found]
+        if raced:
+            db.execute(_FIND_WORKFLOWS, columns([row[1:3] for row in raced]))
+            take(db)
+    return found
+
+
+_CLAIM_KEYS = """
+    INSERT INTO monitoring_executionkey (tenant_id, external_id, workflow_id, environment_id, execution_id)
+    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::uuid[])
+    ON CONFLICT DO NOTHING
+    RETURNING workflow_id, external_id, execution_id
+"""
+_FIND_KEYS = """
+    SELECT k.workflow_id, k.external_id, k.execution_id
+    FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[])
+        AS wanted (tenant_id, external_id, workflow_id, environment_id)
+    JOIN monitoring_executionkey k USING (tenant_id, external_id, workflow_id, environment_id)
+"""
+
+
+def claim_external_ids(rows: Sequence[KeyRow]) -> dict[tuple[int, str], uuid.UUID]:
+    """Claim senders' ids for new executions; (workflow, external id) → whose it is now."""
+    if not rows:
+        return {}
+    ordered = sorted(rows)
+    owners: dict[tuple[int, str], uuid.UUID] = {}
+    with cursor() as db:
+        db.execute(_CLAIM_KEYS, columns(ordered))
+        owners.update({(workflow, external): owner for workflow, external, owner in db})
+        known = [row for row in ordered if (row[2], row[1]) not in owners]
+        if known:
+            db.execute(_FIND_KEYS, columns([row[:4] for row in known]))
+            owners.update({(workflow, external): owner for workflow, external, owner in db})
+    if len(owners) < len(rows):
+        raise Vanished
+    return owners
+
+
+def release_external_ids(rows: Sequence[KeyRow]) -> None:
+    """Delete keys that this transaction claimed."""
+    if not rows:
+        return
+    with cursor() as db:
+        db.execute(
+            "DELETE FROM monitoring_executionkey k USING unnest(%s::bigint[], %s::text[], %s::bigint[],"
+            " %s::bigint[], %s::uuid[]) AS r (tenant_id, external_id, workflow_id, environment_id, execution_id)"
+            " WHERE (k.tenant_id, k.external_id, k.workflow_id, k.environment_id, k.execution_id)"
+            " = (r.tenant_id, r.external_id, r.workflow_id, r.environment_id, r.execution_id)",
+            columns(rows),
+        )
+
+
+_CLAIM_IDEMPOTENCY = """
+    INSERT INTO monitoring_idempotencykey (tenant_id, digest, body_digest, execution_id)
+    SELECT * FROM unnest(%s::bigint[], %b::bytea[], %b::bytea[], %s::uuid[])
+    ON CONFLICT DO NOTHING
+    RETURNING tenant_id, digest, body_digest, execution_id
+"""
+_FIND_IDEMPOTENCY = """
+    SELECT k.tenant_id, k.digest, k.body_digest, k.execution_id
+    FROM unnest(%s::bigint[], %b::bytea[]) AS wanted (tenant_id, digest)
+    JOIN monitoring_idempotencykey k USING (tenant_id, digest)
+"""
+
+
+def claim_idempotency_keys(
+    rows: Sequence[tuple[int, bytes, bytes, uuid.UUID]],
+) -> dict[tuple[int, bytes], tuple[bytes, uuid.UUID]]:
+    """(tenant, digest, body digest, execution) → (tenant, digest): (body digest, execution) of the owner."""
+    ordered = sorted(rows)
+    owners: dict[tuple[int, bytes], tuple[bytes, uuid.UUID]] = {}
+
+    def take(db: psycopg.Cursor[Any]) -> None:
+        for tenant_id, digest, body_digest, owner in db:
+            owners[tenant_id, bytes(digest)] = (bytes(body_digest), owner)
+
+    with cursor() as db:
+        db.execute(_CLAIM_IDEMPOTENCY, columns(ordered))
+        take(db)
+        known = [row[:2] for row in ordered if row[:2] not in owners]
+        if known:
+            db.execute(_FIND_IDEMPOTENCY, columns(known))
+            take(db)
+    if len(owners) < len(rows):
+        raise Vanished
+    return owners
+
+
+# --- reading what exists ------------------------------------------------------------------------
+
+_STATE_COLUMNS = (
+    "tenant_id", "id", "environment_id", "workflow_id", "external_id", "status", "order_keys",
+    "received_at", "changed_at", "started_at", "completed_at", "updated_at", "duration_ms",
+    "trigger_type", "attempt", "retry_of", "parent_execution_id", "parent_node_id", "version",
+    "tags", "keys", "error_message", "error_node_id", "heartbeat_seconds", "payload",
+)  # fmt: skip
+_NODE_STATE_COLUMNS = (
+    "node_id", "run_index", "status", "order_keys", "position", "name", "type", "started_at",
+    "completed_at", "duration_ms", "attempt", "error_message", "input_bytes", "output_bytes",
+    "input_items", "output_items",
+)  # fmt: skip
+_LOCK_STATES = f"""
+    SELECT {", ".join(_STATE_COLUMNS)} FROM monitoring_execution
+    WHERE tenant_id = ANY(%s::bigint[]) AND id = ANY(%s::uuid[])
+    ORDER BY id FOR UPDATE
+"""  # noqa: S608 - column names from this module
+_READ_NODES = f"""
+    SELECT execution_id, {", ".join(_NODE_STATE_COLUMNS)} FROM monitoring_nodeexecution
+    WHERE tenant_id = ANY(%s::bigint[]) AND execution_id = ANY(%s::uuid[])
+"""  # noqa: S608 - column names from this module
+
+
+def lock_states(wanted: Collection[tuple[int, uuid.UUID]]) -> dict[uuid.UUID, ExecutionState]:
+    """Lock executions and read them with their nodes. Raises Vanished when one is gone."""
+    tenants = sorted({tenant_id for tenant_id, _ in wanted})
+    ids = sorted({execution_id for _, execution_id in wanted})
+    states = _lock(tenants, ids)
+    if len(states) < len(ids):
+        raise Vanished
+    return states
+
+
+def lock_existing(tenant_id: int, ids: Collection[uuid.UUID]) -> list[ExecutionState]:
+    """Lock those of a tenant's executions that are there and read them with their nodes."""
+    return list(_lock([tenant_id], sorted(ids)).values())
+
+
+def _lock(tenants: list[int], ids: list[uuid.UUID]) -> dict[uuid.UUID, ExecutionState]:
+    with cursor() as db:
+        db.execute(_LOCK_STATES, [tenants, ids])
+        states = {state.id: state for state in map(_state_of_row, db.fetchall())}
+        db.execute(_READ_NODES, [tenants, list(states)])
+        for execution_id, *row in db:
+            node = _node_of_row(row)
+            states[execution_id].nodes[node.node_id, node.run_index] = node
+    for state in states.values():
+        state.before = contribution(state, derive_state(state))
+    return states
+
+
+def _state_of_row(row: Sequence[Any]) -> ExecutionState:
+    """A stored execution as what was told; derived columns are forgotten."""
+    values = dict(zip(_STATE_COLUMNS, row, strict=True))
+    values["packed_payload"] = values.pop("payload")
+    values["order_keys"] = bytes(values["order_keys"])
+    values["status"] = Status(values["status"])
+    told = told_execution_columns(values["order_keys"])
+    for name in ("duration_ms", "error_message", "error_node_id"):
+        if name not in told:
+            values[name] = None
+    for name in ("tags", "keys"):
+        if isinstance(values[name], str):
+            values[name] = msgspec.json.decode(values[name])
+    return ExecutionState(**values, nodes={}, is_new=False)
+
+
+def _node_of_row(row: Sequence[Any]) -> NodeState:
+    values = dict(zip(_NODE_STATE_COLUMNS, row, strict=True))
+    values["order_keys"] = bytes(values["order_keys"])
+    values["status"] = Status(values["status"])
+    if not told_node_duration(values["order_keys"]):
+        values["duration_ms"] = None
+    return NodeState(**values, is_new=False, is_changed=False)
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+_TYPE_OF_EXECUTION_COLUMN = {
+    "tenant_id": "bigint", "id": "uuid", "environment_id": "bigint", "workflow_id": "bigint",
+    "duration_ms": "bigint", "started_at": "timestamptz", "completed_at": "timestamptz",
+    "updated_at": "timestamptz", "received_at": "timestamptz", "changed_at": "timestamptz",
+    "status": "smallint", "error_class": "smallint", "severity": "smallint", "attempt": "integer",
+    "node_count": "integer", "node_done_count": "integer", "heartbeat_seconds": "integer",
+    "external_id": "text", "trigger_type": "text", "retry_of": "text", "parent_execution_id": "text",
+    "parent_node_id": "text", "version": "text", "error_message": "text", "error_node_id": "text",
+    "error_node_name": "text", "fingerprint": "bytea", "tags": "jsonb", "keys": "jsonb",
+    "order_keys": "bytea", "payload": "bytea",
+}  # fmt: skip
+_TYPE_OF_NODE_COLUMN = {
+    "tenant_id": "bigint", "execution_id": "uuid", "node_id": "text", "run_index": "integer",
+    "duration_ms": "bigint", "started_at": "timestamptz", "completed_at": "timestamptz",
+    "position": "integer", "attempt": "integer", "input_bytes": "integer", "output_bytes": "integer",
+    "input_items": "integer", "output_items": "integer", "status": "smallint", "name": "text",
+    "type": "text", "error_message": "text", "order_keys": "bytea",
+}  # fmt: skip
+
+
+def _unnest(types: Mapping[str, str]) -> str:
+    """`unnest(…)` over one array parameter for each column; bytes travel in binary."""
+    arrays = (f"{'%b' if kind == 'bytea' else '%s'}::{kind}[]" for kind in types.values())
+    return f"unnest({', '.join(arrays)})"
+
+
+def _insert(table: str, types: Mapping[str, str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(types)}) SELECT * FROM {_unnest(types)}"  # noqa: S608
+
+
+_INSERT_EXECUTIONS = _insert("monitoring_execution", _TYPE_OF_EXECUTION_COLUMN)
+# The bounds let the planner leave out partitions.
+_UPDATE_EXECUTIONS = f"""
+    UPDATE monitoring_execution e SET {
+    ", ".join(
+        f"{name} = n.{name}"
+        for name in _TYPE_OF_EXECUTION_COLUMN
+        if name not in ("tenant_id", "id")
+    )
+}
+    FROM {_unnest(_TYPE_OF_EXECUTION_COLUMN)} AS n ({", ".join(_TYPE_OF_EXECUTION_COLUMN)})
+    WHERE e.tenant_id = n.tenant_id AND e.id = n.id AND e.id BETWEEN %s AND %s
+"""  # noqa: S608
+_INSERT_NODES = _insert("monitoring_nodeexecution", _TYPE_OF_NODE_COLUMN)
+_NODE_KEY = ("tenant_id", "execution_id", "node_id", "run_index")
+_UPSERT_NODES = f"""{_INSERT_NODES}
+    ON CONFLICT ({", ".join(_NODE_KEY)}) DO UPDATE SET {
+    ", ".join(f"{name} = EXCLUDED.{name}" for name in _TYPE_OF_NODE_COLUMN if name not in _NODE_KEY)
+}"""
+_INSERT_DELTAS = """
+    INSERT INTO monitoring_rollupdelta (tenant_id, environment_id, workflow_id, bucket, counts,
+        duration_sums, duration_counts, error_classes, histogram, nodes, workflow_name,
+        workflow_name_key, last_executed_at)
+    SELECT d.tenant_id, d.environment_id, d.workflow_id, d.bucket, d.counts::bigint[],
+        d.duration_sums::bigint[], d.duration_counts::bigint[], d.error_classes::bigint[],
+        d.histogram, d.nodes, d.workflow_name, d.workflow_name_key, d.last_executed_at
+    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::text[], %s::text[],
+        %s::text[], %s::text[], %b::bytea[], %b::bytea[], %s::text[], %b::bytea[], %s::timestamptz[])
+        AS d (tenant_id, environment_id, workflow_id, bucket, counts, duration_sums, duration_counts,
+        error_classes, histogram, nodes, workflow_name, workflow_name_key, last_executed_at)
+"""
+_INSERT_EVENTS = """
+    INSERT INTO monitoring_event (tenant_id, created_at, kind, body)
+    SELECT e.tenant_id, e.created_at, 'execution.changed', e.body
+    FROM unnest(%s::bigint[], %s::timestamptz[], %s::jsonb[]) AS e (tenant_id, created_at, body)
+"""
+_INSERT_GROUPS = """
+    INSERT INTO monitoring_errorgroup (tenant_id, fingerprint, title, sample, error_class, created_at)
+    SELECT g.*, now() FROM unnest(%s::bigint[], %b::bytea[], %s::text[], %s::text[], %s::smallint[]) AS g
+    ON CONFLICT (tenant_id, fingerprint) DO NOTHING
+"""
+
+
+def write(
+    executions: Sequence[tuple[ExecutionState, Derived]],
+    deltas: Mapping[DeltaPlace, Delta],
+    events: Sequence[tuple[int, dt.datetime, str]],
+    titles: Mapping[tuple[int, bytes], tuple[str, str, int]],
+) -> None:
+    """Write a chunk: executions, nodes, counters' changes, outbox and new error groups."""
+    inserted = [_execution_row(*item) for item in executions if item[0].is_new]
+    updated = [_execution_row(*item) for item in executions if not item[0].is_new]
+    new_nodes = [row for state, _ in executions if state.is_new for row in _node_rows(state)]
+    changed_nodes = [
+        row for state, _ in executions if not state.is_new for row in _node_rows(state)
+    ]
+    with cursor() as db:
+        if inserted:
+            db.execute(_INSERT_EXECUTIONS, columns(inserted))
+        if updated:
+            ids = [state.id for state, _ in executions if not state.is_new]
+            db.execute(_UPDATE_EXECUTIONS, [*columns(updated), min(ids), max(ids)])
+        if new_nodes:
+            db.execute(_INSERT_NODES, columns(new_nodes))
+        if changed_nodes:
+            db.execute(_UPSERT_NODES, columns(sorted(changed_nodes, key=lambda row: row[:4])))
+        if titles:
+            db.execute(
+                _INSERT_GROUPS,
+                columns([(*place, *title) for place, title in sorted(titles.items())]),
+            )
+        write_deltas(db, deltas)
+        if events:
+            db.execute(_INSERT_EVENTS, columns(events))
+
+
+def write_deltas(db: psycopg.Cursor[Any], deltas: Mapping[DeltaPlace, Delta]) -> None:
+    """Append changes of counters; (tenant, environment, workflow, bucket) → delta."""
+    if deltas:
+        db.execute(_INSERT_DELTAS, columns([_delta_row(place, d) for place, d in deltas.items()]))
+
+
+def _delta_row(place: DeltaPlace, delta: Delta) -> tuple[Any, ...]:
+    return (
+        *place,
+        _array(delta.counts),
+        _array(delta.duration_sums),
+        _array(delta.duration_counts),
+        _array(delta.error_classes),
+        delta.histogram.pack(),
+        delta.pack_nodes(),
+        delta.name,
+        delta.name_key or None,
+        delta.last_executed_at,
+    )
+
+
+def _array(numbers: Sequence[int]) -> str:
+    """A PostgreSQL array literal: arrays of arrays can't be unnested row by row."""
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def _execution_row(state: ExecutionState, derived: Derived) -> tuple[Any, ...]:
+    """Values in the order of `_TYPE_OF_EXECUTION_COLUMN`."""
+    return (
+        state.tenant_id,
+        state.id,
+        state.environment_id,
+        state.workflow_id,
+        derived.duration_ms,
+        state.started_at,
+        state.completed_at,
+        state.updated_at,
+        state.received_at,
+        state.changed_at,
+        int(state.status),
+        None if derived.error_class is None else int(derived.error_class),
+        None if derived.severity is None else int(derived.severity),
+        state.attempt,
+        derived.node_count,
+        derived.node_done_count,
+        state.heartbeat_seconds,
+        state.external_id,
+        state.trigger_type,
+        state.retry_of,
+        state.parent_execution_id,
+        state.parent_node_id,
+        state.version,
+        derived.error_message,
+        derived.error_node_id,
+        derived.error_node_name,
+        derived.fingerprint,
+        _json(state.tags),
+        _json(state.keys),
+        state.order_keys,
+        state.pack_payload(),
+    )
+
+
+def _node_rows(state: ExecutionState) -> Iterator[tuple[Any, ...]]:
+    """Changed nodes' values in the order of `_TYPE_OF_NODE_COLUMN`."""
+    for node in state.nodes.values():
+        if node.is_changed:
+            yield (
+                state.tenant_id,
+                state.id,
+                node.node_id,
+                node.run_index,
+                node.duration,
+                node.started_at,
+                node.completed_at,
+                node.position,
+                node.attempt,
+                node.input_bytes,
+                node.output_bytes,
+                node.input_items,
+                node.output_items,
+                int(node.status),
+                node.name,
+                node.type,
+                node.error_message,
+                node.order_keys,
+            )
