@@ -30,13 +30,15 @@ class Message:
     environment: str
     body: dict[str, Any]
     started_at: dt.datetime
+    sent_at: dt.datetime
 
 
 def example_messages(now: dt.datetime, seed: int = 7) -> list[Message]:
-    """Return 30 days of executions up to `now`, the oldest first; the same for the same arguments."""
+    """Return 30 days of executions up to `now`, the oldest first; a function of its arguments."""
     messages: list[Message] = []
     for workflow in WORKFLOWS:
-        messages += _History(workflow, now, random.Random(f"{seed} {workflow.external_id}")).messages()  # noqa: S311
+        rng = random.Random(f"{seed} {workflow.external_id}")  # noqa: S311 (invents, keeps no secret)
+        messages += _History(workflow, now, rng).messages()
     return sorted(messages, key=lambda message: message.started_at)
 
 
@@ -65,7 +67,7 @@ class _History:
         if run.ends_after(self.now):
             return
         first = run.finished()
-        self._keep(first, start)
+        self._keep(first, start, run.end)
         child = self.workflow.child
         if child is not None and (called_at := run.started.get(self.workflow.child_node)):
             parent = {"executionId": first["id"], "nodeId": self.workflow.child_node}
@@ -74,22 +76,23 @@ class _History:
             self._retry(run, first)
 
     def _retry(self, failed: _Run, first: dict[str, Any]) -> None:
-        assert failed.failure is not None and failed.failure.retried is not None
+        assert failed.failure is not None
+        assert failed.failure.retried is not None
         again = failed.end + dt.timedelta(seconds=self.rng.randint(20, 90))
         succeeds = self.rng.random() < failed.failure.retried
         run = _Run(self, again, None if succeeds else failed.failure)
         if run.ends_after(self.now):
             return
-        self._keep(run.finished(attempt=2, retryOf=first["id"]), again)
+        self._keep(run.finished(attempt=2, retryOf=first["id"]), again, run.end)
 
     def _child(self, child: ExampleWorkflow, start: dt.datetime, parent: dict[str, str]) -> None:
         history = _History(child, self.now, self.rng, self.made, self.count + 500_000)
         run = _Run(history, start, history._failure_at(start))
         if not run.ends_after(self.now):
-            history._keep(run.finished(parent=parent), start)
+            history._keep(run.finished(parent=parent), start, run.end)
 
     def _unfinished(self, start: dt.datetime, status: str) -> None:
-        self._keep(_Run(self, start, None).unfinished(status), start)
+        self._keep(_Run(self, start, None).unfinished(status), start, self.now)
 
     def _failure_at(self, start: dt.datetime) -> ExampleFailure | None:
         hours = (self.now - start) / dt.timedelta(hours=1)
@@ -99,8 +102,8 @@ class _History:
                 return failure
         return None
 
-    def _keep(self, body: dict[str, Any], start: dt.datetime) -> None:
-        self.made.append(Message(self.workflow.environment, body, start))
+    def _keep(self, body: dict[str, Any], start: dt.datetime, sent_at: dt.datetime) -> None:
+        self.made.append(Message(self.workflow.environment, body, start, sent_at))
 
     def next_id(self) -> str:
         self.count += 1
@@ -114,10 +117,13 @@ class _History:
 class _Run:
     """One execution: walks the nodes from `start` on until they end or `failure` stops them."""
 
-    def __init__(self, history: _History, start: dt.datetime, failure: ExampleFailure | None) -> None:
+    def __init__(
+        self, history: _History, start: dt.datetime, failure: ExampleFailure | None
+    ) -> None:
         self.history, self.start, self.failure = history, start, failure
         self.workflow, self.rng = history.workflow, history.rng
-        self.trigger_data = self.workflow.trigger_data(self.rng) if self.workflow.trigger_data else None
+        make_data = self.workflow.trigger_data
+        self.trigger_data = None if make_data is None else make_data(self.rng)
         self.started: dict[str, dt.datetime] = {}
         self.nodes = list(self._walk())
         self.end = self._latest_end
@@ -127,8 +133,7 @@ class _Run:
 
     def finished(self, **more: Any) -> dict[str, Any]:
         """Return the message of the finished execution."""
-        status = "success" if self.failure is None else "partial" if self.failure.partial else "failed"
-        body = self._head(status) | {
+        body = self._head(self._status()) | {
             "completedAt": _iso(self.end),
             "durationMs": _milliseconds(self.end - self.start),
             "nodeExecutions": self.nodes,
@@ -147,17 +152,25 @@ class _Run:
             for key, value in self.nodes[reached].items()
             if key not in ("completedAt", "durationMs", "output")
         }
-        return self._head(status) | {"nodeExecutions": [*self.nodes[:reached], last | {"status": status}]}
+        nodes = [*self.nodes[:reached], last | {"status": status}]
+        return self._head(status) | {"nodeExecutions": nodes}
+
+    def _status(self) -> str:
+        if self.failure is None:
+            return "success"
+        return "partial" if self.failure.partial else "failed"
 
     def _head(self, status: str) -> dict[str, Any]:
         trigger = {"type": self.workflow.trigger}
+        if self.trigger_data is not None:
+            trigger["data"] = self.trigger_data
         return {
             "id": self.history.next_id(),
             "workflowId": self.workflow.external_id,
             "workflowName": self.workflow.name,
             "status": status,
             "startedAt": _iso(self.start),
-            "trigger": trigger if self.trigger_data is None else trigger | {"data": self.trigger_data},
+            "trigger": trigger,
             "version": self.history.version_at(self.start),
             "tags": list(self.workflow.tags),
         }
@@ -166,7 +179,7 @@ class _Run:
         clock, given = self.start, self.trigger_data
         self._latest_end = clock
         for node in self.workflow.nodes:
-            fails = self.failure if self.failure is not None and self.failure.node == node.id else None
+            fails = self.failure if self.failure and self.failure.node == node.id else None
             for run_index in range(node.runs):
                 failing = fails if run_index == node.runs - 1 else None
                 clock += dt.timedelta(milliseconds=self.rng.randint(1, 6))
@@ -223,7 +236,9 @@ def _error_of(failure: ExampleFailure) -> dict[str, Any]:
     return error
 
 
-def _starts(workflow: ExampleWorkflow, now: dt.datetime, rng: random.Random) -> Iterator[dt.datetime]:
+def _starts(
+    workflow: ExampleWorkflow, now: dt.datetime, rng: random.Random
+) -> Iterator[dt.datetime]:
     first = now - dt.timedelta(days=DAYS)
     if workflow.per_day == 0:
         return

@@ -25,9 +25,18 @@ PRODUCTS = (
 )  # fmt: skip
 CITIES = ("Berlin", "Lyon", "Porto", "Kraków", "Austin", "Toronto", "Osaka", "上海")
 TICKETS = (
-    ("The invoice PDF is empty", "Since this morning every invoice that I download is a blank page."),
-    ("Cannot sign in after password reset", "The reset link works, but then it says wrong password."),
-    ("Double charge in October", "My card was charged twice for the same order, please refund one."),
+    (
+        "The invoice PDF is empty",
+        "Since this morning every invoice that I download is a blank page.",
+    ),
+    (
+        "Cannot sign in after password reset",
+        "The reset link works, but then it says wrong password.",
+    ),
+    (
+        "Double charge in October",
+        "My card was charged twice for the same order, please refund one.",
+    ),
     ("API returns 500 on export", "POST /exports fails about every third time since Tuesday."),
     ("Change the delivery address", "We moved. The new address is in my profile already."),
     ("Feature request: dark mode", "My eyes would thank you."),
@@ -49,17 +58,13 @@ def customer(rng: random.Random) -> dict[str, Any]:
 
 def order(rng: random.Random) -> dict[str, Any]:
     """An order with one to four lines and its total."""
-    lines = [
-        {"product": name, "quantity": rng.randint(1, 3), "unitPrice": price}
-        for name, price in rng.sample(PRODUCTS, rng.randint(1, 4))
-    ]
-    total = round(sum(line["quantity"] * line["unitPrice"] for line in lines), 2)
+    bought = [(*product, rng.randint(1, 3)) for product in rng.sample(PRODUCTS, rng.randint(1, 4))]
     return {
         "orderId": f"SO-{rng.randrange(100_000, 999_999)}",
         "customer": customer(rng),
-        "lines": lines,
+        "lines": [{"product": p, "unitPrice": price, "quantity": n} for p, price, n in bought],
         "currency": "EUR",
-        "total": total,
+        "total": round(sum(price * n for _, price, n in bought), 2),
     }
 
 
@@ -69,7 +74,10 @@ def lead(rng: random.Random) -> dict[str, Any]:
     return {
         "contact": who,
         "form": rng.choice(("Free consultation", "Price list", "Book a demo")),
-        "utm": {"source": rng.choice(("google", "facebook", "newsletter")), "campaign": "autumn-26"},
+        "utm": {
+            "source": rng.choice(("google", "facebook", "newsletter")),
+            "campaign": "autumn-26",
+        },
         "message": rng.choice(("Please call me back.", "How much is it for two locations?", "")),
         "consent": True,
     }
