@@ -39,9 +39,10 @@ def add_member(
 ) -> tuple[Membership, bool]:
     """Make the person of this address a member; return the membership and whether they are new.
 
-    Raises AlreadyMember. A person without password gets one by link (`invite_member`).
+    Raises AlreadyMember, and ValidationError for what is no mail address. A person without password gets one by link (`invite_member`).
     """
     email = normalize_email(email)
+    User(email=email).clean_fields(exclude=["password"])
     user, is_new = User.objects.get_or_create(email=email)
     if is_new:
         user.set_unusable_password()

@@ -5,12 +5,11 @@ They register when they start (`AppConfig.ready`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from tenants.models import Tenant
 
-Exporter = Callable[[Tenant], Iterable[dict[str, Any]]]
+Exporter = Callable[[Tenant], Iterable[Mapping[str, object]]]
 """Yields a tenant's rows of one kind as JSON-able records; runs in the tenant's scope."""
 
 Deleter = Callable[[Tenant], bool]

@@ -55,9 +55,9 @@ def issue_token(
 
     Raises ValueError for no or unknown scopes and for a lifetime under one day.
     """
-    wanted = sorted({Scope(scope).value for scope in scopes})
-    if not wanted:
-        raise ValueError("A token needs at least one scope: ingest, read or write.")
+    wanted = sorted(set(scopes))
+    if not wanted or not set(wanted) <= set(Scope.values):
+        raise ValueError("A token needs scopes, one or more of: ingest, read, write.")
     if expires_in_days is not None and not 1 <= expires_in_days <= 3_650:
         raise ValueError("A token lives between 1 and 3650 days.")
     prefix = _random_text(8)

@@ -94,7 +94,7 @@ class Membership(models.Model):
         ordering = ("id",)
 
     def __str__(self) -> str:
-        return f"{self.user_id} is {self.role} of {self.tenant_id}"
+        return f"{self.user}, {self.role}"
 
     def may(self, role: Role) -> bool:
         """Say whether this member may do what needs `role`."""
