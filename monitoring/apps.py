@@ -6,3 +6,16 @@ class MonitoringConfig(AppConfig):
 
     name = "monitoring"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Add monitoring's part to what the lower app composes: a tenant's export, end and menu."""
+        from monitoring import deletion, environments, tenant_data
+        from monitoring.pages import menu
+        from tenants import registry
+
+        registry.register_exporter("environments", tenant_data.environment_records)
+        registry.register_exporter("workflows", tenant_data.workflow_records)
+        registry.register_exporter("executions", tenant_data.execution_records)
+        registry.register_deleter(deletion.delete_tenant_step)
+        registry.register_environments(environments.environment_choices)
+        menu.register()

@@ -141,12 +141,16 @@ class Outcome(enum.StrEnum):
 
 
 class Result(msgspec.Struct):
-    """What became of one record; `reason` says why it was rejected (final) or failed (repeat)."""
+    """What became of one record; `reason` says why it was rejected (final) or failed (repeat).
+
+    `kind` names the reason for programs: "key-reused", or None for what has no name of its own.
+    """
 
     outcome: Outcome
     id: uuid.UUID | None = None
     external_id: str | None = None
     reason: str | None = None
+    kind: str | None = None
 
     @property
     def created(self) -> bool:

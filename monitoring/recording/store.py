@@ -225,7 +225,10 @@ class _Chunk:
                 body_digest, owner = known[record.tenant_id, key.digest]
                 if body_digest != key.body_digest:
                     self.results[index] = Result(
-                        Outcome.REJECTED, external_id=record.external_id, reason=KEY_REUSED
+                        Outcome.REJECTED,
+                        external_id=record.external_id,
+                        reason=KEY_REUSED,
+                        kind="key-reused",
                     )
                     continue
                 kept.append((record, index))
