@@ -35,7 +35,7 @@ class EnvironmentForm(_EnvironmentModelForm):
         labels = {"base_url": "Address"}
         help_texts = {
             "name": "As it shall stand beside its workflows, for example “n8n EU”.",
-            "base_url": "Where a browser opens it. Calls of error workflows are matched by its host.",
+            "base_url": "Where a browser opens it. Calls of error workflows are matched by host.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

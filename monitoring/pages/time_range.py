@@ -1,0 +1,90 @@
+"""The time range that a page's address asks for, as the control in the header shows it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from django.contrib import messages
+from django.http import HttpRequest
+from django.utils import timezone
+
+from monitoring.metrics.timerange import DEFAULT_PRESET, TimeRange, TimeRangeError
+from tenants.templatetags.ui import TIME_PRESETS
+
+_LABELS = {preset.key: preset.label for preset in TIME_PRESETS}
+
+
+@dataclass(frozen=True, slots=True)
+class PageRange:
+    """A time range and its words; what `components/time_range.html` takes as `time_range`."""
+
+    range: TimeRange
+
+    @property
+    def key(self) -> str:
+        """The preset ("24h"), or "custom"."""
+        return self.range.slug
+
+    @property
+    def label(self) -> str:
+        """The words on the control: "Last 24 hours", or both ends in the person's zone."""
+        if self.key in _LABELS:
+            return _LABELS[self.key]
+        first, last = (edge.astimezone(self.range.zone) for edge in (self.start, self.end))
+        end_format = "%H:%M" if first.date() == last.date() else "%-d %b %H:%M"
+        return f"{first:%-d %b %H:%M} – {last.strftime(end_format)}"
+
+    @property
+    def start(self) -> dt.datetime:
+        """The first moment in it."""
+        return self.range.start
+
+    @property
+    def end(self) -> dt.datetime:
+        """The first moment after it."""
+        return self.range.end
+
+    @property
+    def query(self) -> str:
+        """The query string that gives this range again on another page."""
+        return urlencode({"range": self.key}) if self.range.preset else span_query(*self.ends)
+
+    @property
+    def ends(self) -> tuple[dt.datetime, dt.datetime]:
+        """Both ends."""
+        return self.start, self.end
+
+    @property
+    def compared_to(self) -> str:
+        """What the range before is called: "to the 24 hours before"."""
+        words = _LABELS.get(self.key, "").removeprefix("Last ")
+        return f"to the {words} before" if words else "to the time before"
+
+
+def span_query(start: dt.datetime, end: dt.datetime) -> str:
+    """Return the query string for the executions of [start, end)."""
+    return urlencode({"start": _iso(start), "end": _iso(end)})
+
+
+def page_range(request: HttpRequest, default: str = DEFAULT_PRESET) -> PageRange:
+    """Read `range`, or `start` and `end` in the active zone; say so when they make no sense."""
+    now, zone = timezone.now(), timezone.get_current_timezone()
+    assert isinstance(zone, ZoneInfo)
+    asked = {
+        "time_range": request.GET.get("range", ""),
+        "start": request.GET.get("start", ""),
+        "end": request.GET.get("end", ""),
+    }
+    try:
+        found = TimeRange.from_query(asked, now=now, zone=zone, naive_zone=zone, default=default)
+    except TimeRangeError as error:
+        messages.warning(request, f"{error} Shown instead: {_LABELS[default].lower()}.")
+        found = TimeRange.of_preset(default, now=now, zone=zone)
+    return PageRange(found)
+
+
+def _iso(moment: dt.datetime) -> str:
+    return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
