@@ -167,7 +167,10 @@ def timestamp(moment: datetime | None, form: str = "relative") -> SafeString | s
     machine = moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if form == "relative":
         return format_html(
-            '<time datetime="{}" title="{}" data-relative>{}</time>', machine, exact(moment), ago(moment)
+            '<time datetime="{}" title="{}" data-relative>{}</time>',
+            machine,
+            exact(moment),
+            ago(moment),
         )
     shown = exact(moment) if form == "exact" else clock(moment)
     hover = ago(moment) if form == "exact" else f"{exact(moment)} ({ago(moment)})"
@@ -180,7 +183,9 @@ def took(milliseconds: float | None) -> SafeString:
     if milliseconds is None:
         return format_html('<span class="nums">{}</span>', NOTHING)
     return format_html(
-        '<span class="nums" title="{} ms">{}</span>', thousands(milliseconds), duration(milliseconds)
+        '<span class="nums" title="{} ms">{}</span>',
+        thousands(milliseconds),
+        duration(milliseconds),
     )
 
 
@@ -188,9 +193,17 @@ def took(milliseconds: float | None) -> SafeString:
 @register.simple_tag
 def icon(name: str, classes: str = "", label: str = "") -> SafeString:
     """Draw a symbol of the sprite; without `label` it is decoration that screen readers skip."""
-    said = format_html('role="img" aria-label="{}"', label) if label else mark_safe('aria-hidden="true"')
+    said = (
+        format_html('role="img" aria-label="{}"', label)
+        if label
+        else mark_safe('aria-hidden="true"')
+    )
     return format_html(
-        '<svg class="icon {}" {}><use href="{}#{}"/></svg>', classes, said, static("icons/sprite.svg"), name
+        '<svg class="icon {}" {}><use href="{}#{}"/></svg>',
+        classes,
+        said,
+        static("icons/sprite.svg"),
+        name,
     )
 
 
@@ -210,7 +223,11 @@ def status_icon(status: str, label: bool = True) -> SafeString:
 # --- small drawings -------------------------------------------------------------------------------
 @register.simple_tag
 def sparkline(
-    values: Iterable[float | None], label: str = "", tone: str = "accent", width: int = 96, height: int = 24
+    values: Iterable[float | None],
+    label: str = "",
+    tone: str = "accent",
+    width: int = 96,
+    height: int = 24,
 ) -> SafeString:
     """Draw a line over `values` from zero up; None is a gap, a lonely value a dot.
 
@@ -218,18 +235,32 @@ def sparkline(
     """
     points = _points(list(values), width, height)
     if not any(points):
-        return format_html('<span class="muted" aria-label="{}">{}</span>', label or "no data", NOTHING)
+        return format_html(
+            '<span class="muted" aria-label="{}">{}</span>', label or "no data", NOTHING
+        )
     lines = format_html_join(
         "", '<polyline points="{}"/>', ((_path(run),) for run in _runs(points) if len(run) > 1)
     )
     dots = [run[0] for run in _runs(points) if len(run) == 1]
     last = next(point for point in reversed(points) if point)
     circles = format_html_join(
-        "", '<circle cx="{}" cy="{}" r="2"/>', ((f"{x:.1f}", f"{y:.1f}") for x, y in dict.fromkeys([*dots, last]))
+        "",
+        '<circle cx="{}" cy="{}" r="2"/>',
+        ((f"{x:.1f}", f"{y:.1f}") for x, y in dict.fromkeys([*dots, last])),
     )
-    said = format_html('role="img" aria-label="{}"', label) if label else mark_safe('aria-hidden="true"')
+    said = (
+        format_html('role="img" aria-label="{}"', label)
+        if label
+        else mark_safe('aria-hidden="true"')
+    )
     return format_html(
-        '<svg class="spark {}" viewBox="0 0 {} {}" {}>{}{}</svg>', tone, width, height, said, lines, circles
+        '<svg class="spark {}" viewBox="0 0 {} {}" {}>{}{}</svg>',
+        tone,
+        width,
+        height,
+        said,
+        lines,
+        circles,
     )
 
 
@@ -260,7 +291,9 @@ def _path(run: Iterable[Point]) -> str:
 
 
 @register.simple_tag
-def meter(value: float | None, most: float = 100, tone: str = "accent", width: int = 56) -> SafeString:
+def meter(
+    value: float | None, most: float = 100, tone: str = "accent", width: int = 56
+) -> SafeString:
     """Draw a small bar that shows `value` of `most`; decoration beside the number."""
     share = 0.0 if value is None or most <= 0 else min(max(value / most, 0.0), 1.0)
     return format_html(
@@ -275,7 +308,11 @@ def meter(value: float | None, most: float = 100, tone: str = "accent", width: i
 
 @register.simple_tag
 def change(
-    difference: float | None, unit: str = "%", better: str = "", compared_to: str = "", digits: int = 1
+    difference: float | None,
+    unit: str = "%",
+    better: str = "",
+    compared_to: str = "",
+    digits: int = 1,
 ) -> SafeString:
     """Say a change by arrow and words; coloured only when `better` is "up" or "down"."""
     if difference is None:
@@ -296,7 +333,11 @@ def change(
 
 
 def _tail(compared_to: str) -> SafeString:
-    return format_html('<span class="muted phone-hide"> {}</span>', compared_to) if compared_to else SafeString("")
+    return (
+        format_html('<span class="muted phone-hide"> {}</span>', compared_to)
+        if compared_to
+        else SafeString("")
+    )
 
 
 # --- waterfall ------------------------------------------------------------------------------------
