@@ -1,9 +1,9 @@
 """A mergeable, subtractable histogram of durations with logarithmic slots.
 
 Slot bounds are integers: b(0)=0, b(1)=1, b(i+1) = max(b(i)+1, floor(b(i) * 1.02)). A slot's
-midpoint is within 1 % of every duration in it, so a percentile read from the histogram is within 1 %
-of the exact one. Integer bounds give PostgreSQL's `width_bucket` and Python the same slot. (After
-DDSketch, Masson, Rim, Lee, "DDSketch: a fast and fully-mergeable quantile sketch with
+midpoint is within 1 % of every duration in it, so a percentile read from the histogram is within
+1 % of the exact one. Integer bounds give PostgreSQL's `width_bucket` and Python the same slot.
+(After DDSketch, Masson, Rim, Lee, "DDSketch: a fast and fully-mergeable quantile sketch with
 relative-error guarantees", VLDB 2019; t-digests can't be subtracted.)
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import bisect
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 _GROWTH = 1.02
 LONGEST_MS = 100 * 366 * 86_400_000
@@ -90,9 +90,12 @@ class Histogram:
 
     def pack(self) -> bytes:
         """10 bytes for each slot that is not zero, in order."""
-        return b"".join(
-            _SLOT.pack(slot, count) for slot, count in self.nonzero().items()
-        )
+        return b"".join(_SLOT.pack(slot, count) for slot, count in self.nonzero().items())
+
+    @staticmethod
+    def iter_packed(packed: bytes | memoryview) -> Iterator[tuple[int, int]]:
+        """(slot, count) pairs of packed histograms, which may stand one after the other."""
+        return _SLOT.iter_unpack(packed)
 
     @classmethod
     def unpack(cls, packed: bytes | memoryview) -> Histogram:

@@ -1,0 +1,224 @@
+"""Numbers of the nodes of one workflow. Needs a tenant's scope."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from django.db import connection
+
+from monitoring.ids import uuid_floor
+from monitoring.metrics.histogram import Histogram
+from monitoring.metrics.ranges import totals_of_spans
+from monitoring.metrics.reading import PACKED_SLOT_SQL, Span, unpack_concatenated, whole_buckets
+from monitoring.metrics.subject import of_workflow
+from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
+from monitoring.models import Level, Workflow
+from monitoring.words import FINISHED, RATED, Status
+from tenants.scoping import current_tenant
+
+MOST_RAW_EXECUTIONS: Final = 2_000
+"""Nodes are kept by hours; an hour that the range cuts is read raw up to this many executions."""
+
+_NEWEST_EXECUTIONS: Final = 50
+_HOUR: Final = Level.HOUR.length
+
+
+@dataclass(slots=True)
+class NodeTotals:
+    """Numbers of one node: counts by Status, durations (ms) of its finished runs."""
+
+    node_id: str
+    name: str
+    type: str | None = None
+    position: int | None = None
+    counts: list[int] = field(default_factory=lambda: [0] * len(Status))
+    duration_sum: int = 0
+    duration_count: int = 0
+    histogram: Histogram = field(default_factory=Histogram)
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def failed(self) -> int:
+        return self.counts[Status.FAILED]
+
+    @property
+    def failure_rate(self) -> float | None:
+        """failed / (success + failed + partial)."""
+        rated = sum(self.counts[status] for status in RATED)
+        return self.failed / rated if rated else None
+
+    @property
+    def average_ms(self) -> float | None:
+        return self.duration_sum / self.duration_count if self.duration_count else None
+
+    def percentile(self, percent: float) -> float | None:
+        """The duration (ms) that `percent` (0–100) of runs did not exceed, within 1 %."""
+        return self.histogram.percentile(percent / 100)
+
+
+@dataclass(frozen=True, slots=True)
+class NodesOfWorkflow:
+    """Numbers of every node that ran in [start, end).
+
+    The span is the range asked for, unless it cuts a very busy hour: then it is snapped outwards
+    to that hour, and `exact` is False.
+    """
+
+    start: dt.datetime
+    end: dt.datetime
+    exact: bool
+    nodes: list[NodeTotals]
+
+
+def node_totals(workflow: Workflow, range_: TimeRange) -> NodesOfWorkflow:
+    """Numbers of a workflow's nodes in a range, in the order in which they usually run."""
+    start, end = _span_to_read(workflow, range_)
+    return NodesOfWorkflow(
+        start,
+        end,
+        (start, end) == (range_.start, range_.end),
+        _read(workflow, (start, end)),
+    )
+
+
+def _span_to_read(workflow: Workflow, range_: TimeRange) -> Span:
+    """The range, with edges in busy hours moved out to the hour."""
+    start, end = range_.start, range_.end
+    pieces = _cut_hours((start, end))
+    if not pieces:
+        return start, end
+    numbers = totals_of_spans(of_workflow(workflow), pieces, percentiles=False)
+    for (first, last), found in zip(pieces, numbers, strict=True):
+        if found.total > MOST_RAW_EXECUTIONS:
+            if first == range_.start:
+                start = floor_to(first, _HOUR)
+            if last == range_.end:
+                end = ceil_to(last, _HOUR)
+    return start, end
+
+
+def _cut_hours(span: Span) -> list[Span]:
+    """The parts of a span that do not fill an hour."""
+    start, end = span
+    first, last = ceil_to(start, _HOUR), floor_to(end, _HOUR)
+    if first > last:
+        return [span]
+    return [piece for piece in ((start, first), (last, end)) if piece[0] < piece[1]]
+
+
+def _read(workflow: Workflow, span: Span) -> list[NodeTotals]:
+    start, end = span
+    first, last = ceil_to(start, _HOUR), floor_to(end, _HOUR)
+    segments = list(whole_buckets(0, first, last, Level.HOUR)) if first < last else []
+    tenant_id = current_tenant().pk
+    place = [tenant_id, workflow.pk]
+    parts = [_FOLDED, _UNFOLDED]
+    params: list[Any] = [
+        [int(segment.level) for segment in segments],
+        [segment.start for segment in segments],
+        [segment.end for segment in segments],
+        *place,
+        *place,
+    ]
+    for piece_start, piece_end in _cut_hours(span):
+        parts.append(_RAW)
+        params += [*place, uuid_floor(piece_start), uuid_floor(piece_end)]
+    found: dict[str, NodeTotals] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_FRAME + "\nUNION ALL\n".join(parts), params)
+        for node_id, counts, duration_sum, duration_count, histogram, unfolded in cursor.fetchall():
+            if unfolded is None:
+                node = found.setdefault(node_id, NodeTotals(node_id, node_id))
+                _add(node, counts, int(duration_sum), duration_count)
+                node.histogram.merge(unpack_concatenated(histogram))
+            else:
+                _add_unfolded(found, unfolded)
+    nodes = [node for node in found.values() if any(node.counts)]
+    _describe(workflow, nodes)
+    return sorted(nodes, key=lambda node: (node.position is None, node.position or 0, node.node_id))
+
+
+def _add(node: NodeTotals, counts: Sequence[int], duration_sum: int, duration_count: int) -> None:
+    node.counts = [a + b for a, b in zip(node.counts, counts, strict=True)]
+    node.duration_sum += duration_sum
+    node.duration_count += duration_count
+
+
+class NodeDelta(msgspec.Struct, array_like=True):
+    """A node's entry in RollupDelta.nodes."""
+
+    counts: list[int]
+    duration_sum: int
+    duration_count: int
+    slots: dict[int, int]
+
+
+decode_node_deltas = msgspec.json.Decoder(dict[str, NodeDelta]).decode
+"""RollupDelta.nodes → node id → its changes."""
+
+
+def _add_unfolded(found: dict[str, NodeTotals], packed: bytes) -> None:
+    for node_id, delta in decode_node_deltas(packed).items():
+        node = found.setdefault(node_id, NodeTotals(node_id, node_id))
+        _add(node, delta.counts, delta.duration_sum, delta.duration_count)
+        node.histogram.add_slots(delta.slots.items())
+
+
+def _describe(workflow: Workflow, nodes: Iterable[NodeTotals]) -> None:
+    """Give nodes the names, types and positions of the newest executions that ran them."""
+    place = [current_tenant().pk, workflow.pk]
+    with connection.cursor() as cursor:
+        cursor.execute(_DESCRIPTIONS, [*place, _NEWEST_EXECUTIONS, place[0]])
+        known = {node_id: rest for node_id, *rest in cursor.fetchall()}
+    for node in nodes:
+        if node.node_id in known:
+            name, node.type, node.position = known[node.node_id]
+            node.name = name or node.node_id
+
+
+_FINISHED_SQL: Final = ", ".join(str(int(status)) for status in sorted(FINISHED))
+_RAW_COUNTS: Final = ", ".join(
+    f"count(*) FILTER (WHERE e.status = {status:d})" for status in Status
+)
+_FRAME: Final = """
+WITH segment (level, start, stop) AS MATERIALIZED (
+    SELECT * FROM unnest(%s::smallint[], %s::timestamptz[], %s::timestamptz[])
+)"""
+_FOLDED: Final = """
+SELECT r.*, NULL::bytea AS unfolded FROM segment CROSS JOIN LATERAL (
+    SELECT node_id, counts, duration_sum, duration_count, histogram FROM monitoring_noderollup
+    WHERE tenant_id = %s AND workflow_id = %s AND level = segment.level
+        AND bucket >= segment.start AND bucket < segment.stop
+    OFFSET 0
+) r"""
+_UNFOLDED: Final = """
+SELECT NULL, NULL, NULL, NULL, NULL, d.nodes FROM monitoring_rollupdelta d
+JOIN segment ON d.bucket >= segment.start AND d.bucket < segment.stop
+WHERE d.tenant_id = %s AND d.workflow_id = %s AND d.nodes <> '{}'"""
+# Alias e is the node execution: PACKED_SLOT_SQL reads its duration.
+RAW_NODES: Final = f"""
+    ARRAY[{_RAW_COUNTS}]::bigint[],
+    coalesce(sum(e.duration_ms) FILTER (WHERE e.status IN ({_FINISHED_SQL})), 0),
+    count(e.duration_ms) FILTER (WHERE e.status IN ({_FINISHED_SQL})),
+    coalesce(string_agg({PACKED_SLOT_SQL}, ''::bytea) FILTER (
+        WHERE e.duration_ms IS NOT NULL AND e.status IN ({_FINISHED_SQL})), ''::bytea)"""
+_RAW: Final = f"""
+SELECT e.node_id, {RAW_NODES}, NULL
+FROM monitoring_execution x
+JOIN monitoring_nodeexecution e ON e.tenant_id = x.tenant_id AND e.execution_id = x.id
+WHERE x.tenant_id = %s AND x.workflow_id = %s AND x.id >= %s AND x.id < %s
+GROUP BY e.node_id"""  # noqa: S608 - column names and numbers of statuses
+_DESCRIPTIONS: Final = """
+SELECT DISTINCT ON (n.node_id) n.node_id, n.name, n.type, n.position
+FROM (
+    SELECT id FROM monitoring_execution WHERE tenant_id = %s AND workflow_id = %s
+    ORDER BY id DESC LIMIT %s
+) x JOIN monitoring_nodeexecution n ON n.tenant_id = %s AND n.execution_id = x.id
+ORDER BY n.node_id, n.execution_id DESC"""
