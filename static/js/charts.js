@@ -101,12 +101,14 @@ function figure(data, element) {
 // Plotly reads a little markup in texts: a name stays a name.
 const escapeText = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
+/** The clock on the wall as Plotly counts it: it ignores offsets. */
+const wall = (x) => Date.parse(`${x.replace(" ", "T").replace(/([+-]\d\d:?\d\d|Z)$/, "")}${x.includes(":") ? "Z" : ""}`);
+
 /** Where nothing is known a shaded band stands: nothing happened and nothing known look different. */
 function gaps(data, fill) {
   const bands = [];
   if (data.x.length < 2 || !data.series.length) return bands;
   const unknown = data.x.map((_, index) => data.series.every((series) => series.values[index] === null));
-  const wall = (x) => Date.parse(x.replace(/([+-]\d\d:?\d\d|Z)$/, "") + "Z");
   const half = (wall(data.x[1]) - wall(data.x[0])) / 2;
   if (Number.isNaN(half)) return bands;
   const edge = (time) => new Date(time).toISOString().slice(0, 19);
@@ -165,7 +167,7 @@ function listen(Plotly, plot, data) {
     for (const other of partners()) { other.dataset.led = "1"; Promise.resolve(work(other, event)).finally(() => delete other.dataset.led); }
     led = false;
   };
-  plot.on("plotly_hover", lead((other, { points }) => Plotly.Fx.hover(other, [{ curveNumber: 0, pointNumber: points[0].pointIndex }])));
+  plot.on("plotly_hover", lead((other, { points }) => Plotly.Fx.hover(other, { xval: wall(points[0].x), yval: 0 })));
   plot.on("plotly_unhover", lead((other) => Plotly.Fx.unhover(other)));
   plot.on("plotly_relayout", (event) => {
     const zoomed = "xaxis.range[0]" in event;

@@ -1,5 +1,5 @@
 // Dialogs: those in the page (data-dialog-open="id") and ordinary pages shown in one (a[data-modal-link]).
-import { announce, all, on, one, toast } from "./dom.js";
+import { all, announce, icon, make, on, one, toast } from "./dom.js";
 
 export function open(dialog) {
   if (!dialog.open) dialog.showModal();
@@ -41,28 +41,32 @@ on("click", "a[data-modal-link]", async (event, link) => {
 });
 
 function heading(title, link) {
-  const head = document.createElement("div");
-  head.className = "dialog-head";
-  const text = document.createElement("h2");
-  text.id = "modal-title";
-  text.textContent = title ? title.textContent.trim() : link.textContent.trim();
-  const close = document.createElement("button");
-  close.className = "btn quiet tiny";
-  close.type = "button";
-  close.dataset.dialogClose = "";
-  close.textContent = "Close";
-  head.append(text, close);
   title?.remove();
-  return head;
+  return make("div", { class: "dialog-head" },
+    make("h2", { id: "modal-title", text: (title || link).textContent.trim() }),
+    make("button", { class: "btn quiet square", type: "button", "data-dialog-close": true, "aria-label": "Close" }, icon("close")));
 }
 
 function body(content, url) {
-  const holder = document.createElement("div");
-  holder.className = "dialog-body";
-  holder.append(...content.childNodes);
-  for (const form of all("form", holder)) if (!form.getAttribute("action")) form.setAttribute("action", url);
+  const holder = make("div", { class: "dialog-body" }, ...content.childNodes);
+  for (const form of all("form:not([action])", holder)) form.setAttribute("action", url);
   return holder;
 }
+
+// form[data-confirm="What happens"]: asked before it is sent; the button of the form names the act.
+on("submit", "form[data-confirm]", (event, form) => {
+  const modal = one("#modal");
+  if (!modal || form.dataset.confirmed) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  const button = event.submitter;
+  const act = make("button", { class: `btn primary ${button?.classList.contains("danger") ? "danger" : ""}`, type: "button", text: button?.textContent.trim() || "Continue" });
+  act.addEventListener("click", () => { form.dataset.confirmed = "1"; modal.close(); form.requestSubmit(button); });
+  modal.replaceChildren(make("div", { class: "dialog-head" }, make("h2", { id: "modal-title", text: "Are you sure?" })),
+    make("div", { class: "dialog-body" }, make("p", { text: form.dataset.confirm })),
+    make("div", { class: "dialog-foot" }, make("button", { class: "btn", type: "button", "data-dialog-close": true, text: "Cancel" }), act));
+  modal.showModal();
+}, true);
 
 // Deleting asks for a word: the button waits for it.
 on("input", "[data-confirm-word]", (event, input) => fits(input));

@@ -70,8 +70,8 @@ export function enhance(selector, work) {
   document.addEventListener("flowwatch:added", (event) => run(event.target));
 }
 
-/** Fetch JSON of our own; throws an Error whose message can be shown. */
-export async function fetchJson(url, signal) {
+/** Fetch text of our own; throws an Error whose message can be shown. */
+export async function fetchText(url, signal) {
   let answer;
   try {
     answer = await fetch(url, { headers: { Accept: "application/json" }, credentials: "same-origin", signal });
@@ -81,5 +81,6 @@ export async function fetchJson(url, signal) {
   }
   if (answer.redirected && answer.url.includes("/sign-in/")) throw new Error("You were signed out. Load the page again to sign in.");
   if (!answer.ok) throw new Error(answer.status === 404 ? "It does not exist any more." : `The server answered ${answer.status}. Try again in a moment.`);
-  return answer.json();
+  return answer.text();
 }
+export const fetchJson = async (url, signal) => JSON.parse(await fetchText(url, signal));

@@ -1,6 +1,6 @@
 // A tree of JSON that stays quick at megabytes: loaded when seen, children made when opened, long
 // lists in slices, search in small steps. Everything goes in as text.
-import { announce, enhance, icon, make, one } from "./dom.js";
+import { announce, enhance, fetchText, icon, make, one } from "./dom.js";
 import { copy } from "./copy.js";
 
 const SLICE = 100; // children shown at once
@@ -76,6 +76,8 @@ function valueView(value) {
 }
 
 // --- the tree
+const groupOf = (node) => one(":scope > [role=group]", node);
+
 class Tree {
   constructor(box, value, bytes) {
     this.box = box;
@@ -113,43 +115,56 @@ class Tree {
   open(node) {
     if (!node.hasAttribute("aria-expanded")) return;
     node.setAttribute("aria-expanded", "true");
-    let group = one(":scope > [role=group]", node);
-    if (!group) { group = make("div", { role: "group" }); node.append(group); this.more(node, group); }
+    let group = groupOf(node);
+    if (!group) {
+      group = make("div", { role: "group" });
+      group.nodes = new Map(); // index -> node, of those that were made
+      node.append(group);
+      const rest = this.rest(node, 0, countOf(node.json.value));
+      group.append(rest);
+      this.fill(rest, 0);
+    }
     group.hidden = false;
   }
 
   close(node) {
     if (node === this.root) return;
     node.setAttribute("aria-expanded", "false");
-    one(":scope > [role=group]", node).hidden = true;
+    groupOf(node).hidden = true;
   }
 
-  /** Show the next slice of children, at least up to `upTo`. */
-  more(node, group, upTo = 0) {
+  /** A row that stands for the children from `from` up to `to`, which were not made yet. */
+  rest(node, from, to) {
+    const row = make("div", { class: "json-node", role: "treeitem", "aria-level": node.json.level + 1, tabindex: "-1" },
+      make("div", { class: "json-line" }, make("span", { class: "json-more", text: `Show ${number(Math.min(SLICE, to - from))} more of ${number(to - from)}` })));
+    row.json = { rest: { from, to } };
+    return row;
+  }
+
+  /** Replace a rest row by a slice that begins at `start`; what is left stays a rest before and after. */
+  fill(row, start) {
+    const group = row.parentElement;
+    const node = group.parentElement;
     const { value, path, level } = node.json;
+    const { from, to } = row.json.rest;
     const keys = keysOf(value);
-    const total = countOf(value);
-    if (group.lastChild?.json?.rest) group.lastChild.remove();
-    const from = group.children.length;
-    const to = Math.min(total, Math.max(from + SLICE, upTo + 1));
+    const end = Math.min(to, start + SLICE);
     const made = document.createDocumentFragment();
-    for (let index = from; index < to; index += 1) {
+    if (start > from) made.append(this.rest(node, from, start));
+    for (let index = start; index < end; index += 1) {
       const key = keys ? keys[index] : index;
-      made.append(this.node(key, value[key], [...path, key], level + 1));
+      const child = this.node(key, value[key], [...path, key], level + 1);
+      group.nodes.set(index, child);
+      made.append(child);
     }
-    if (to < total) {
-      const rest = make("div", { class: "json-node", role: "treeitem", "aria-level": level + 1, tabindex: "-1" },
-        make("div", { class: "json-line" }, make("span", { class: "json-more", text: `Show ${number(Math.min(SLICE, total - to))} more of ${number(total - to)}` })));
-      rest.json = { rest: true };
-      made.append(rest);
-    }
-    group.append(made);
-    return from;
+    if (end < to) made.append(this.rest(node, end, to));
+    row.replaceWith(made);
+    return group.nodes.get(start);
   }
 
   /** Open small branches at the start, so that little data is seen at once. */
   unfold(lines) {
-    const waiting = [...(one("[role=group]", this.root)?.children || [])];
+    const waiting = [...(groupOf(this.root)?.children || [])];
     let left = lines - waiting.length;
     while (waiting.length && left > 0) {
       const node = waiting.shift();
@@ -158,7 +173,7 @@ class Tree {
       if (count > left || count > 25) continue;
       this.open(node);
       left -= count;
-      waiting.push(...one("[role=group]", node).children);
+      waiting.push(...groupOf(node).children);
     }
   }
 
@@ -172,11 +187,7 @@ class Tree {
     if (node.isConnected) this.focus(node);
   }
 
-  showRest(node) {
-    const group = node.parentElement;
-    const from = this.more(group.parentElement, group);
-    this.focus(group.children[from]);
-  }
+  showRest(row) { this.focus(this.fill(row, row.json.rest.from)); }
 
   focus(node) { if (node) { node.focus({ preventScroll: true }); one(".json-line", node).scrollIntoView({ block: "nearest" }); } }
 
@@ -188,14 +199,14 @@ class Tree {
   }
 
   next(node) {
-    if (node.getAttribute("aria-expanded") === "true") return one(":scope > [role=group]", node).firstElementChild;
+    if (node.getAttribute("aria-expanded") === "true") return groupOf(node).firstElementChild;
     for (let at = node; at && at !== this.root; at = this.parent(at)) if (at.nextElementSibling) return at.nextElementSibling;
     return null;
   }
   previous(node) {
     let before = node.previousElementSibling?.matches(".json-node") ? node.previousElementSibling : null;
     if (!before) return this.parent(node);
-    while (before.getAttribute("aria-expanded") === "true") before = one(":scope > [role=group]", before).lastElementChild;
+    while (before.getAttribute("aria-expanded") === "true") before = groupOf(before).lastElementChild;
     return before;
   }
   parent(node) { return node === this.root ? null : node.parentElement.closest(".json-node"); }
@@ -232,7 +243,7 @@ class Tree {
 
   last() {
     let node = this.root;
-    while (node.getAttribute("aria-expanded") === "true") node = one(":scope > [role=group]", node).lastElementChild;
+    while (node.getAttribute("aria-expanded") === "true") node = groupOf(node).lastElementChild;
     return node;
   }
 
@@ -323,11 +334,14 @@ class Tree {
     let node = this.root;
     for (const part of path) {
       this.open(node);
-      const group = one(":scope > [role=group]", node);
+      const group = groupOf(node);
       const keys = keysOf(node.json.value);
       const index = keys ? keys.indexOf(part) : part;
-      if (!group.children[index] || group.children[index].json.rest) this.more(node, group, index);
-      node = group.children[index];
+      if (!group.nodes.has(index)) {
+        const row = [...group.children].find(({ json: { rest } }) => rest && rest.from <= index && index < rest.to);
+        this.fill(row, Math.max(row.json.rest.from, index - index % SLICE));
+      }
+      node = group.nodes.get(index);
     }
     return node;
   }
@@ -365,12 +379,7 @@ function* matches(root, query) {
 // --- loading
 async function load(box) {
   try {
-    let answer;
-    try {
-      answer = await fetch(box.dataset.jsonUrl, { credentials: "same-origin", headers: { Accept: "application/json" } });
-    } catch { throw new Error("The server could not be reached. Check the connection and try again."); }
-    if (!answer.ok) throw new Error(answer.status === 404 ? "This data is not there any more." : `The server answered ${answer.status}. Try again in a moment.`);
-    const text = await answer.text();
+    const text = await fetchText(box.dataset.jsonUrl);
     if (!text) return tell(box, "Nothing was recorded here.");
     let value;
     try { value = parse(text); } catch { value = text; }

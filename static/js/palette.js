@@ -70,6 +70,7 @@ if (palette) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step && entries.length) { event.preventDefault(); mark((at() + step + entries.length) % entries.length); }
     if (event.key === "Enter") { event.preventDefault(); go(entries[at()]); }
+    if (event.key === "Escape") { event.preventDefault(); palette.close(); } // browsers would only empty the field
   });
   list.addEventListener("click", (event) => go(entries[event.target.closest("li")?.dataset.index]));
   list.addEventListener("pointermove", (event) => { const option = event.target.closest("li"); if (option) mark(Number(option.dataset.index)); });
