@@ -50,56 +50,64 @@ STATUS_LABELS = {
 
 Point: TypeAlias = tuple[float, float]
 
+_STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
 
 
 # --- words for numbers and times ------------------------------------------------------------------
+def _known(value: float | str | None) -> float | None:
+    """Return a finite number, or None; a template gives "" for a variable that it lacks."""
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
 @register.filter
-def duration(milliseconds: float | None) -> str:
+def duration(milliseconds: float | str | None) -> str:
     """Say milliseconds as people do: "840 ms", "12.4 s", "3 min 07 s", "2 h 05 min", "3 d 04 h"."""
-    if milliseconds is None or milliseconds == "" or not math.isfinite(milliseconds):
+    exactly = _known(milliseconds)
+    if exactly is None:
         return NOTHING
-    if milliseconds < 0:
-        return MINUS + duration(-milliseconds)
-    whole = round(milliseconds)
+    if exactly < 0:
+        return MINUS + duration(-exactly)
+    whole = round(exactly)
     if whole < _SECOND:
         return f"{whole} ms"
-    tenths = round(milliseconds / 100)
+    tenths = round(exactly / 100)
     if tenths < 600:
         return f"{tenths / 10:.1f} s"
-    seconds = round(milliseconds / _SECOND)
+    seconds = round(exactly / _SECOND)
     if seconds < 3_600:
         return f"{seconds // 60} min {seconds % 60:02} s"
-    minutes = round(milliseconds / _MINUTE)
+    minutes = round(exactly / _MINUTE)
     if minutes < 1_440:
         return f"{minutes // 60} h {minutes % 60:02} min"
-    hours = round(milliseconds / _HOUR)
+    hours = round(exactly / _HOUR)
     return f"{hours // 24} d {hours % 24:02} h"
 
 
 @register.filter
-def thousands(number: float | None, digits: int = 0) -> str:
+def thousands(number: float | str | None, digits: int = 0) -> str:
     """Group digits by thin spaces: 12431 is "12 431"; `digits` after the point."""
-    if number is None or number == "" or not math.isfinite(number):
+    exactly = _known(number)
+    if exactly is None:
         return NOTHING
-    text = f"{abs(number):,.{digits}f}".replace(",", THIN_SPACE)
-    negative = number < 0 and text.strip("0.") != ""
+    text = f"{abs(exactly):,.{digits}f}".replace(",", THIN_SPACE)
+    negative = exactly < 0 and text.strip("0.") != ""
     return MINUS + text if negative else text
 
 
 @register.filter
-def percent(value: float | None, digits: int = 1) -> str:
+def percent(value: float | str | None, digits: int = 1) -> str:
     """Say a rate that is already in percent (0–100): 1.34 is "1.3 %"; None is "–"."""
     said = thousands(value, digits)
     return said if said == NOTHING else f"{said} %"
 
 
 @register.filter
-def filesize(count: float | None) -> str:
+def filesize(count: float | str | None) -> str:
     """Say bytes: "820 B", "12.4 KB", "1.2 MB" (steps of 1,024)."""
-    if count is None or count == "":
+    size = _known(count)
+    if size is None:
         return NOTHING
-    size = float(count)
     for unit in ("B", "KB", "MB"):
         if size < 1_024:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
@@ -116,13 +124,9 @@ def ago(moment: datetime | None) -> str:
     span = abs(seconds)
     if span < 5:
         return "now"
-    for limit, unit, size in ((60, "s", 1), (3_600, "min", 60), (86_400, "h", 3_600)):
-        if span < limit:
-            break
-    else:
-        if span >= 7 * 86_400:
-            return day(moment)
-        unit, size = "d", 86_400
+    if span >= 7 * 86_400:
+        return day(moment)
+    size, unit = next(step for step in _STEPS if span >= step[0])
     count = int(span // size)
     return f"{count} {unit} ago" if seconds > 0 else f"in {count} {unit}"
 
@@ -178,9 +182,9 @@ def timestamp(moment: datetime | None, form: str = "relative") -> SafeString | s
 
 
 @register.simple_tag
-def took(milliseconds: float | None) -> SafeString:
+def took(milliseconds: float | str | None) -> SafeString:
     """Mark up a duration: as people say it, the exact milliseconds on hover."""
-    if milliseconds is None:
+    if _known(milliseconds) is None:
         return format_html('<span class="nums">{}</span>', NOTHING)
     return format_html(
         '<span class="nums" title="{} ms">{}</span>',
