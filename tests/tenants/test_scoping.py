@@ -41,9 +41,7 @@ QUESTIONS: dict[str, Callable[[Any], Any]] = {
     "bulk_update": lambda objects: objects.bulk_update([Membership(pk=1)], ["role"]),
     "get_or_create": lambda objects: objects.get_or_create(pk=1),
     "distinct": lambda objects: list(objects.distinct()),
-    "subquery": lambda objects: list(
-        User.objects.filter(pk__in=objects.get_queryset().distinct())
-    ),
+    "subquery": lambda objects: list(User.objects.filter(pk__in=objects.get_queryset().distinct())),
     "raw": lambda objects: list(objects.raw("SELECT * FROM tenants_membership")),
     "a method of its own": lambda objects: objects.get_queryset().owners(),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -23,7 +22,14 @@ from tenants.scoping import across_tenants
 from tenants.sessions import ABSOLUTE_LIMIT, idle_limit
 from tenants.sign_in import ADDRESS, STRANGERS, TooManyTries, check_password, device_cookie_name
 from tenants.throttle import Limit
-from tests.tenants.factories import PASSWORD, make_member, make_person, make_tenant, signed_in_as
+from tests.tenants.factories import (
+    PASSWORD,
+    make_member,
+    make_person,
+    make_tenant,
+    signed_in_as,
+    without_csrf,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -36,7 +42,7 @@ def person() -> User:
 
 
 @pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collect the passwords that reach the hasher."""
     seen: list[str] = []
     encode = MD5PasswordHasher.encode
@@ -46,15 +52,13 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return encode(self, password, salt)
 
     monkeypatch.setattr(MD5PasswordHasher, "encode", counting)
-    yield seen
+    return seen
 
 
 def sign_in(
     client: Client, email: str, password: str = PASSWORD, ip: str = "192.0.2.1", **data: str
 ) -> Any:
-    return client.post(
-        SIGN_IN, {"email": email, "password": password, **data}, REMOTE_ADDR=ip
-    )
+    return client.post(SIGN_IN, {"email": email, "password": password, **data}, REMOTE_ADDR=ip)
 
 
 def is_in(client: Client) -> bool:
@@ -179,7 +183,9 @@ def test_wrong_password_unknown_mail_and_switched_off_look_the_same(person: User
     invited = make_person(email="invited@example.com", password=None)
     assert not invited.has_usable_password()
     pages = {
-        sign_in(Client(), email, word, ip=f"192.0.2.{i}").content.decode().split("<h1>")[1]
+        sign_in(Client(), email, word, ip=f"192.0.2.{i}")
+        .content.decode()
+        .split("<h1>")[1]
         .replace(email, "")
         for i, (email, word) in enumerate(
             [
@@ -190,14 +196,8 @@ def test_wrong_password_unknown_mail_and_switched_off_look_the_same(person: User
             ]
         )
     }
-    assert len({_without_csrf(page) for page in pages}) == 1
+    assert len({without_csrf(page) for page in pages}) == 1
     assert "belong together" in pages.pop()
-
-
-def _without_csrf(page: str) -> str:
-    import re
-
-    return re.sub(r'name="csrfmiddlewaretoken" value="[^"]*"', "", page)
 
 
 def test_unknown_mail_takes_as_long_as_known(person: User, settings: Any) -> None:
@@ -327,9 +327,7 @@ def _age_buckets(by: timedelta) -> None:
     tries=st.integers(1, 5),
     seconds=st.lists(st.integers(0, 120), min_size=1, max_size=40).map(sorted),
 )
-def test_in_no_window_more_tries_pass_than_the_limit_says(
-    tries: int, seconds: list[int]
-) -> None:
+def test_in_no_window_more_tries_pass_than_the_limit_says(tries: int, seconds: list[int]) -> None:
     limit = Limit("property", tries, timedelta(seconds=30))
     start = timezone.now()
     bucket = limit.bucket(str((tries, seconds, time.perf_counter_ns())))

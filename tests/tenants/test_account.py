@@ -1,0 +1,130 @@
+"""A person's own page."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tenants.models import Session, User
+from tests.tenants.factories import make_person, signed_in_as
+
+pytestmark = pytest.mark.django_db
+
+CHOICES = {"name": "Ann", "time_zone": "Europe/Berlin", "theme": "dark", "density": "compact"}
+
+
+@pytest.fixture
+def person() -> User:
+    return make_person()
+
+
+def test_choices_are_stored_and_counted_at_once(person: User) -> None:
+    client = signed_in_as(person)
+    assert client.post("/account/", CHOICES)["Location"] == "/account/"
+    page = client.get("/account/").content.decode()
+    assert 'data-theme="dark"' in page
+    assert 'data-density="compact"' in page
+    person.refresh_from_db()
+    assert str(person.zone) == "Europe/Berlin"
+    assert person.display_name == "Ann"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("time_zone", "Mars/Olympus"),
+        ("time_zone", "../../etc/passwd"),
+        ("theme", "pink"),
+        ("density", ""),
+        ("name", "x" * 256),
+        ("name", "a\x00b"),
+    ],
+)
+def test_a_wrong_choice_is_refused_at_its_field(person: User, field: str, value: str) -> None:
+    client = signed_in_as(person)
+    response = client.post("/account/", {**CHOICES, field: value})
+    assert response.status_code == 200
+    assert "errorlist" in response.content.decode()
+    person.refresh_from_db()
+    assert (person.name, person.theme) == ("", "system")
+
+
+def test_nobody_can_give_themselves_more_rights_by_the_form(person: User) -> None:
+    signed_in_as(person).post(
+        "/account/", {**CHOICES, "is_staff": "1", "is_superuser": "1", "email": "x@example.com"}
+    )
+    person.refresh_from_db()
+    assert not person.is_staff
+    assert not person.is_superuser
+    assert person.email != "x@example.com"
+
+
+def test_the_theme_switch_stores_its_choice(person: User) -> None:
+    client = signed_in_as(person)
+    assert client.post("/account/theme/", {"theme": "light"}).status_code == 204
+    person.refresh_from_db()
+    assert person.theme == "light"
+    assert client.post("/account/theme/", {"theme": "<b>"}).status_code == 400
+
+
+def test_a_zone_that_left_the_database_falls_back_to_utc(person: User) -> None:
+    User.objects.filter(pk=person.pk).update(time_zone="Gone/Zone")
+    assert signed_in_as(person).get("/account/").status_code == 200
+    person.refresh_from_db()
+    assert str(person.zone) == "UTC"
+
+
+# --- sessions -----------------------------------------------------------------------------------
+
+
+def browsers(person: User, count: int) -> list[Client]:
+    return [signed_in_as(person) for _ in range(count)]
+
+
+def handles(page: Any) -> list[str]:
+    return re.findall(r'name="session" value="([0-9a-f]+)"', page.content.decode())
+
+
+def test_the_page_lists_sessions_without_their_keys(person: User) -> None:
+    here, _ = browsers(person, 2)
+    make_sessions_of_others = browsers(make_person(), 1)
+    assert make_sessions_of_others
+    page = here.get("/account/")
+    assert len(handles(page)) == 1
+    assert "This one" in page.content.decode()
+    for key in Session.objects.values_list("session_key", flat=True):
+        assert key not in page.content.decode()
+
+
+def test_one_session_can_be_ended(person: User) -> None:
+    here, there = browsers(person, 2)
+    [handle] = handles(here.get("/account/"))
+    here.post("/account/sessions/end/", {"session": handle})
+    assert there.get("/account/").status_code == 302
+    assert here.get("/account/").status_code == 200
+
+
+def test_all_others_can_be_ended(person: User) -> None:
+    here, *others = browsers(person, 4)
+    here.post("/account/sessions/end/", {"all": "1"})
+    assert {other.get("/account/").status_code for other in others} == {302}
+    assert here.get("/account/").status_code == 200
+
+
+def test_nobody_ends_another_persons_session(person: User) -> None:
+    mine, _ = browsers(person, 2)
+    theirs = browsers(make_person(), 2)
+    [handle] = handles(theirs[0].get("/account/"))
+    mine.post("/account/sessions/end/", {"session": handle})
+    assert {client.get("/account/").status_code for client in theirs} == {200}
+
+
+@pytest.mark.parametrize(
+    "address", ["/account/", "/account/password/", "/account/theme/", "/account/sessions/end/"]
+)
+def test_the_page_is_for_signed_in_people(address: str) -> None:
+    for response in (Client().get(address), Client().post(address)):
+        assert response["Location"].startswith("/sign-in/?next=")
