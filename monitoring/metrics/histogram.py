@@ -60,6 +60,9 @@ class Histogram:
     def nonzero(self) -> dict[int, int]:
         return {slot: count for slot, count in sorted(self.slots.items()) if count}
 
+    def copy(self) -> Histogram:
+        return Histogram(self.slots)
+
     def add(self, duration_ms: int, count: int = 1) -> None:
         slot = slot_of(duration_ms)
         self.slots[slot] = self.slots.get(slot, 0) + count

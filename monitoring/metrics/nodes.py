@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
 from django.db import connection
 
 from monitoring.ids import uuid_floor
 from monitoring.metrics.histogram import Histogram
 from monitoring.metrics.ranges import totals_of_spans
 from monitoring.metrics.reading import PACKED_SLOT_SQL, Span, unpack_concatenated, whole_buckets
+from monitoring.metrics.rollups import unpack_node_deltas
 from monitoring.metrics.subject import of_workflow
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.models import Level, Workflow
@@ -151,21 +151,8 @@ def _add(node: NodeTotals, counts: Sequence[int], duration_sum: int, duration_co
     node.duration_count += duration_count
 
 
-class NodeDelta(msgspec.Struct, array_like=True):
-    """A node's entry in RollupDelta.nodes."""
-
-    counts: list[int]
-    duration_sum: int
-    duration_count: int
-    slots: dict[int, int]
-
-
-decode_node_deltas = msgspec.json.Decoder(dict[str, NodeDelta]).decode
-"""RollupDelta.nodes → node id → its changes."""
-
-
 def _add_unfolded(found: dict[str, NodeTotals], packed: bytes) -> None:
-    for node_id, delta in decode_node_deltas(packed).items():
+    for node_id, delta in unpack_node_deltas(packed).items():
         node = found.setdefault(node_id, NodeTotals(node_id, node_id))
         _add(node, delta.counts, delta.duration_sum, delta.duration_count)
         node.histogram.add_slots(delta.slots.items())

@@ -14,6 +14,7 @@ from typing import Any, Final
 from django.db import connection
 
 from monitoring.ids import uuid_floor
+from monitoring.metrics.counters import ROLLUP_ARRAYS
 from monitoring.metrics.histogram import BOUNDS, Histogram
 from monitoring.metrics.subject import ManyMeasured
 from monitoring.metrics.timerange import BUCKET, ceil_to, floor_to
@@ -155,16 +156,10 @@ def whole_buckets(
 
 # --- the statement ------------------------------------------------------------------------------
 
-_ARRAYS: Final = (
-    ("counts", len(Status)),
-    ("duration_sums", len(Status)),
-    ("duration_counts", len(Status)),
-    ("error_classes", len(ErrorClass)),
-)
 # Duration sums stay numeric: a tenant's absurd durations must not overflow an answer.
 _SUMS: Final = ", ".join(
     f"sum({name}[{place}])" + ("" if name == "duration_sums" else "::bigint")
-    for name, length in _ARRAYS
+    for name, length in ROLLUP_ARRAYS
     for place in range(1, length + 1)
 )
 

@@ -123,6 +123,6 @@ def _sum(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
 def _merged(first: Histogram | None, second: Histogram | None) -> Histogram | None:
     if first is None or second is None:
         return None
-    merged = Histogram(first.slots)
+    merged = first.copy()
     merged.merge(second)
     return merged

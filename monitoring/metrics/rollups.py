@@ -1,0 +1,377 @@
+"""Folds the deltas that the store appends into rollups of every level and into workflows.
+
+Only one process folds at a time (an advisory lock), so that rows can be read, changed in Python and
+written back. Deltas are found by state and not by position: one that commits late is folded later.
+"""
+# ruff: noqa: S608 - statements are put together from constants of this module only
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import psycopg
+from django.db import transaction
+
+from monitoring.metrics.counters import (
+    ROLLUP_ARRAYS,
+    Counters,
+    NodeKey,
+    RollupKey,
+    WorkflowBucket,
+    array_literal,
+    node_keys,
+    rollup_keys,
+)
+from monitoring.metrics.reading import unpack_concatenated
+from monitoring.recording.deltas import NodeDelta
+from monitoring.recording.tables import cursor
+from monitoring.words import RATED, Status
+
+FOLD_LOCK: Final = 0x666F_6C64  # "fold"
+FOLD_LIMIT: Final = 5_000
+
+_STATUSES: Final = len(Status)
+_Cursor = psycopg.Cursor[Any]
+
+unpack_node_deltas = msgspec.json.Decoder(dict[str, NodeDelta]).decode
+"""RollupDelta.nodes → node id → its changes."""
+
+
+def fold_deltas(limit: int = FOLD_LIMIT) -> int:
+    """Fold up to `limit` deltas in one transaction; return how many.
+
+    Returns 0 when there are none or another process is folding. Looks across tenants.
+    """
+    with transaction.atomic(), cursor() as db:
+        db.execute("SELECT pg_try_advisory_xact_lock(%s)", [FOLD_LOCK])
+        if db.fetchone() != (True,):
+            return 0
+        taken = take_deltas(db, limit)
+        if taken:
+            add_to_rollups(db, taken)
+            add_to_node_rollups(db, taken)
+            add_to_workflows(db, taken)
+        return sum(unfolded.deltas for unfolded in taken)
+
+
+# --- deltas -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Unfolded:
+    """The sum of the deltas of one workflow in one 5-minute bucket."""
+
+    place: WorkflowBucket
+    deltas: int
+    counters: Counters
+    nodes: dict[str, Counters]
+    name: str | None
+    name_key: bytes
+    last_executed_at: dt.datetime | None
+
+
+def _summed(arrays: Iterable[tuple[str, int]]) -> str:
+    """Sums of arrays place by place, as one numeric array."""
+    places = [f"sum({name}[{place}])" for name, length in arrays for place in range(1, length + 1)]
+    return f"ARRAY[{', '.join(places)}]"
+
+
+_SUM_DELTAS: Final = f"""
+    SELECT tenant_id, environment_id, workflow_id, bucket, count(*), {_summed(ROLLUP_ARRAYS)},
+        string_agg(histogram, ''::bytea), array_agg(nodes) FILTER (WHERE nodes <> '{{}}'),
+        (array_agg(workflow_name ORDER BY workflow_name_key DESC)
+            FILTER (WHERE workflow_name_key IS NOT NULL))[1],
+        (array_agg(workflow_name_key ORDER BY workflow_name_key DESC)
+            FILTER (WHERE workflow_name_key IS NOT NULL))[1],
+        max(last_executed_at)
+    FROM delta GROUP BY tenant_id, environment_id, workflow_id, bucket
+    ORDER BY tenant_id, environment_id, workflow_id, bucket
+"""
+_TAKE_DELTAS: Final = f"""
+    WITH delta AS (
+        DELETE FROM monitoring_rollupdelta WHERE id = ANY(ARRAY(
+            SELECT id FROM monitoring_rollupdelta ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED))
+        RETURNING *
+    ) {_SUM_DELTAS}
+"""
+_READ_DELTAS: Final = f"""
+    WITH delta AS (
+        SELECT * FROM monitoring_rollupdelta WHERE tenant_id = %s AND bucket >= %s AND bucket < %s
+    ) {_SUM_DELTAS}
+"""
+
+
+def take_deltas(db: _Cursor, limit: int) -> list[Unfolded]:
+    """Delete the oldest deltas and return their sums."""
+    db.execute(_TAKE_DELTAS, [limit])
+    return [_unfolded(row) for row in db.fetchall()]
+
+
+def read_deltas(
+    db: _Cursor, tenant_id: int, start: dt.datetime, end: dt.datetime
+) -> list[Unfolded]:
+    """Sums of a tenant's deltas with buckets in [start, end), which stay."""
+    db.execute(_READ_DELTAS, [tenant_id, start, end])
+    return [_unfolded(row) for row in db.fetchall()]
+
+
+def _unfolded(row: Sequence[Any]) -> Unfolded:
+    (*place, deltas, numbers, histogram, nodes, name, name_key, last_executed_at) = row
+    return Unfolded(
+        WorkflowBucket(*place),
+        deltas,
+        Counters([int(number) for number in numbers], unpack_concatenated(histogram)),
+        _sum_of_nodes(nodes or []),
+        name,
+        bytes(name_key or b""),
+        last_executed_at,
+    )
+
+
+def _sum_of_nodes(packed: Iterable[bytes]) -> dict[str, Counters]:
+    nodes: dict[str, Counters] = {}
+    for text in packed:
+        for node_id, delta in unpack_node_deltas(text).items():
+            counters = nodes.get(node_id)
+            if counters is None:
+                counters = nodes[node_id] = Counters([0] * (_STATUSES + 2))
+            counters.numbers = [
+                a + b
+                for a, b in zip(
+                    counters.numbers,
+                    (*delta.counts, delta.duration_count, delta.duration_sum),
+                    strict=True,
+                )
+            ]
+            counters.histogram.add_slots(delta.slots.items())
+    return nodes
+
+
+# --- rollups ------------------------------------------------------------------------------------
+
+
+def add_to_rollups(db: _Cursor, changes: Iterable[Unfolded]) -> None:
+    """Add changes to the rollups of tenants, environments and workflows at every level."""
+    rows: dict[RollupKey, Counters] = {}
+    for change in changes:
+        for key in rollup_keys(change.place):
+            _add_at(rows, key, change.counters)
+    _add_stored(rows, read_rollups(db, rows))
+    write_rollups(db, rows)
+
+
+def _add_at(rows: dict[Any, Counters], key: object, counters: Counters) -> None:
+    known = rows.get(key)
+    if known is None:
+        rows[key] = Counters(counters.numbers, counters.histogram.copy())
+    else:
+        known.add(counters)
+
+
+def _add_stored(rows: dict[Any, Counters], stored: Mapping[Any, tuple[Counters, bool]]) -> None:
+    for key, (counters, _) in stored.items():
+        rows[key].add(counters)
+
+
+_KEYS_OF_ROLLUPS: Final = """unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::smallint[],
+    %s::timestamptz[]) AS k (tenant_id, subject_kind, subject_id, level, bucket)"""
+_ROLLUP_COLUMNS: Final = """tenant_id, subject_kind, subject_id, level, bucket,
+    counts || duration_sums || duration_counts || error_classes, histogram, sealed"""
+_READ_ROLLUPS: Final = f"""
+    SELECT {_ROLLUP_COLUMNS} FROM {_KEYS_OF_ROLLUPS}
+    JOIN monitoring_rollup USING (tenant_id, subject_kind, subject_id, level, bucket)
+"""
+_WRITE_ROLLUPS: Final = """
+    INSERT INTO monitoring_rollup (tenant_id, subject_kind, subject_id, level, bucket, counts,
+        duration_sums, duration_counts, error_classes, histogram)
+    SELECT tenant_id, subject_kind, subject_id, level, bucket, counts::bigint[],
+        duration_sums::bigint[], duration_counts::bigint[], error_classes::bigint[], histogram
+    FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::smallint[], %s::timestamptz[],
+        %s::text[], %s::text[], %s::text[], %s::text[], %b::bytea[])
+        AS r (tenant_id, subject_kind, subject_id, level, bucket, counts, duration_sums,
+        duration_counts, error_classes, histogram)
+    ON CONFLICT (tenant_id, subject_kind, subject_id, level, bucket) DO UPDATE SET
+        counts = EXCLUDED.counts, duration_sums = EXCLUDED.duration_sums,
+        duration_counts = EXCLUDED.duration_counts, error_classes = EXCLUDED.error_classes,
+        histogram = EXCLUDED.histogram
+"""
+_DELETE_ROLLUPS: Final = f"""
+    DELETE FROM monitoring_rollup r USING {_KEYS_OF_ROLLUPS}
+    WHERE r.tenant_id = k.tenant_id AND r.subject_kind = k.subject_kind
+        AND r.subject_id = k.subject_id AND r.level = k.level AND r.bucket = k.bucket
+        AND NOT r.sealed
+"""
+
+
+def read_rollups(db: _Cursor, keys: Iterable[RollupKey]) -> dict[RollupKey, tuple[Counters, bool]]:
+    """Stored rollups by key, each with whether it is sealed."""
+    db.execute(_READ_ROLLUPS, _columns(sorted(keys)))
+    return dict(rollup_of_row(row) for row in db.fetchall())
+
+
+def rollup_of_row(row: Sequence[Any]) -> tuple[RollupKey, tuple[Counters, bool]]:
+    """Key, counters and sealed of a row with `_ROLLUP_COLUMNS`."""
+    *key, numbers, histogram, sealed = row
+    return RollupKey(*key), (Counters(numbers, unpack_concatenated(histogram)), sealed)
+
+
+def write_rollups(db: _Cursor, rows: Mapping[RollupKey, Counters]) -> None:
+    """Store rollups as they are given; those that are zero are deleted (unless sealed)."""
+    written = [
+        (*key, *rows[key].arrays(), rows[key].histogram.pack())
+        for key in sorted(rows)
+        if not rows[key].is_zero
+    ]
+    emptied = [key for key in sorted(rows) if rows[key].is_zero]
+    if written:
+        db.execute(_WRITE_ROLLUPS, _columns(written))
+    if emptied:
+        db.execute(_DELETE_ROLLUPS, _columns(emptied))
+
+
+# --- node rollups -------------------------------------------------------------------------------
+
+
+def add_to_node_rollups(db: _Cursor, changes: Iterable[Unfolded]) -> None:
+    """Add changes to the hours and days of nodes."""
+    rows: dict[NodeKey, Counters] = {}
+    for change in changes:
+        for node_id, counters in change.nodes.items():
+            for key in node_keys(change.place, node_id):
+                _add_at(rows, key, counters)
+    if rows:
+        _add_stored(rows, read_node_rollups(db, rows))
+        write_node_rollups(db, rows)
+
+
+_KEYS_OF_NODES: Final = """unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::timestamptz[],
+    %s::text[]) AS k (tenant_id, workflow_id, level, bucket, node_id)"""
+_NODE_COLUMNS: Final = """tenant_id, workflow_id, level, bucket, node_id,
+    counts || duration_count, duration_sum, histogram, sealed"""
+_READ_NODES: Final = f"""
+    SELECT {_NODE_COLUMNS} FROM {_KEYS_OF_NODES}
+    JOIN monitoring_noderollup USING (tenant_id, workflow_id, level, bucket, node_id)
+"""
+_WRITE_NODES: Final = """
+    INSERT INTO monitoring_noderollup (tenant_id, workflow_id, level, bucket, node_id, counts,
+        duration_count, duration_sum, histogram)
+    SELECT tenant_id, workflow_id, level, bucket, node_id, counts::bigint[], duration_count,
+        duration_sum, histogram
+    FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::timestamptz[], %s::text[],
+        %s::text[], %s::bigint[], %s::numeric[], %b::bytea[])
+        AS r (tenant_id, workflow_id, level, bucket, node_id, counts, duration_count, duration_sum,
+        histogram)
+    ON CONFLICT (tenant_id, workflow_id, level, bucket, node_id) DO UPDATE SET
+        counts = EXCLUDED.counts, duration_count = EXCLUDED.duration_count,
+        duration_sum = EXCLUDED.duration_sum, histogram = EXCLUDED.histogram
+"""
+_DELETE_NODES: Final = f"""
+    DELETE FROM monitoring_noderollup r USING {_KEYS_OF_NODES}
+    WHERE r.tenant_id = k.tenant_id AND r.workflow_id = k.workflow_id AND r.level = k.level
+        AND r.bucket = k.bucket AND r.node_id = k.node_id AND NOT r.sealed
+"""
+
+
+def read_node_rollups(db: _Cursor, keys: Iterable[NodeKey]) -> dict[NodeKey, tuple[Counters, bool]]:
+    """Stored node rollups by key, each with whether it is sealed."""
+    db.execute(_READ_NODES, _columns(sorted(keys)))
+    return dict(node_rollup_of_row(row) for row in db.fetchall())
+
+
+def node_rollup_of_row(row: Sequence[Any]) -> tuple[NodeKey, tuple[Counters, bool]]:
+    """Key, counters and sealed of a row with `_NODE_COLUMNS`."""
+    *key, numbers, duration_sum, histogram, sealed = row
+    counters = Counters([*numbers, int(duration_sum)], unpack_concatenated(histogram))
+    return NodeKey(*key), (counters, sealed)
+
+
+def write_node_rollups(db: _Cursor, rows: Mapping[NodeKey, Counters]) -> None:
+    """Store node rollups as they are given; those that are zero are deleted (unless sealed)."""
+    written = []
+    for key in sorted(rows):
+        *counts, duration_count, duration_sum = rows[key].numbers
+        if not rows[key].is_zero:
+            packed = rows[key].histogram.pack()
+            written.append((*key, array_literal(counts), duration_count, duration_sum, packed))
+    emptied = [key for key in sorted(rows) if rows[key].is_zero]
+    if written:
+        db.execute(_WRITE_NODES, _columns(written))
+    if emptied:
+        db.execute(_DELETE_NODES, _columns(emptied))
+
+
+# --- workflows ----------------------------------------------------------------------------------
+
+_ADD_TO_WORKFLOWS: Final = """
+    UPDATE monitoring_workflow w SET
+        execution_count = w.execution_count + d.executions,
+        success_count = w.success_count + d.success,
+        failure_count = w.failure_count + d.failed,
+        partial_count = w.partial_count + d.partial,
+        duration_sum_ms = w.duration_sum_ms + d.spent,
+        duration_count = w.duration_count + d.known,
+        last_executed_at = greatest(w.last_executed_at, d.last_executed_at),
+        name = CASE WHEN d.name_key > w.name_key THEN d.name ELSE w.name END,
+        name_key = greatest(w.name_key, d.name_key)
+    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+        %s::numeric[], %s::bigint[], %s::timestamptz[], %s::text[], %b::bytea[])
+        AS d (id, executions, success, failed, partial, spent, known, last_executed_at, name,
+        name_key)
+    WHERE w.id = d.id
+"""
+
+
+@dataclass(slots=True)
+class _WorkflowChange:
+    statistics: list[int]
+    last_executed_at: dt.datetime | None = None
+    name: str | None = None
+    name_key: bytes = b""
+
+    def add(self, change: Unfolded) -> None:
+        added = workflow_statistics_of(change.counters)
+        self.statistics = [a + b for a, b in zip(self.statistics, added, strict=True)]
+        if change.name_key > self.name_key:
+            self.name, self.name_key = change.name, change.name_key
+        known = [at for at in (self.last_executed_at, change.last_executed_at) if at is not None]
+        self.last_executed_at = max(known, default=None)
+
+
+def workflow_statistics_of(counters: Counters) -> list[int]:
+    """Executions, success, failed, partial, duration sum and count, as a workflow keeps them."""
+    counts = counters.numbers[:_STATUSES]
+    sums = counters.numbers[_STATUSES : 2 * _STATUSES]
+    known = counters.numbers[2 * _STATUSES : 3 * _STATUSES]
+    return [
+        sum(counts),
+        counts[Status.SUCCESS],
+        counts[Status.FAILED],
+        counts[Status.PARTIAL],
+        sum(sums[status] for status in RATED),
+        sum(known[status] for status in RATED),
+    ]
+
+
+def add_to_workflows(db: _Cursor, changes: Iterable[Unfolded]) -> None:
+    """Add changes to the workflows' statistics; the newest name wins."""
+    rows: dict[int, _WorkflowChange] = {}
+    for change in changes:
+        row = rows.setdefault(change.place.workflow_id, _WorkflowChange([0] * 6))
+        row.add(change)
+    db.execute(
+        _ADD_TO_WORKFLOWS,
+        _columns(
+            [
+                (workflow_id, *row.statistics, row.last_executed_at, row.name, row.name_key)
+                for workflow_id, row in sorted(rows.items())
+            ]
+        ),
+    )
+
+
+def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
