@@ -291,10 +291,10 @@ def derive(state: ExecutionState) -> Derived:
     failed = _failing_node(state)
     message, node_id, node_name = state.error_message, state.error_node_id, None
     if node_id is not None:
-        node_name = next(
-            (n.name for n in state.nodes.values() if n.node_id == node_id and n.name is not None),
-            None,
-        )
+        named = [
+            (n.run_index, n.name) for n in state.nodes.values() if n.node_id == node_id and n.name
+        ]
+        node_name = min(named)[1] if named else None
     if state.status.is_problem and failed is not None:
         if node_id is None:
             node_id, node_name = failed.node_id, failed.name
