@@ -1,12 +1,8 @@
-// Runs before the first paint (a classic script in the head), so that the page never flashes.
-// "dark|system" means: this browser chose dark while the account said system. Once the account says
-// something else, that is newer and wins.
+// Runs before the first paint (a classic script in the head), so that the page never flashes. A person's
+// choice comes with the page; pages before sign-in follow what this browser saw last.
 (() => {
   try {
-    const root = document.documentElement;
-    const [choice, account] = (localStorage.getItem("flowwatch-theme") || "").split("|");
-    if (!choice) return;
-    if ("account" in root.dataset && root.dataset.theme !== account) localStorage.removeItem("flowwatch-theme");
-    else root.dataset.theme = choice;
-  } catch { /* storage is switched off: the account's choice stands */ }
+    const seen = localStorage.getItem("flowwatch-theme");
+    if (seen && !("account" in document.documentElement.dataset)) document.documentElement.dataset.theme = seen;
+  } catch { /* storage is switched off: the system's choice stands */ }
 })();

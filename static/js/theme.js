@@ -1,29 +1,32 @@
-// Theme buttons: this browser remembers the choice; the account page sets it for all browsers.
-import { all, on } from "./dom.js";
+// Theme buttons: the page changes at once, the account remembers it for all browsers.
+import { all, on, toast } from "./dom.js";
 
 const root = document.documentElement;
-const account = root.dataset.account === undefined ? "system" : serverChoice();
+const current = () => root.dataset.theme || "system";
 
-function serverChoice() {
-  try { return (localStorage.getItem("flowwatch-theme") || "").split("|")[1] || root.dataset.theme; } catch { return root.dataset.theme; }
+function remember() {
+  try { localStorage.setItem("flowwatch-theme", current()); } catch { /* storage is switched off: only pages before sign-in miss it */ }
 }
 
 function mark() {
-  for (const button of all("[data-theme-choice]")) button.setAttribute("aria-pressed", String(button.dataset.themeChoice === (root.dataset.theme || "system")));
+  for (const button of all("[data-theme-choice]")) button.setAttribute("aria-pressed", String(button.dataset.themeChoice === current()));
 }
 
 on("click", "[data-theme-choice]", (event, button) => {
-  const choice = button.dataset.themeChoice;
-  root.dataset.theme = choice;
-  try {
-    if (choice === account) localStorage.removeItem("flowwatch-theme");
-    else localStorage.setItem("flowwatch-theme", `${choice}|${account}`);
-  } catch { /* storage is switched off: the choice holds for this page */ }
+  event.preventDefault();
+  root.dataset.theme = button.dataset.themeChoice;
   mark();
+  remember();
   document.dispatchEvent(new CustomEvent("flowwatch:theme"));
+  const { form } = button;
+  const choice = new FormData(form);
+  choice.set("theme", current());
+  fetch(form.action, { method: "POST", body: choice, credentials: "same-origin" })
+    .catch(() => toast("The choice holds for this page only: the server could not be reached.", "warning"));
 });
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  if ((root.dataset.theme || "system") === "system") document.dispatchEvent(new CustomEvent("flowwatch:theme"));
+  if (current() === "system") document.dispatchEvent(new CustomEvent("flowwatch:theme"));
 });
+if ("account" in root.dataset) remember();
 mark();

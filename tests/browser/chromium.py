@@ -1,0 +1,81 @@
+"""The system's Chromium, as every browser test and the pictures start it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Dialog, Error, Page, Request, Response, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def executable() -> str | None:
+    """Return the path of the first browser found, None when this machine has none."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start the browser (without its sandbox only as root, where it refuses one)."""
+    path = executable()
+    if path is None:
+        raise RuntimeError(f"No Chromium on this machine: install one of {', '.join(NAMES)}.")
+    flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else list(FLAGS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=flags)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def watch(page: Page) -> list[str]:
+    """Return a list that fills with what must never happen on a page.
+
+    Those are: script errors, violations of the content security policy, dialogs of the browser,
+    requests to another host, answers of 500 and more.
+    """
+    seen: list[str] = []
+    page.expose_function("__violated", seen.append)
+    page.add_init_script(
+        "document.addEventListener('securitypolicyviolation', (e) => window.__violated("
+        "`policy: ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`))"
+    )
+
+    def note_error(error: Error) -> None:
+        seen.append(f"script: {error}")
+
+    def refuse(dialog: Dialog) -> None:
+        seen.append(f"a dialog of the browser: {dialog.message}")
+        dialog.dismiss()
+
+    def note_request(request: Request) -> None:
+        if not _is_local(request.url):
+            seen.append(f"another host: {request.url}")
+
+    def note_answer(answer: Response) -> None:
+        if answer.status >= 500:
+            seen.append(f"{answer.status} {answer.url}")
+
+    page.on("pageerror", note_error)
+    page.on("dialog", refuse)
+    page.on("request", note_request)
+    page.on("response", note_answer)
+    return seen
+
+
+def _is_local(url: str) -> bool:
+    """Whether `url` is on a loopback address (tests serve from nowhere else) or on no host."""
+    return url.startswith(("http://127.0.0.1", "http://localhost", "data:", "about:", "blob:"))
