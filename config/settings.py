@@ -91,6 +91,7 @@ LIMITS = Limits()
 SCRUB_EXTRA_KEYS = env.scrub_extra_keys
 SCRUB_SAFE_KEYS = env.scrub_safe_keys
 INGEST_WRITER = env.ingest_writer
+WEB_THREADS = env.web_threads
 SLOW_BODY_TOTAL_SECONDS = env.slow_body_total_seconds
 SLOW_BODY_IDLE_SECONDS = env.slow_body_idle_seconds
 # Views count bytes themselves (LIMITS); Django's own bound only concerns forms.

@@ -1,4 +1,4 @@
-"""What the web server loads: Django behind the deadline for slow request bodies."""
+"""Plain WSGI, for another server than ours (then its proxy has to bound slow request bodies)."""
 
 import os
 
