@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-
+from monitoring.pages import workflow
+from tenants.models import Role
 from tenants.navigation import Page, register_page
+from tenants.settings_menu import register_setting_page
 
 
 def register() -> None:
-    """Add monitoring's pages to every tenant's menu."""
+    """Add monitoring's pages to every tenant's menu and settings, and its tabs to its own pages."""
     register_page(Page("monitoring:overview", "Overview", "overview", key="o", rank=10))
     register_page(Page("monitoring:executions", "Executions", "executions", key="e", rank=20))
     register_page(Page("monitoring:workflows", "Workflows", "workflows", key="w", rank=30))
+    register_setting_page(
+        Page("monitoring:environments", "Environments", "workflows", key="", rank=30, role=Role.ADMIN)
+    )
+    workflow.register_tabs()

@@ -1,0 +1,138 @@
+"""Key figures as cards: said in words, compared with the range before, with their formula."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.utils.safestring import SafeString
+
+from monitoring.metrics.kpis import Kpis
+from monitoring.metrics.ranges import Point, totals_of_spans
+from monitoring.metrics.subject import Measured
+from monitoring.metrics.timerange import TimeRange
+from monitoring.metrics.totals import Totals
+from monitoring.pages.time_range import PageRange
+from monitoring.words import Status
+from tenants.templatetags.ui import NOTHING, change, clock, duration, percent, thousands
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """The arguments of `components/kpi.html`."""
+
+    label: str
+    value: str
+    hint: str
+    unit: str = ""
+    change: SafeString | str = ""
+    note: str = ""
+    spark: Sequence[float | None] = ()
+    spark_label: str = ""
+    tone: str = "accent"
+    url: str = ""
+
+
+def kpis_with_percentiles(subject: Measured, range_: TimeRange) -> Kpis:
+    """Key figures whose points have percentiles too; one statement."""
+    before = range_.previous
+    spans = list(itertools.pairwise(range_.sparkline_edges()))
+    previous, current, *rest = totals_of_spans(
+        subject, [(before.start, before.end), (range_.start, range_.end), *spans]
+    )
+    points = [Point(*span, totals) for span, totals in zip(spans, rest, strict=True)]
+    return Kpis(range_, current, previous, points)
+
+
+def executions_figure(kpis: Kpis, shown: PageRange, url: str = "") -> Figure:
+    """How many ran."""
+    parts = " · ".join(
+        f"{thousands(count)} {status.slug}" for status, count in kpis.totals.by_status.items()
+    )
+    return Figure(
+        "Executions",
+        thousands(kpis.totals.total),
+        f"All that started in this range: {parts or 'none'}. {completeness(kpis.totals)}",
+        change=change(kpis.change.total_executions, "%", "", shown.compared_to, 0),
+        spark=[point.totals.total for point in kpis.points],
+        spark_label="executions over the range",
+        url=url,
+    )
+
+
+def failure_rate_figure(kpis: Kpis, shown: PageRange, url: str = "") -> Figure:
+    """How many of the rated ones failed."""
+    rate, totals = kpis.failure_rate, kpis.totals
+    said = NOTHING if rate is None else thousands(rate * 100, 1)
+    return Figure(
+        "Failure rate",
+        said,
+        "Failed ÷ (success + failed + partial) ="
+        f" {thousands(totals.failed)} ÷ {thousands(totals.rated)}. {completeness(totals)}",
+        unit="" if rate is None else "%",
+        change=change(kpis.change.failure_rate, "pts", "down", shown.compared_to),
+        spark=[as_percent(point.totals.failure_rate) for point in kpis.points],
+        spark_label="failure rate over the range",
+        tone="bad" if totals.failed else "accent",
+        url=url,
+    )
+
+
+def percentile_figure(kpis: Kpis, shown: PageRange, percentile: int) -> Figure:
+    """The duration that so many percent of the executions did not exceed."""
+    value, before = kpis.totals.percentile(percentile), kpis.previous.percentile(percentile)
+    known = kpis.totals.histogram.total if kpis.totals.histogram else 0
+    number, unit = split_unit(duration(value))
+    difference = None if not before or value is None else (value - before) / before * 100
+    return Figure(
+        f"Duration p{percentile}",
+        number,
+        f"{percentile} % of executions took no longer. n = {thousands(known)} with a known"
+        f" duration (success, failed, partial), error at most 1 %. {completeness(kpis.totals)}",
+        unit=unit,
+        change=change(difference, "%", "down", shown.compared_to, 0),
+        spark=[point.totals.percentile(percentile) for point in kpis.points],
+        spark_label=f"p{percentile} over the range",
+    )
+
+
+def open_figure(running: int, waiting: int, url: str = "") -> Figure:
+    """What is under way at this moment, whatever the range."""
+    said = [f"{thousands(running)} running", f"{thousands(waiting)} waiting"]
+    return Figure(
+        "Under way now",
+        thousands(running + waiting),
+        "Executions that have not finished yet (pending and running, waiting), whenever they"
+        " started. Counted now, not in the chosen range.",
+        note=" · ".join(said),
+        url=url,
+    )
+
+
+def completeness(totals: Totals) -> str:
+    """Say whether the whole range is counted, or from where to where."""
+    if totals.exact:
+        return "Complete: everything recorded in this range counts."
+    edges = (("from", totals.snapped_start), ("up to", totals.snapped_end))
+    said = " ".join(f"{word} {clock(edge)}" for word, edge in edges if edge is not None)
+    return f"Counted {said}, because older single executions are gone."
+
+
+def as_percent(rate: float | None) -> float | None:
+    """A fraction as percent (0–100)."""
+    return None if rate is None else rate * 100
+
+
+def split_unit(said: str) -> tuple[str, str]:
+    """Split "4.2 s" into number and unit; anything longer stays whole."""
+    words = said.split(" ")
+    return (words[0], words[1]) if len(words) == 2 else (said, "")
+
+
+def rate_words(rate: float | None) -> str:
+    """A fraction as people read it: "1.3 %"."""
+    return percent(as_percent(rate))
+
+
+UNFINISHED = (Status.PENDING, Status.RUNNING, Status.WAITING)

@@ -1,0 +1,286 @@
+"""The overview: is everything all right, in five seconds?"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from monitoring.history import ExecutionQuery, page
+from monitoring.metrics.kpis import Kpis
+from monitoring.metrics.ranges import sparklines_by_workflow
+from monitoring.metrics.subject import of_tenant
+from monitoring.metrics.timerange import TimeRange
+from monitoring.metrics.trends import (
+    HeatMap,
+    RankedWorkflow,
+    failure_heat_map,
+    workflows_needing_a_look,
+)
+from monitoring.models import Execution, Workflow
+from monitoring.pages.empty import first_steps
+from monitoring.pages.figures import (
+    UNFINISHED,
+    Figure,
+    as_percent,
+    executions_figure,
+    failure_rate_figure,
+    kpis_with_percentiles,
+    open_figure,
+    percentile_figure,
+)
+from monitoring.pages.rows import ExecutionRow, reason, rows_of
+from monitoring.pages.time_range import PageRange, page_range, span_query
+from monitoring.panels import Place, panels_at
+from monitoring.recent import Recent, last_executions, last_failures
+from monitoring.verdict import CANDIDATES, Finding, findings
+from monitoring.words import Status
+from tenants.access import TenantRequest, tenant_member
+from tenants.models import Role
+from tenants.templatetags.ui import day, thousands
+
+NEED_A_LOOK: Final = 8
+UNDER_WAY: Final = 8
+MOST_COUNTED: Final = 1_000
+HEAT_SPAN: Final = dt.timedelta(days=30)
+HEAT_LEVELS: Final = 5
+WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+@tenant_member(Role.VIEWER)
+@require_safe
+def overview(request: TenantRequest, slug: str) -> HttpResponse:
+    """Show the verdict, key figures, when things ran and failed, and what needs a look."""
+    shown = page_range(request)
+    kpis = kpis_with_percentiles(of_tenant(request.tenant), shown.range)
+    if not kpis.totals.total and not Workflow.objects.exists():
+        return render(request, "monitoring/overview_empty.html", first_steps(request))
+    failing = workflows_needing_a_look(of_tenant(request.tenant), shown.range, limit=CANDIDATES)
+    context = {
+        "time_range": shown,
+        "verdict": _verdict(findings(failing, shown.range), kpis, shown, slug),
+        "figures": _figures(kpis, shown, slug),
+        "chart_url": f"{reverse('monitoring:overview-chart', args=[slug])}?{shown.query}",
+        "chart_note": step_words(shown.range),
+        "heat": _heat(failure_heat_map(of_tenant(request.tenant), _heat_range(shown.range))),
+        "workflows": _workflow_rows(failing[:NEED_A_LOOK], shown, slug),
+        "under_way": _under_way(slug),
+        "panels": panels_at(Place.OVERVIEW, request, request.tenant),
+    }
+    return render(request, "monitoring/overview.html", context)
+
+
+# --- verdict ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """One thing that is not all right; `since` is None when it began before what was looked at."""
+
+    workflow: str
+    url: str
+    trouble: str
+    failed: int
+    rated: int
+    since: str
+    rate: float | None
+    rate_before: float | None
+    message: str
+    node: str
+    version: str
+    last: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer: `tone` is good, bad, warn or quiet."""
+
+    tone: str
+    icon: str
+    title: str
+    note: str
+    rows: Sequence[VerdictRow]
+
+
+def _verdict(found: Sequence[Finding], kpis: Kpis, shown: PageRange, slug: str) -> Verdict:
+    rows = [_verdict_row(finding, shown, slug) for finding in found]
+    note = f"{thousands(kpis.totals.rated)} finished, {thousands(kpis.totals.failed)} failed"
+    if rows:
+        things = "1 thing" if len(rows) == 1 else f"{len(rows)} things"
+        return Verdict("bad", "critical", f"All right except {things}", note, rows)
+    if not kpis.totals.total:
+        return Verdict("quiet", "info", "Nothing ran in this time", "", [])
+    return Verdict("good", "success", "All right", note, [])
+
+
+def _verdict_row(finding: Finding, shown: PageRange, slug: str) -> VerdictRow:
+    last = finding.last_failure
+    start = finding.since or shown.start
+    query = f"workflow={finding.workflow.pk}&status=failed&status=partial"
+    # The failure that began it shall be in the list, so a millisecond more than exact is fine.
+    span = span_query(start, shown.end)
+    return VerdictRow(
+        workflow=finding.workflow.name,
+        url=f"{reverse('monitoring:executions', args=[slug])}?{query}&{span}",
+        trouble=finding.trouble.name.lower(),
+        failed=finding.failed,
+        rated=finding.rated,
+        since=since_words(finding.since) if finding.since else "",
+        rate=finding.failed / finding.rated * 100 if finding.rated else None,
+        rate_before=as_percent(finding.rate_before),
+        message=reason(None, last.reason) if last else "",
+        node=(last.node_name or "") if last else "",
+        version=finding.version or "",
+        last=last.started_at if last else None,
+    )
+
+
+def since_words(moment: dt.datetime) -> str:
+    """A moment as one says it: "14:21", "yesterday 14:21", "18 Nov 14:21"."""
+    there, today = timezone.localtime(moment), timezone.localtime().date()
+    if there.date() == today:
+        return f"{there:%H:%M}"
+    if there.date() == today - dt.timedelta(days=1):
+        return f"yesterday {there:%H:%M}"
+    return f"{day(moment)} {there:%H:%M}"
+
+
+# --- figures and heat map -----------------------------------------------------------------------
+
+
+def _figures(kpis: Kpis, shown: PageRange, slug: str) -> list[Figure]:
+    url = reverse("monitoring:executions", args=[slug])
+    unfinished = "&".join(f"status={status.slug}" for status in UNFINISHED)
+    running = _count(Status.RUNNING) + _count(Status.PENDING)
+    return [
+        executions_figure(kpis, shown, f"{url}?{shown.query}"),
+        failure_rate_figure(kpis, shown, f"{url}?status=failed&status=partial&{shown.query}"),
+        percentile_figure(kpis, shown, 95),
+        open_figure(running, _count(Status.WAITING), f"{url}?{unfinished}&range=30d"),
+    ]
+
+
+def _count(status: Status) -> int:
+    """How many have a status now; at most MOST_COUNTED, so that a flood costs no time."""
+    found = Execution.objects.with_status([status]).order_by("-id")[:MOST_COUNTED]
+    return found.count()
+
+
+def step_words(range_: TimeRange) -> str:
+    """Say how long one bar is: "per 30 minutes", "per day"."""
+    length = range_.chart_step.length
+    unit = next(
+        unit for unit in ("days", "hours", "minutes") if length >= dt.timedelta(**{unit: 1})
+    )
+    count = length // dt.timedelta(**{unit: 1})
+    return f"per {unit.removesuffix('s')}" if count == 1 else f"per {count} {unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class HeatCell:
+    """An hour of a weekday: `level` 0–5 against the worst hour."""
+
+    level: int
+    failed: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeatRow:
+    """One weekday."""
+
+    weekday: str
+    cells: Sequence[HeatCell]
+
+
+def _heat_range(range_: TimeRange) -> TimeRange:
+    """At least 30 days: less says nothing about hours and weekdays."""
+    return TimeRange(min(range_.start, range_.end - HEAT_SPAN), range_.end, range_.zone)
+
+
+def _heat(heat: HeatMap) -> list[HeatRow]:
+    """Return the map's rows, none when nothing failed."""
+    most = max(max(row) for row in heat.failed)
+    if not most:
+        return []
+    return [
+        HeatRow(name, [_heat_cell(heat, number, hour, most) for hour in range(24)])
+        for number, name in enumerate(WEEKDAYS)
+    ]
+
+
+def _heat_cell(heat: HeatMap, weekday: int, hour: int, most: int) -> HeatCell:
+    failed, rated = heat.failed[weekday][hour], heat.rated[weekday][hour]
+    title = (
+        f"{WEEKDAYS[weekday]} {hour:02}–{(hour + 1) % 24:02} h:"
+        f" {thousands(failed)} of {thousands(rated)} failed"
+    )
+    return HeatCell(math.ceil(failed / most * HEAT_LEVELS), failed, title)
+
+
+# --- workflows that need a look, what is under way ------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LookRow:
+    """A workflow with failures; `change` is in percentage points."""
+
+    name: str
+    url: str
+    environment: str
+    status: str
+    failed: int
+    total: int
+    rate: float | None
+    change: float | None
+    spark: Sequence[float | None]
+    last_failure: dt.datetime | None
+    last_failure_url: str
+    reason: str
+
+
+def _workflow_rows(failing: Sequence[RankedWorkflow], shown: PageRange, slug: str) -> list[LookRow]:
+    ids = [found.workflow.pk for found in failing]
+    if not ids:
+        return []
+    sparks = sparklines_by_workflow(ids, shown.range)
+    last, failures = last_executions(ids), last_failures(ids, shown.start, shown.end)
+    rows = []
+    for found in failing:
+        workflow = found.workflow
+        failure = failures.get(workflow.pk)
+        rows.append(
+            LookRow(
+                name=workflow.name,
+                url=reverse("monitoring:workflow", args=[slug, workflow.pk]),
+                environment=workflow.environment.name,
+                status=last[workflow.pk].status.slug if workflow.pk in last else "unknown",
+                failed=found.totals.failed,
+                total=found.totals.total,
+                rate=as_percent(found.totals.failure_rate),
+                change=found.change,
+                spark=[as_percent(point.totals.failure_rate) for point in sparks[workflow.pk]],
+                last_failure=failure.started_at if failure else None,
+                last_failure_url=failure_url(failure, slug),
+                reason=reason(failure.node_name, failure.reason) if failure else "",
+            )
+        )
+    return rows
+
+
+def failure_url(failure: Recent | None, slug: str) -> str:
+    """The page of an execution, "" without one."""
+    return reverse("monitoring:execution", args=[slug, failure.id]) if failure else ""
+
+
+def _under_way(slug: str) -> list[ExecutionRow]:
+    found = page(ExecutionQuery(statuses=frozenset(UNFINISHED)), limit=UNDER_WAY)
+    return rows_of(found.rows, slug, "")

@@ -1,0 +1,140 @@
+"""The latest executions of several workflows, in one statement and by index look-ups only."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db import connection
+
+from monitoring.ids import time_of, uuid_floor
+from monitoring.words import RATED, Status
+from tenants.scoping import current_tenant
+
+REASON_LENGTH: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What a line about an execution says; `reason` is the beginning of its error's message."""
+
+    id: uuid.UUID
+    status: Status
+    version: str | None
+    reason: str | None
+    node_name: str | None
+
+    @property
+    def started_at(self) -> dt.datetime:
+        """Its place on the time axis."""
+        return time_of(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionChange:
+    """The first look that found another version than the one before."""
+
+    version: str
+    seen_at: dt.datetime
+
+
+def last_executions(
+    workflow_ids: Collection[int],
+    start: dt.datetime | None = None,
+    end: dt.datetime | None = None,
+) -> dict[int, Recent]:
+    """Workflow id → its newest execution in [start, end), whatever its status."""
+    found = _latest(workflow_ids, start, end, "true", 1)
+    return {workflow_id: rows[0] for workflow_id, rows in found.items()}
+
+
+def last_failures(
+    workflow_ids: Collection[int], start: dt.datetime, end: dt.datetime
+) -> dict[int, Recent]:
+    """Workflow id → its newest failed or partial execution in [start, end)."""
+    newest: dict[int, Recent] = {}
+    for status in Status:
+        if status.is_problem:
+            found = _latest(workflow_ids, start, end, f"e.status = {status:d}", 1)
+            for workflow_id, (row,) in found.items():
+                if workflow_id not in newest or newest[workflow_id].id < row.id:
+                    newest[workflow_id] = row
+    return newest
+
+
+def last_rated(
+    workflow_ids: Collection[int], start: dt.datetime, end: dt.datetime, limit: int
+) -> dict[int, list[Recent]]:
+    """Workflow id → its newest `limit` success, failed and partial executions, the newest first."""
+    rated = ", ".join(str(int(status)) for status in sorted(RATED))
+    return _latest(workflow_ids, start, end, f"e.status IN ({rated})", limit)
+
+
+def version_changes(workflow_id: int, edges: Sequence[dt.datetime]) -> list[VersionChange]:
+    """Where a workflow's version changed between `edges`, as far as looks after each edge tell.
+
+    A change is seen at the first execution that is looked at, so at most one step late.
+    """
+    spans = list(itertools.pairwise(edges))
+    lower, upper = [uuid_floor(a) for a, _ in spans], [uuid_floor(b) for _, b in spans]
+    with connection.cursor() as cursor:
+        cursor.execute(_VERSIONS, [lower, upper, current_tenant().pk, workflow_id])
+        looks = cursor.fetchall()
+    return [
+        VersionChange(version, time_of(execution_id))
+        for (_, before), (execution_id, version) in itertools.pairwise(looks)
+        if version != before
+    ]
+
+
+def _latest(
+    workflow_ids: Collection[int],
+    start: dt.datetime | None,
+    end: dt.datetime | None,
+    condition: str,
+    limit: int,
+) -> dict[int, list[Recent]]:
+    """`condition` is SQL of this module."""
+    bounds, bound_values = "", []
+    if start is not None:
+        bounds, bound_values = " AND e.id >= %s", [uuid_floor(start)]
+    if end is not None:
+        bounds, bound_values = f"{bounds} AND e.id < %s", [*bound_values, uuid_floor(end)]
+    params: list[Any] = [
+        REASON_LENGTH,
+        list(workflow_ids),
+        current_tenant().pk,
+        *bound_values,
+        limit,
+    ]
+    found: dict[int, list[Recent]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_LATEST.format(condition=condition, bounds=bounds), params)
+        for workflow_id, execution_id, status, *texts in cursor.fetchall():
+            found.setdefault(workflow_id, []).append(Recent(execution_id, Status(status), *texts))
+    return found
+
+
+_LATEST: Final = """
+SELECT w.id, e.id, e.status, e.version, e.reason, e.error_node_name
+FROM (SELECT %s::int AS reason_length) AS said,
+    unnest(%s::bigint[]) AS w (id) CROSS JOIN LATERAL (
+    SELECT e.id, e.status, e.version, left(e.error_message, said.reason_length) AS reason,
+        coalesce(e.error_node_name, e.error_node_id) AS error_node_name
+    FROM monitoring_execution e
+    WHERE e.tenant_id = %s AND e.workflow_id = w.id AND {condition}{bounds}
+    ORDER BY e.id DESC LIMIT %s
+) e"""
+_VERSIONS: Final = """
+SELECT e.id, e.version
+FROM unnest(%s::uuid[], %s::uuid[]) WITH ORDINALITY AS span (lower, upper, number)
+CROSS JOIN LATERAL (
+    SELECT e.id, e.version FROM monitoring_execution e
+    WHERE e.tenant_id = %s AND e.workflow_id = %s AND e.id >= span.lower AND e.id < span.upper
+        AND e.version IS NOT NULL
+    ORDER BY e.id LIMIT 1
+) e ORDER BY span.number"""

@@ -1,0 +1,138 @@
+"""Is everything all right? Which workflows fail now, or got clearly worse, and since when."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from monitoring.metrics.timerange import TimeRange
+from monitoring.metrics.totals import Totals
+from monitoring.metrics.trends import RankedWorkflow
+from monitoring.models import Workflow
+from monitoring.recent import Recent, last_rated
+
+CANDIDATES: Final = 12
+"""Workflows that are looked at closely: those with the most failures in the range."""
+
+LOOKED_AT: Final = 60
+"""Latest executions of each that tell since when it fails."""
+
+LATEST: Final = 10
+"""Of these at least half must have failed, the newest among them, for "fails now"."""
+
+FEWEST_FAILURES: Final = 5
+WORSE_BY: Final = 0.05
+WORSE_TIMES: Final = 2.0
+"""Clearly worse: at least 5 failures, and the rate doubled and rose by 5 points or more."""
+
+
+class Trouble(enum.Enum):
+    """What is the matter with a workflow."""
+
+    FAILS_NOW = "fails now"
+    GOT_WORSE = "got worse"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One workflow that needs a look.
+
+    For "fails now", `failed` of `rated` count from `since` on, None when that lies before what was
+    looked at; for "got worse", over the range. `version` is set when a new one began with it.
+    """
+
+    workflow: Workflow
+    trouble: Trouble
+    failed: int
+    rated: int
+    last_failure: Recent | None
+    since: dt.datetime | None = None
+    version: str | None = None
+    rate_before: float | None = None
+
+
+def findings(failing: Sequence[RankedWorkflow], range_: TimeRange) -> list[Finding]:
+    """Return what is wrong among the workflows with failures in a range, the worst first.
+
+    Reads the latest executions of the first `CANDIDATES` in one statement.
+    """
+    suspects = failing[:CANDIDATES]
+    if not suspects:
+        return []
+    ids = [suspect.workflow.pk for suspect in suspects]
+    latest = last_rated(ids, range_.start, range_.end, LOOKED_AT)
+    found = (_finding(suspect, latest.get(suspect.workflow.pk, [])) for suspect in suspects)
+    return sorted(
+        (finding for finding in found if finding is not None),
+        key=lambda finding: (finding.trouble is not Trouble.FAILS_NOW, -finding.failed),
+    )
+
+
+def _finding(suspect: RankedWorkflow, latest: Sequence[Recent]) -> Finding | None:
+    last_failure = next((row for row in latest if row.status.is_problem), None)
+    if fails_now(latest):
+        begin = beginning_of_failing(latest)
+        affected = latest[: begin + 1]
+        is_beginning_seen = begin + 1 < len(latest) or len(latest) < LOOKED_AT
+        return Finding(
+            suspect.workflow,
+            Trouble.FAILS_NOW,
+            _problems(affected),
+            len(affected),
+            last_failure,
+            since=latest[begin].started_at if is_beginning_seen else None,
+            version=_new_version(latest, begin),
+        )
+    before = suspect.previous or Totals()
+    if got_worse(suspect.totals, before):
+        return Finding(
+            suspect.workflow,
+            Trouble.GOT_WORSE,
+            suspect.totals.failed,
+            suspect.totals.rated,
+            last_failure,
+            rate_before=before.failure_rate,
+        )
+    return None
+
+
+def fails_now(latest: Sequence[Recent]) -> bool:
+    """Whether the newest of these rated executions failed, with half of the latest ten."""
+    newest = latest[:LATEST]
+    return bool(newest) and newest[0].status.is_problem and 2 * _problems(newest) >= len(newest)
+
+
+def beginning_of_failing(latest: Sequence[Recent]) -> int:
+    """Return the index (newest first) of the failure with which the failing began.
+
+    It is the one from which on failures outnumber successes the most.
+    """
+    balance, best, index = 0, 0, 0
+    for place, row in enumerate(latest):
+        balance += 1 if row.status.is_problem else -1
+        if row.status.is_problem and balance > best:
+            best, index = balance, place
+    return index
+
+
+def got_worse(now: Totals, before: Totals) -> bool:
+    """Whether the failure rate rose clearly against the range before."""
+    rate, rate_before = now.failure_rate, before.failure_rate
+    if rate is None or rate_before is None or now.failed < FEWEST_FAILURES:
+        return False
+    return rate >= rate_before + WORSE_BY and rate >= rate_before * WORSE_TIMES
+
+
+def _new_version(latest: Sequence[Recent], begin: int) -> str | None:
+    """The version of the first failure, when the execution before it had another."""
+    if begin + 1 >= len(latest):
+        return None
+    version = latest[begin].version
+    return version if version != latest[begin + 1].version else None
+
+
+def _problems(rows: Iterable[Recent]) -> int:
+    return sum(row.status.is_problem for row in rows)

@@ -1,0 +1,180 @@
+"""Workflows of a tenant in an order by numbers of a range, a page at a time. Needs its scope.
+
+The order comes from whole buckets that cover the range (hours for short ranges, days for long
+ones), so that thousands of workflows can be ordered without reading every small bucket; the numbers
+of the page itself are exact, and its rows stand in their exact order.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import connection
+
+from monitoring.metrics.ranges import Point, sparklines_by_workflow, totals_by_workflow
+from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
+from monitoring.metrics.totals import Totals
+from monitoring.models import Level, Subject, Workflow
+from monitoring.recent import Recent, last_executions, last_failures
+from monitoring.words import RATED, Status
+from tenants.scoping import current_tenant
+
+PAGE_SIZE: Final = 50
+BUSIEST: Final = 300
+"""Percentiles are compared among so many workflows with the most executions."""
+
+_HOURS_UP_TO: Final = dt.timedelta(days=3)
+
+
+class Order(enum.Enum):
+    """What workflows are ordered by; the value is the word in addresses."""
+
+    NAME = "name"
+    LAST = "last"
+    EXECUTIONS = "executions"
+    FAILURES = "failures"
+    RATE = "rate"
+    P95 = "p95"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One workflow with its numbers in the range; `previous` has no percentiles."""
+
+    workflow: Workflow
+    totals: Totals
+    previous: Totals
+    points: Sequence[Point]
+    last: Recent | None
+    last_failure: Recent | None
+
+    @property
+    def change(self) -> float | None:
+        """Difference of the failure rates in percentage points."""
+        before, now = self.previous.failure_rate, self.totals.failure_rate
+        return None if before is None or now is None else (now - before) * 100
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """A page of workflows; `count` is how many match, `ordered` how many of them have a place."""
+
+    rows: list[Listing]
+    count: int
+    ordered: int
+
+
+def list_workflows(
+    range_: TimeRange,
+    *,
+    order: Order = Order.FAILURES,
+    reverse: bool = False,
+    search: str = "",
+    environment_id: int | None = None,
+    page: int = 1,
+) -> ListPage:
+    """Return one page; names ascend and numbers descend unless `reverse`.
+
+    A bounded number of statements, whatever the number of workflows.
+    """
+    found = Workflow.objects.named_like(search) if search else Workflow.objects.all()
+    if environment_id is not None:
+        found = found.filter(environment_id=environment_id)
+    ids = list(found.order_by("name", "pk").values_list("pk", flat=True))
+    ordered = _in_order(ids, range_, order, reverse)
+    chosen = ordered[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
+    rows = _listings(chosen, range_)
+    if order in _EXACT:
+        rows.sort(key=lambda row: _EXACT[order](row.totals), reverse=not reverse)
+    return ListPage(rows, len(ids), len(ordered))
+
+
+_EXACT: Final[dict[Order, Callable[[Totals], float]]] = {
+    Order.EXECUTIONS: lambda totals: totals.total,
+    Order.FAILURES: lambda totals: totals.failed,
+    Order.RATE: lambda totals: -1 if totals.failure_rate is None else totals.failure_rate,
+    Order.P95: lambda totals: totals.percentile(95) or -1,
+}
+
+
+def _listings(ids: Sequence[int], range_: TimeRange) -> list[Listing]:
+    if not ids:
+        return []
+    workflows = Workflow.objects.select_related("environment").in_bulk(ids)
+    now = totals_by_workflow(ids, range_)
+    before = totals_by_workflow(ids, range_.previous, percentiles=False)
+    points = sparklines_by_workflow(ids, range_)
+    last, failures = last_executions(ids), last_failures(ids, range_.start, range_.end)
+    return [
+        Listing(workflows[pk], now[pk], before[pk], points[pk], last.get(pk), failures.get(pk))
+        for pk in ids
+        if pk in workflows
+    ]
+
+
+def _in_order(ids: list[int], range_: TimeRange, order: Order, reverse: bool) -> list[int]:
+    if order is Order.NAME:
+        return ids[::-1] if reverse else ids
+    if order is Order.P95:
+        busiest = _by_buckets(ids, range_, Order.EXECUTIONS, False)[:BUSIEST]
+        exact = totals_by_workflow(busiest, range_)
+        place = {pk: _EXACT[Order.P95](totals) for pk, totals in exact.items()}
+        return sorted(busiest, key=place.__getitem__, reverse=not reverse)
+    return _by_buckets(ids, range_, order, reverse)
+
+
+def _by_buckets(ids: Sequence[int], range_: TimeRange, order: Order, reverse: bool) -> list[int]:
+    level = Level.HOUR if range_.length <= _HOURS_UP_TO else Level.DAY
+    start, end = floor_to(range_.start, level.length), ceil_to(range_.end, level.length)
+    tenant_id = current_tenant().pk
+    direction = "ASC" if reverse else "DESC"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _ORDERED.format(value=_VALUES[order], direction=direction),
+            [
+                list(ids), tenant_id, tenant_id, int(Subject.WORKFLOW), int(level), start, end,
+                tenant_id, list(ids), start, end,
+            ],
+        )  # fmt: skip
+        return [workflow_id for (workflow_id,) in cursor.fetchall()]
+
+
+def _sum_of(statuses: Sequence[Status]) -> str:
+    return " + ".join(f"counts[{status + 1}]" for status in statuses)
+
+
+_VALUES: Final = {
+    Order.LAST: "max(last)",
+    Order.EXECUTIONS: "coalesce(sum(total), 0)",
+    Order.FAILURES: "coalesce(sum(failed), 0)",
+    Order.RATE: "sum(failed)::float / nullif(sum(rated), 0)",
+}
+_NUMBERS: Final = (
+    f"{_sum_of(list(Status))} AS total, {_sum_of([Status.FAILED])} AS failed,"
+    f" {_sum_of(sorted(RATED))} AS rated"
+)
+# OFFSET 0 keeps the look-up of each workflow's buckets from becoming one scan of all buckets.
+_ORDERED: Final = f"""
+WITH asked (id, place) AS MATERIALIZED (SELECT * FROM unnest(%s::bigint[]) WITH ORDINALITY),
+part (id, last, total, failed, rated) AS (
+    SELECT id, last_executed_at, 0, 0, 0 FROM monitoring_workflow
+    WHERE tenant_id = %s AND id IN (SELECT id FROM asked)
+    UNION ALL
+    SELECT asked.id, NULL, r.* FROM asked CROSS JOIN LATERAL (
+        SELECT {_NUMBERS} FROM monitoring_rollup
+        WHERE tenant_id = %s AND subject_kind = %s AND subject_id = asked.id AND level = %s
+            AND bucket >= %s AND bucket < %s
+        OFFSET 0
+    ) r
+    UNION ALL
+    SELECT d.workflow_id, d.last_executed_at, d.total, d.failed, d.rated FROM (
+        SELECT workflow_id, bucket, last_executed_at, {_NUMBERS} FROM monitoring_rollupdelta
+        WHERE tenant_id = %s AND workflow_id = ANY(%s::bigint[])
+    ) d WHERE d.bucket >= %s AND d.bucket < %s
+)
+SELECT id FROM part JOIN asked USING (id)
+GROUP BY id, place ORDER BY {{value}} {{direction}} NULLS LAST, place"""  # noqa: S608 - only words of this module are put in
