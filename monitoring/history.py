@@ -163,24 +163,88 @@ def count(query: ExecutionQuery, at_most: int = 10_000) -> Count | None:
     return Count(min(number, at_most), is_exact=number <= at_most)
 
 
-def iterate(query: ExecutionQuery, *, chunk: int = 1_000) -> Iterator[list[Execution]]:
-    """Every matching execution, newest first, in lists of at most `chunk`, one query each.
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of all that match; `resume_at` is where the next one begins (None: that was all)."""
 
-    Lists may be empty where a filter finds nothing for a while, so that a caller can show progress
-    or give up. Executions that arrive later than the first are not met.
+    rows: list[Execution]
+    resume_at: uuid.UUID | None
+
+
+def chunk(query: ExecutionQuery, after: uuid.UUID | None, size: int) -> Chunk:
+    """The next matching executions after that id, newest first, without their names.
+
+    It may be empty although more follow, where a filter finds nothing for a while.
     """
-    plan = _plan(query)
+    found = _find(_plan(query), after, False, need=size, whole_messages=True)
+    last = found.rows[-1].id if len(found.rows) == size else None
+    return Chunk(found.rows, last or found.stopped_at)
+
+
+def iterate(query: ExecutionQuery, *, size: int = 1_000) -> Iterator[list[Execution]]:
+    """Every matching execution, newest first, in lists of at most `size`, each read by itself.
+
+    Lists may be empty (see `chunk`). Executions that arrive later than the first are not met.
+    """
     position: uuid.UUID | None = None
     while True:
-        found = _find(plan, position, False, need=chunk, whole_messages=True)
+        found = chunk(query, position, size)
         _attach_names(found.rows)
         yield found.rows
-        if len(found.rows) == chunk:
-            position = found.rows[-1].id
-        elif found.stopped_at:
-            position = found.stopped_at
-        else:
+        position = found.resume_at
+        if position is None:
             return
+
+
+def last_success_before(execution: Execution, within: int = 2_000) -> Execution | None:
+    """The newest success of the same workflow before this one, among its last `within` runs."""
+    earlier = Execution.objects.filter(workflow_id=execution.workflow_id, id__lt=execution.id)
+    edge = _edge([earlier], False, within)
+    if edge is not None:
+        earlier = earlier.filter(id__gte=edge)
+    return _light(earlier.with_status([Status.SUCCESS]), False).order_by("-id").first()
+
+
+@dataclass(frozen=True, slots=True)
+class SameError:
+    """How often an error was seen of late; `is_exact` False: at least."""
+
+    number: int
+    workflows: int
+    is_exact: bool
+
+
+def same_error_since(fingerprint: bytes, since: dt.datetime, at_most: int = 1_000) -> SameError:
+    """Count the executions with this fingerprint since then, at most that many."""
+    found = Execution.objects.filter(fingerprint=fingerprint).started_between(since, None)
+    workflows = list(found.order_by("-id").values_list("workflow_id", flat=True)[: at_most + 1])
+    return SameError(min(len(workflows), at_most), len(set(workflows)), len(workflows) <= at_most)
+
+
+def attempts_of(execution: Execution, at_most: int = 50) -> list[Execution]:
+    """All attempts that belong together by `retry_of`, this one included, the first one first."""
+    names = {name for name in (execution.retry_of, execution.external_id) if name is not None}
+    if not names:
+        return [execution]
+    of_workflow = Execution.objects.filter(workflow_id=execution.workflow_id)
+    retries = _light(of_workflow.filter(retry_of__in=names), False).order_by("id")[:at_most]
+    found = {one.id: one for one in retries}
+    if execution.retry_of is not None:
+        first = _ids_of_sender(
+            execution.retry_of, [execution.workflow_id], execution.environment_id
+        )
+        found |= {one.id: one for one in _light(of_workflow.filter(id__in=first), False)}
+    found[execution.id] = execution
+    return sorted(found.values(), key=lambda one: one.id)
+
+
+def children_of(execution: Execution, at_most: int = 20) -> list[Execution]:
+    """Executions that this one started, the oldest first."""
+    names = [str(execution.id), *([execution.external_id] if execution.external_id else [])]
+    children = Execution.objects.filter(parent_execution_id__in=names).exclude(id=execution.id)
+    found = list(_light(children, False).order_by("id")[:at_most])
+    _attach_names(found)
+    return found
 
 
 def neighbours(execution_id: uuid.UUID, query: ExecutionQuery) -> Neighbours:
@@ -197,6 +261,13 @@ def get(execution_id: uuid.UUID) -> Execution | None:
     """The execution of that id with its workflow, environment and payload."""
     found = Execution.objects.select_related("workflow", "environment").filter(id=execution_id)
     return found.first()
+
+
+def of_ids(ids: Sequence[uuid.UUID]) -> list[Execution]:
+    """The executions of these ids that exist, newest first, without payload."""
+    found = list(_light(Execution.objects.filter(id__in=ids), True).order_by("-id"))
+    _attach_names(found)
+    return found
 
 
 def find_by_any_id(

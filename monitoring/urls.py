@@ -1,4 +1,6 @@
-from django.urls import URLPattern
+"""All addresses of monitoring: its pages."""
+
+from monitoring.pages.urls import urlpatterns as page_urls
 
 app_name = "monitoring"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [*page_urls]

@@ -1,3 +1,4 @@
+from monitoring.models.bulk import BulkJob
 from monitoring.models.environment import Environment
 from monitoring.models.error import ErrorGroup
 from monitoring.models.event import Event
@@ -11,6 +12,7 @@ from monitoring.models.rollup import Level, NodeRollup, Rollup, RollupDelta, Sub
 from monitoring.models.workflow import Workflow
 
 __all__ = [
+    "BulkJob",
     "Environment",
     "ErrorGroup",
     "Event",

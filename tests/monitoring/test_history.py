@@ -164,7 +164,7 @@ def test_a_scan_stops_and_says_how_far_it_came(
     assert first.searched_to is not None
     assert first.older == history.cursor_of(ids[19])
     assert all_pages(query) == [wanted]
-    assert sum(len(rows) for rows in history.iterate(query, chunk=5)) == 1
+    assert sum(len(rows) for rows in history.iterate(query, size=5)) == 1
 
 
 def test_a_scan_goes_on_in_both_directions(
@@ -306,5 +306,5 @@ def test_another_tenants_executions_are_not_there(workflow: Workflow) -> None:
 
 def test_iterating_meets_every_match_once(workflow: Workflow) -> None:
     ids = make_executions(workflow, 25)
-    met = [row.id for rows in history.iterate(ExecutionQuery(), chunk=10) for row in rows]
+    met = [row.id for rows in history.iterate(ExecutionQuery(), size=10) for row in rows]
     assert met == sorted(ids, reverse=True)

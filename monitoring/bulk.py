@@ -1,0 +1,101 @@
+"""Does long actions in steps: each at most 1,000 executions, committed with its progress."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+from django.db import DatabaseError, OperationalError, transaction
+from django.utils import timezone
+
+from monitoring import history
+from monitoring.deletion import STEP, delete_executions
+from monitoring.history import ExecutionQuery
+from monitoring.models import BulkJob
+from tenants.models import Tenant, User
+from tenants.scoping import across_tenants, tenant_scope
+
+__all__ = ["as_json", "cancel", "from_json", "frozen", "start_deletion", "work_step"]
+
+logger = logging.getLogger(__name__)
+
+_BROKEN: Final = "The database refused a step. What was done stays done; start again for the rest."
+
+
+def frozen(query: ExecutionQuery) -> ExecutionQuery:
+    """The query without what arrives from now on, so that an action does what its preview said."""
+    now = timezone.now()
+    return replace(query, end=min(query.end or now, now))
+
+
+def as_json(query: ExecutionQuery) -> Any:
+    """The query as plain values for a JSON column or a signed field."""
+    return msgspec.to_builtins(query)
+
+
+def from_json(value: Any) -> ExecutionQuery:
+    """The query that `as_json` wrote. Raises msgspec.ValidationError."""
+    return msgspec.convert(value, ExecutionQuery)
+
+
+def start_deletion(
+    tenant: Tenant, query: ExecutionQuery, *, said: str, expected: int | None, by: User
+) -> BulkJob:
+    """Ask the worker to delete all that match."""
+    return BulkJob.objects.create(
+        tenant=tenant,
+        action=BulkJob.Action.DELETE,
+        query=as_json(query),
+        said=said,
+        expected=expected,
+        created_by=by,
+    )
+
+
+def cancel(job: BulkJob) -> bool:
+    """Stop an open job after its present step; False when it had ended already."""
+    return bool(
+        BulkJob.objects.filter(pk=job.pk, state__in=BulkJob.OPEN).update(
+            state=BulkJob.State.CANCELED, changed_at=timezone.now()
+        )
+    )
+
+
+def work_step() -> bool:
+    """Do one step of the job that waited longest; False when there is nothing to do.
+
+    Workers don't meet in one job: its row is locked for the step. A step that fails for a reason
+    that passes (deadlock, lost connection) is done again; any other ends the job.
+    """
+    with across_tenants():
+        job = BulkJob.objects.filter(state__in=BulkJob.OPEN).order_by("changed_at").first()
+    if job is None:
+        return False
+    try:
+        with tenant_scope(job.tenant), transaction.atomic():
+            return _locked_step(job.pk)
+    except OperationalError:
+        logger.warning("a step of bulk job %s is put off", job.pk, exc_info=True)
+        return False
+    except DatabaseError:
+        logger.exception("bulk job %s failed", job.pk)
+        with tenant_scope(job.tenant):
+            BulkJob.objects.filter(pk=job.pk, state__in=BulkJob.OPEN).update(
+                state=BulkJob.State.FAILED, problem=_BROKEN, changed_at=timezone.now()
+            )
+        return True
+
+
+def _locked_step(job_id: int) -> bool:
+    open_jobs = BulkJob.objects.filter(pk=job_id, state__in=BulkJob.OPEN)
+    job = open_jobs.select_for_update(skip_locked=True, of=("self",)).first()
+    if job is None:
+        return False
+    found = history.chunk(from_json(job.query), job.position, STEP)
+    job.done_count += delete_executions(job.tenant_id, [row.id for row in found.rows])
+    job.position = found.resume_at
+    job.state = BulkJob.State.DONE if found.resume_at is None else BulkJob.State.RUNNING
+    job.save(update_fields=["done_count", "position", "state", "changed_at"])
+    return True

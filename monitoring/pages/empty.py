@@ -1,0 +1,98 @@
+"""What a tenant without executions sees: one command to paste, with a token made on the spot."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from tenants.access import TenantRequest, tenant_member
+from tenants.models import Membership, Role, Scope
+from tenants.tokens import issue_token
+
+SHELL_VARIABLE = "FLOWWATCH_TOKEN"
+_EXAMPLE: dict[str, Any] = {
+    "id": "first-try",
+    "workflowId": "hello-flowwatch",
+    "workflowName": "Hello Flowwatch",
+    "status": "error",
+    "trigger": {"type": "manual"},
+    "nodeExecutions": [
+        {
+            "nodeId": "read",
+            "nodeName": "Read orders",
+            "status": "success",
+            "durationMs": 420,
+            "output": [{"order": 4711}],
+        },
+        {
+            "nodeId": "send",
+            "nodeName": "Send invoice",
+            "status": "error",
+            "durationMs": 30000,
+            "input": [{"order": 4711, "total": 129.9}],
+            "error": {"message": "Connection timed out after 30000 ms"},
+        },
+    ],
+}
+"""A failed execution, so that the first thing seen is what the product is for."""
+
+
+def ingest_command(request: HttpRequest, token: str = f"${SHELL_VARIABLE}") -> str:
+    """The curl command that sends one failed execution to this server.
+
+    The body is in single quotes and holds none; without a token the shell puts in its variable.
+    """
+    origin = settings.FRONTEND_URL or f"{request.scheme}://{request.get_host()}"
+    return (
+        f"curl {shlex.quote(origin + '/api/executions')} \\\n"
+        f'  -H "Authorization: Bearer {token}" \\\n'
+        f"  -H 'Content-Type: application/json' \\\n"
+        f"  -d '{json.dumps(_EXAMPLE)}'"
+    )
+
+
+def first_steps(request: TenantRequest) -> dict[str, Any]:
+    """Context of `monitoring/execution_first_steps.html`."""
+    may_make_token = request.membership.may(Role.ADMIN)
+    return {
+        "command": ingest_command(request),
+        "may_make_token": may_make_token,
+        "whom_to_ask": [] if may_make_token else _who_makes_tokens(),
+        "token_url": reverse("monitoring:ingest-token", args=[request.tenant.slug]),
+    }
+
+
+def _who_makes_tokens() -> list[str]:
+    """Names of the tenant's owners and admins, at most five."""
+    found = Membership.objects.filter(role__in=[Role.OWNER, Role.ADMIN]).select_related("user")
+    return [member.user.display_name for member in found.order_by("id")[:5]]
+
+
+@tenant_member(Role.ADMIN)
+@require_POST
+@never_cache
+def make_ingest_token(request: TenantRequest, slug: str) -> HttpResponse:
+    """Make a token that can only send executions in, and show it this once inside the command."""
+    with transaction.atomic():
+        token, secret = issue_token(
+            request.tenant,
+            name="First steps",
+            scopes=[Scope.INGEST],
+            created_by=request.user,
+            request=request,
+        )
+    context = {
+        "command": ingest_command(request, secret),
+        "token": token,
+        "executions_url": reverse("monitoring:executions", args=[slug]),
+    }
+    return render(request, "monitoring/execution_token.html", context)

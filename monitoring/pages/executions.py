@@ -1,0 +1,103 @@
+"""The list of executions: filters in the address, pages by position."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Final
+
+from django.core.exceptions import BadRequest
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from monitoring import history
+from monitoring.history import BrokenCursor, HistoryPage
+from monitoring.models import Execution
+from monitoring.pages.empty import first_steps
+from monitoring.pages.export import FORMS
+from monitoring.pages.filters import USUAL_TRIGGERS, Filters
+from monitoring.pages.histogram import HEIGHT, shape_of
+from monitoring.pages.rows import rows_of
+from monitoring.words import Status
+from tenants.access import TenantRequest, tenant_member
+from tenants.models import Role
+
+PAGE_SIZE: Final = 50
+EVER: Final = dt.timedelta(days=3_650)
+"""As far back as "all time" looks."""
+
+
+@tenant_member(Role.VIEWER)
+@require_safe
+@vary_on_headers("HX-Request", "HX-Target")
+def execution_list(request: TenantRequest, slug: str) -> HttpResponse:
+    """Executions that match the address' filters, newest first; the whole page or its list."""
+    filters = Filters(request)
+    part = request.headers.get("HX-Target")
+    if part == "shape":
+        return _shape(request, filters)
+    page = _page(request, filters)
+    context = _list_context(request, filters, page)
+    if part == "list":
+        return render(request, "monitoring/executions.html#list_part", context)
+    return render(request, "monitoring/executions.html", context)
+
+
+def _page(request: TenantRequest, filters: Filters) -> HistoryPage:
+    try:
+        return history.page(
+            filters.query,
+            after=request.GET.get("after") or None,
+            before=request.GET.get("before") or None,
+            limit=PAGE_SIZE,
+            whole_messages=False,
+        )
+    except BrokenCursor as error:
+        raise BadRequest(str(error)) from error
+
+
+def _list_context(request: TenantRequest, filters: Filters, page: HistoryPage) -> dict[str, Any]:
+    context: dict[str, Any] = {
+        "filters": filters,
+        "time_range": filters.time_range,
+        "page": page,
+        "rows": rows_of(page.rows, request.tenant.slug, filters.address()),
+        "statuses": [status.slug for status in Status],
+        "triggers": USUAL_TRIGGERS,
+        "newer_url": page.newer and filters.address(before=page.newer),
+        "older_url": page.older and filters.address(after=page.older),
+        "first_url": filters.address() if page.newer else None,
+        "shape_url": filters.address(),
+        "clear_url": filters.address(*filters.narrowing),
+        "shape_height": HEIGHT,
+        "month_url": filters.address("start", "end", range="30d"),
+        "ever_url": filters.address("range", "end", start=f"{timezone.now() - EVER:%Y-%m-%d}"),
+        **_action_urls(request.tenant.slug, filters.address()),
+    }
+    if not page.rows and page.newer is None and page.older is None:
+        context["is_new"] = not Execution.objects.exists()
+        if context["is_new"]:
+            context |= first_steps(request)
+    return context
+
+
+def _action_urls(slug: str, query: str) -> dict[str, str]:
+    """Where the buttons of the selection send it: with the same filters."""
+    exports = {
+        f"export_{form}_url": reverse("monitoring:executions-export", args=[slug, form]) + query
+        for form in FORMS
+    }
+    return exports | {"delete_url": reverse("monitoring:executions-delete", args=[slug]) + query}
+
+
+def _shape(request: TenantRequest, filters: Filters) -> HttpResponse:
+    """The histogram and the total, which come after the list."""
+    shape = shape_of(filters.query, filters.time_range.range)
+    links = [
+        (bar, filters.address("range", "start", "end") + "&" + bar.query) for bar in shape.bars
+    ]
+    context = {"shape": shape, "links": links, "shape_height": HEIGHT}
+    return render(request, "monitoring/executions.html#shape_part", context)

@@ -1,0 +1,172 @@
+"""Exports of the list: CSV that no spreadsheet runs, and NDJSON; streamed page by page."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import itertools
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+from django.db import connection
+from django.http import Http404, StreamingHttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods
+
+from monitoring import history
+from monitoring.models import Execution
+from monitoring.pages.filters import Filters
+from monitoring.pages.rows import shown_status, started
+from monitoring.words import ErrorClass, Severity
+from tenants.access import TenantRequest, tenant_member
+from tenants.models import Role
+
+MOST_CHOSEN: Final = 1_000
+"""Rows that one selection by hand can hold."""
+
+_DANGEROUS: Final = frozenset("=+-@\t\r\n\0＝＋－＠")
+_SPACES: Final = " \u00a0\u3000\ufeff\u200b\u202f\u2007"
+
+
+def safe_cell(value: Any) -> Any:
+    """A cell that a spreadsheet shows and never runs; numbers stay numbers.
+
+    Text that would begin a formula, also behind spaces or in full-width signs, gets an apostrophe.
+    """
+    if not isinstance(value, str):
+        return "" if value is None else value
+    beginning = value.lstrip(_SPACES)[:1]
+    return f"'{value}" if beginning in _DANGEROUS else value
+
+
+def exported(execution: Execution) -> dict[str, Any]:
+    """One execution as an export gives it; times in UTC, durations in milliseconds."""
+    return {
+        "id": str(execution.id),
+        "external_id": execution.external_id,
+        "workflow_id": execution.workflow.external_id,
+        "workflow": execution.workflow.name,
+        "environment": execution.environment.name,
+        "status": shown_status(execution),
+        "started_at": _iso(started(execution)),
+        "completed_at": _iso(execution.completed_at),
+        "duration_ms": execution.duration_ms,
+        "trigger": execution.trigger_type,
+        "node_count": execution.node_count,
+        "node_done_count": execution.node_done_count,
+        "error_node": execution.error_node_name or execution.error_node_id,
+        "error_message": execution.error_message,
+        "error_class": None
+        if execution.error_class is None
+        else ErrorClass(execution.error_class).slug,
+        "severity": None if execution.severity is None else Severity(execution.severity).slug,
+        "attempt": execution.attempt,
+        "retry_of": execution.retry_of,
+        "parent_execution_id": execution.parent_execution_id,
+        "version": execution.version,
+    }
+
+
+def _iso(moment: dt.datetime | None) -> str | None:
+    if moment is None:
+        return None
+    return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def csv_lines(chunks: Iterable[list[Execution]]) -> Iterator[bytes]:
+    """A header, then a line for each execution."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(COLUMNS)
+    for rows in chunks:
+        for row in rows:
+            writer.writerow([safe_cell(value) for value in exported(row).values()])
+        yield buffer.getvalue().encode()
+        buffer.seek(0)
+        buffer.truncate()
+
+
+def ndjson_lines(chunks: Iterable[list[Execution]]) -> Iterator[bytes]:
+    """A JSON object in a line for each execution; also tags and keys."""
+    for rows in chunks:
+        objects = (exported(row) | {"tags": row.tags, "keys": row.keys} for row in rows)
+        yield b"".join(msgspec.json.encode(one) + b"\n" for one in objects)
+
+
+COLUMNS: Final = (
+    "id",
+    "external_id",
+    "workflow_id",
+    "workflow",
+    "environment",
+    "status",
+    "started_at",
+    "completed_at",
+    "duration_ms",
+    "trigger",
+    "node_count",
+    "node_done_count",
+    "error_node",
+    "error_message",
+    "error_class",
+    "severity",
+    "attempt",
+    "retry_of",
+    "parent_execution_id",
+    "version",
+)
+_Lines = Callable[[Iterable[list[Execution]]], Iterator[bytes]]
+FORMS: Final[dict[str, tuple[str, _Lines]]] = {
+    "csv": ("text/csv; charset=utf-8", csv_lines),
+    "ndjson": ("application/x-ndjson", ndjson_lines),
+}
+
+
+@tenant_member(Role.VIEWER)
+@require_http_methods(["GET", "POST"])
+def export(request: TenantRequest, slug: str, form: str) -> StreamingHttpResponse:
+    """Download what the address' filters match, or the rows that were chosen (`id`, POST)."""
+    if form not in FORMS:
+        raise Http404("No such form of export")
+    content_type, lines = FORMS[form]
+    chosen = chosen_ids(request)
+    if chosen:
+        chunks: Iterable[list[Execution]] = iter([history.of_ids(chosen)])
+    else:
+        # What arrives while the download runs belongs to the next one.
+        query = Filters(request).query
+        chunks = history.iterate(replace(query, end=query.end or timezone.now()))
+    name = f"executions-{slug}-{timezone.localtime():%Y%m%d-%H%M}.{form}"
+    return StreamingHttpResponse(
+        _letting_go(lines(chunks)),
+        content_type=content_type,
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "X-Accel-Buffering": "no",
+        },
+    )
+
+
+def chosen_ids(request: TenantRequest) -> list[uuid.UUID]:
+    """The ids ticked by hand; none when all that match are meant."""
+    if request.POST.get("all_matching"):
+        return []
+    ids = []
+    for text in itertools.islice(request.POST.getlist("id"), MOST_CHOSEN):
+        try:
+            ids.append(uuid.UUID(text))
+        except ValueError:
+            continue
+    return ids
+
+
+def _letting_go(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Give the connection back while the reader takes a part: a slow one must not hold it."""
+    for part in parts:
+        if not connection.in_atomic_block:
+            connection.close()
+        yield part

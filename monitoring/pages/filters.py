@@ -1,0 +1,239 @@
+"""The filters of the executions list: an address' parameters, a form, and the question they ask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from django import forms
+from django.http import HttpRequest
+from django.utils.datastructures import MultiValueDict
+
+from monitoring.history import ExecutionQuery
+from monitoring.models import Environment, Workflow
+from monitoring.pages.time_range import PageRange, page_range
+from monitoring.recording.fingerprint import FINGERPRINT_BYTES
+from monitoring.words import Status
+from tenants.templatetags.ui import duration
+
+MOST_WORKFLOWS: Final = 200
+"""Workflows that a piece of a name may mean at once."""
+
+MOST_SUGGESTIONS: Final = 100
+CURSORS: Final = ("after", "before")
+USUAL_TRIGGERS: Final = ("webhook", "schedule", "manual", "form", "event", "retry", "sub-workflow")
+
+_UNITS: Final = {"ms": 1, "s": 1_000, "min": 60_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION: Final = re.compile(r"\s*(\d{1,9}(?:[.,]\d{1,3})?)\s*(ms|s|min|m|h|d)?\s*", re.I)
+
+
+class DurationField(forms.CharField):
+    """A length of time as people write it ("840 ms", "30 s", "2 min", "1.5 h"), in milliseconds.
+
+    A number alone is seconds.
+    """
+
+    def clean(self, value: Any) -> int | None:
+        text = super().clean(value)
+        if not text:
+            return None
+        found = _DURATION.fullmatch(text)
+        if found is None:
+            raise forms.ValidationError("Write a duration such as 840 ms, 30 s or 2 min.")
+        number, unit = found.groups()
+        return round(float(number.replace(",", ".")) * _UNITS[(unit or "s").lower()])
+
+
+class ExecutionFilter(forms.Form):
+    """What the list can be narrowed by; every field may be empty."""
+
+    error = forms.CharField(max_length=200, label="Error text")
+    workflow = forms.CharField(max_length=300)
+    environment = forms.ChoiceField(choices=[("", "All")])
+    status = forms.MultipleChoiceField(choices=[(s.slug, s.slug) for s in Status])
+    trigger = forms.CharField(max_length=255)
+    min = DurationField(max_length=20, label="At least")
+    max = DurationField(max_length=20, label="At most")
+    version = forms.CharField(max_length=255)
+    fingerprint = forms.RegexField(rf"^[0-9a-f]{{{2 * FINGERPRINT_BYTES}}}\Z", strip=True)
+
+    def __init__(
+        self, params: MultiValueDict[str, str], environments: Iterable[Environment]
+    ) -> None:
+        super().__init__(params, auto_id="filter-%s")
+        for field in self.fields.values():
+            field.required = False
+        environment = self.fields["environment"]
+        assert isinstance(environment, forms.ChoiceField)
+        environment.choices = [("", "All"), *((str(one.pk), one.name) for one in environments)]
+        for name, attributes in _ATTRIBUTES.items():
+            self.fields[name].widget.attrs |= attributes
+
+
+_ATTRIBUTES: Final[Mapping[str, Mapping[str, str]]] = {
+    "error": {"type": "search", "placeholder": "Words of the message", "data-page-search": ""},
+    "workflow": {"type": "search", "placeholder": "Name or id", "list": "filter-workflows"},
+    "trigger": {"type": "search", "placeholder": "Any", "list": "filter-triggers"},
+    "min": {"placeholder": "30 s", "size": "6"},
+    "max": {"placeholder": "5 min", "size": "6"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveFilter:
+    """A filter that is set: what people read, and the address without it."""
+
+    label: str
+    off_url: str
+
+
+class Filters:
+    """The filters of one address, understood for the scope's tenant.
+
+    Parameters that make no sense are shown as errors and left out of the question.
+    """
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.params = request.GET
+        self.time_range: PageRange = page_range(request)
+
+    @cached_property
+    def environments(self) -> list[Environment]:
+        return list(Environment.objects.all())
+
+    @cached_property
+    def form(self) -> ExecutionFilter:
+        """The form, with the chosen workflow by its name where the address has its number."""
+        params = self.params.copy()
+        if self._workflow is not None:
+            params["workflow"] = self._label_of(self._workflow)
+        form = ExecutionFilter(params, self.environments)
+        form.is_valid()
+        return form
+
+    @cached_property
+    def _given(self) -> dict[str, Any]:
+        form = ExecutionFilter(self.params, self.environments)
+        form.is_valid()
+        return {
+            name: value for name, value in form.cleaned_data.items() if value not in ("", None, [])
+        }
+
+    @cached_property
+    def _workflow(self) -> Workflow | None:
+        """The workflow that the address names by our number."""
+        text = self._given.get("workflow", "")
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            return None
+        return Workflow.objects.filter(pk=int(text)).first()
+
+    @cached_property
+    def workflow_ids(self) -> tuple[int, ...]:
+        """The workflows that are meant; (0,), which is none, when the text fits nothing."""
+        text = self._given.get("workflow", "")
+        if not text:
+            return ()
+        if self._workflow is not None:
+            return (self._workflow.pk,)
+        return tuple(self._named(text)) or (0,)
+
+    def _named(self, text: str) -> list[int]:
+        name, _, environment = text.rpartition(_BETWEEN)
+        exact = Workflow.objects.filter(name=text) | Workflow.objects.filter(external_id=text)
+        if name:
+            exact |= Workflow.objects.filter(name=name, environment__name=environment)
+        ids = list(exact.values_list("pk", flat=True)[:MOST_WORKFLOWS])
+        if ids:
+            return ids
+        like = Workflow.objects.named_like(text.strip("*"))
+        return list(like.order_by("name", "id").values_list("pk", flat=True)[:MOST_WORKFLOWS])
+
+    @cached_property
+    def query(self) -> ExecutionQuery:
+        """What is asked for."""
+        given = self._given
+        environment = given.get("environment")
+        fingerprint = given.get("fingerprint")
+        return ExecutionQuery(
+            workflow_ids=self.workflow_ids,
+            environment_id=int(environment) if environment else None,
+            statuses=frozenset(Status[slug.upper()] for slug in given.get("status", ())),
+            trigger=given.get("trigger", ""),
+            start=self.time_range.start,
+            end=None if self.time_range.range.preset else self.time_range.end,
+            error_text=given.get("error", ""),
+            fingerprint=bytes.fromhex(fingerprint) if fingerprint else None,
+            min_duration_ms=given.get("min"),
+            max_duration_ms=given.get("max"),
+            version=given.get("version", ""),
+        )
+
+    @cached_property
+    def workflow_suggestions(self) -> list[str]:
+        """Names to choose from; with the environment where a name alone would mean several."""
+        found = Workflow.objects.order_by("name", "id")[:MOST_SUGGESTIONS]
+        names = [workflow.name for workflow in found]
+        twice = {name for name in names if names.count(name) > 1}
+        return [self._label_of(w) if w.name in twice else w.name for w in found]
+
+    def _label_of(self, workflow: Workflow) -> str:
+        if len(self.environments) < 2:
+            return workflow.name
+        return f"{workflow.name}{_BETWEEN}{self._environment_name(workflow.environment_id)}"
+
+    def _environment_name(self, environment_id: int) -> str:
+        return next((e.name for e in self.environments if e.pk == environment_id), "?")
+
+    @cached_property
+    def active(self) -> list[ActiveFilter]:
+        """The filters that are set, as people say them."""
+        given = self._given
+        said: list[ActiveFilter] = []
+        for name, label in _LABELS.items():
+            if name in given:
+                said.append(
+                    ActiveFilter(f"{label}: {self._said(name, given[name])}", self.address(name))
+                )
+        return said
+
+    def _said(self, name: str, value: Any) -> str:
+        if name == "workflow" and self._workflow is not None:
+            return self._label_of(self._workflow)
+        if name == "environment":
+            return self._environment_name(int(value))
+        if name == "status":
+            return ", ".join(value)
+        if name in ("min", "max"):
+            return duration(value)
+        return str(value)[:80]
+
+    def address(self, *without: str, **changed: str) -> str:
+        """This address' parameters as "?a=b", without cursors and `without`, with `changed`."""
+        params = self.params.copy()
+        for name in (*CURSORS, *without, *changed):
+            params.pop(name, None)
+        for name, value in changed.items():
+            params[name] = value
+        return "?" + params.urlencode()
+
+    @property
+    def narrowing(self) -> tuple[str, ...]:
+        """The parameters that narrow the list beside the time range."""
+        return tuple(ExecutionFilter.base_fields)
+
+
+_BETWEEN: Final = " · "
+_LABELS: Final = {
+    "error": "error",
+    "workflow": "workflow",
+    "environment": "environment",
+    "status": "status",
+    "trigger": "trigger",
+    "min": "at least",
+    "max": "at most",
+    "version": "version",
+    "fingerprint": "same error",
+}

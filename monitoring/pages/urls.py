@@ -1,0 +1,54 @@
+"""Addresses of monitoring's pages, sorted."""
+
+from django.urls import path
+
+from monitoring.pages import (
+    bulk,
+    charts,
+    empty,
+    environments,
+    execution,
+    executions,
+    export,
+    overview,
+    palette,
+    payload,
+    workflow,
+    workflows,
+)
+
+_LIST = "t/<slug:slug>/executions/"
+_ONE = f"{_LIST}<uuid:execution_id>/"
+_WORKFLOWS = "t/<slug:slug>/workflows/"
+_WORKFLOW = f"{_WORKFLOWS}<int:workflow_id>/"
+_ENVIRONMENTS = "t/<slug:slug>/settings/environments/"
+
+urlpatterns = [
+    path("t/<slug:slug>/", overview.overview, name="overview"),
+    path("t/<slug:slug>/bulk/<int:job_id>/", bulk.job_page, name="bulk-job"),
+    path("t/<slug:slug>/bulk/<int:job_id>/cancel/", bulk.cancel, name="bulk-job-cancel"),
+    path("t/<slug:slug>/chart/", charts.overview_executions, name="overview-chart"),
+    path(_LIST, executions.execution_list, name="executions"),
+    path(f"{_LIST}delete/", bulk.delete_chosen, name="executions-delete"),
+    path(f"{_LIST}export.<str:form>", export.export, name="executions-export"),
+    path(f"{_LIST}token/", empty.make_ingest_token, name="ingest-token"),
+    path(_ONE, execution.execution_page, name="execution"),
+    path(f"{_ONE}data/<str:part>/", payload.data, name="execution-data"),
+    path(f"{_ONE}delete/", bulk.delete_one, name="execution-delete"),
+    path("t/<slug:slug>/search/", palette.search, name="search"),
+    path(_ENVIRONMENTS, environments.environment_list, name="environments"),
+    path(
+        f"{_ENVIRONMENTS}<int:environment_id>/", environments.environment_change, name="environment"
+    ),
+    path(_WORKFLOWS, workflows.workflow_list, name="workflows"),
+    path(_WORKFLOW, workflow.workflow_page, name="workflow"),
+    path(
+        f"{_WORKFLOW}chart/durations/", charts.workflow_durations, name="workflow-chart-durations"
+    ),
+    path(
+        f"{_WORKFLOW}chart/executions/",
+        charts.workflow_executions,
+        name="workflow-chart-executions",
+    ),
+    path(f"{_WORKFLOW}clear/", workflow.workflow_clear, name="workflow-clear"),
+]
