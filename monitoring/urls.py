@@ -1,6 +1,8 @@
-"""All addresses of monitoring: its pages."""
+"""Addresses of monitoring: pages under `/t/<slug>/`, the API under `/api/`."""
 
-from monitoring.pages.urls import urlpatterns as page_urls
+from monitoring.api.urls import urlpatterns as api
+from monitoring.pages.urls import urlpatterns as pages
 
 app_name = "monitoring"
-urlpatterns = [*page_urls]
+# The API comes first: its addresses are called most.
+urlpatterns = [*api, *pages]

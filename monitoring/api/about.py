@@ -1,0 +1,86 @@
+"""What the API says about itself: limits, the OpenAPI document and the page for people."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+import msgspec
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from monitoring.api import examples
+from monitoring.api.answers import json_answer
+from monitoring.api.bodies import ENCODINGS
+from monitoring.api.endpoints import OPERATIONS, Answer, operation
+from monitoring.api.openapi import document, encoded_document
+from monitoring.api.reading import paragraphs, sections
+from tenants.api_access import Access, ApiRequest
+
+
+class LimitsAnswer(msgspec.Struct):
+    """What one message may weigh and what this server can do."""
+
+    limits: Annotated[
+        dict[str, int], msgspec.Meta(description="Bytes are counted after unpacking.")
+    ]
+    capabilities: list[str]
+
+
+@operation(
+    "GET",
+    "/api/limits",
+    name="limits",
+    access=Access(None),
+    subject="About",
+    answers=(Answer(200, "The limits.", LimitsAnswer, examples.LIMITS),),
+)
+def show_limits(request: ApiRequest) -> HttpResponse:
+    """Show the limits and capabilities.
+
+    Any valid token may ask.
+    """
+    return json_answer(LimitsAnswer(dataclasses.asdict(settings.LIMITS), capabilities()))
+
+
+def capabilities() -> list[str]:
+    """Words for what clients may rely on here; each names what it says for good."""
+    offered = {entry.capability for entry in OPERATIONS if entry.capability}
+    return sorted(offered | {f"encoding.{name}" for name in ENCODINGS})
+
+
+@operation(
+    "GET",
+    "/api/openapi.json",
+    name="openapi",
+    access=None,
+    subject="About",
+    answers=(Answer(200, "The document.", dict[str, Any], {"openapi": "3.1.0"}),),
+)
+def show_openapi(request: HttpRequest) -> HttpResponse:
+    """Show this API as an OpenAPI 3.1 document."""
+    return HttpResponse(encoded_document(), content_type="application/json")
+
+
+@operation(
+    "GET",
+    "/api/docs",
+    name="docs",
+    access=None,
+    subject="About",
+    answers=(Answer(200, "The page.", str, "<!doctype html>", content_type="text/html"),),
+)
+def show_docs(request: HttpRequest) -> HttpResponse:
+    """Show this API to people, with calls to copy."""
+    origin, about = settings.FRONTEND_URL, document()["info"]
+    return render(
+        request,
+        "monitoring/api_docs.html",
+        {
+            "about": about,
+            "introduction": paragraphs(about["description"]),
+            "origin": origin,
+            "sections": sections(origin),
+        },
+    )

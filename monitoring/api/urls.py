@@ -1,0 +1,14 @@
+"""Addresses of the API, made from the table of its operations."""
+
+from monitoring.api import (  # noqa: F401 - importing enters their operations into the table
+    about,
+    batch,
+    executions,
+    ingest,
+    observability,
+    workflow_executions,
+    workflows,
+)
+from monitoring.api.endpoints import url_patterns
+
+urlpatterns = url_patterns()
