@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 from monitoring.metrics.histogram import Histogram
 from monitoring.metrics.timerange import floor_to
@@ -20,6 +20,8 @@ ROLLUP_ARRAYS: Final = (
 """The arrays of a rollup and of a delta, in the order in which `Counters.numbers` holds them."""
 
 _GREATEST_BIGINT: Final = 2**63 - 1
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 class Counters:
@@ -54,6 +56,17 @@ class Counters:
     def subtract(self, other: Counters) -> None:
         self.numbers = [a - b for a, b in zip(self.numbers, other.numbers, strict=True)]
         self.histogram.add_slots((slot, -count) for slot, count in other.histogram.slots.items())
+
+    @classmethod
+    def sum(cls, parts: Sequence[Counters]) -> Counters:
+        """The sum of at least one, as a copy."""
+        total = parts[0].copy()
+        for part in parts[1:]:
+            total.add(part)
+        return total
+
+    def copy(self) -> Counters:
+        return Counters(self.numbers, self.histogram.copy())
 
     @property
     def is_zero(self) -> bool:
@@ -115,6 +128,15 @@ def node_keys(place: WorkflowBucket, node_id: str) -> Iterator[NodeKey]:
     for level in (Level.HOUR, Level.DAY):
         bucket = floor_to(place.bucket, level.length)
         yield NodeKey(place.tenant_id, place.workflow_id, int(level), bucket, node_id)
+
+
+def add_at(rows: dict[_Key, Counters], key: _Key, counters: Counters) -> None:
+    """Add counters to those of a key."""
+    known = rows.get(key)
+    if known is None:
+        rows[key] = counters.copy()
+    else:
+        known.add(counters)
 
 
 def array_literal(numbers: Sequence[int]) -> str:

@@ -198,7 +198,7 @@ def _statement(
         ids,
     ]
     raw_part = _RAW.format(
-        id=id_column, **raw_columns(), histogram=_RAW_HISTOGRAM if percentiles else "''::bytea"
+        id=id_column, **raw_columns(), histogram=RAW_HISTOGRAM if percentiles else "''::bytea"
     )
     for piece in raw:
         parts.append(raw_part)
@@ -243,7 +243,7 @@ def raw_columns() -> dict[str, str]:
 
 
 _RATED_SQL: Final = ", ".join(str(int(status)) for status in sorted(RATED))
-_RAW_HISTOGRAM: Final = (
+RAW_HISTOGRAM: Final = (
     f"coalesce(string_agg({PACKED_SLOT_SQL}, ''::bytea)"
     f" FILTER (WHERE e.duration_ms IS NOT NULL AND e.status IN ({_RATED_SQL})), ''::bytea)"
 )

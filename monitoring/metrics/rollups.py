@@ -22,6 +22,7 @@ from monitoring.metrics.counters import (
     NodeKey,
     RollupKey,
     WorkflowBucket,
+    add_at,
     array_literal,
     node_keys,
     rollup_keys,
@@ -159,17 +160,9 @@ def add_to_rollups(db: _Cursor, changes: Iterable[Unfolded]) -> None:
     rows: dict[RollupKey, Counters] = {}
     for change in changes:
         for key in rollup_keys(change.place):
-            _add_at(rows, key, change.counters)
+            add_at(rows, key, change.counters)
     _add_stored(rows, read_rollups(db, rows))
     write_rollups(db, rows)
-
-
-def _add_at(rows: dict[Any, Counters], key: object, counters: Counters) -> None:
-    known = rows.get(key)
-    if known is None:
-        rows[key] = Counters(counters.numbers, counters.histogram.copy())
-    else:
-        known.add(counters)
 
 
 def _add_stored(rows: dict[Any, Counters], stored: Mapping[Any, tuple[Counters, bool]]) -> None:
@@ -179,10 +172,10 @@ def _add_stored(rows: dict[Any, Counters], stored: Mapping[Any, tuple[Counters, 
 
 _KEYS_OF_ROLLUPS: Final = """unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::smallint[],
     %s::timestamptz[]) AS k (tenant_id, subject_kind, subject_id, level, bucket)"""
-_ROLLUP_COLUMNS: Final = """tenant_id, subject_kind, subject_id, level, bucket,
+ROLLUP_COLUMNS: Final = """tenant_id, subject_kind, subject_id, level, bucket,
     counts || duration_sums || duration_counts || error_classes, histogram, sealed"""
 _READ_ROLLUPS: Final = f"""
-    SELECT {_ROLLUP_COLUMNS} FROM {_KEYS_OF_ROLLUPS}
+    SELECT {ROLLUP_COLUMNS} FROM {_KEYS_OF_ROLLUPS}
     JOIN monitoring_rollup USING (tenant_id, subject_kind, subject_id, level, bucket)
 """
 _WRITE_ROLLUPS: Final = """
@@ -214,7 +207,7 @@ def read_rollups(db: _Cursor, keys: Iterable[RollupKey]) -> dict[RollupKey, tupl
 
 
 def rollup_of_row(row: Sequence[Any]) -> tuple[RollupKey, tuple[Counters, bool]]:
-    """Key, counters and sealed of a row with `_ROLLUP_COLUMNS`."""
+    """Key, counters and sealed of a row with `ROLLUP_COLUMNS`."""
     *key, numbers, histogram, sealed = row
     return RollupKey(*key), (Counters(numbers, unpack_concatenated(histogram)), sealed)
 
@@ -242,7 +235,7 @@ def add_to_node_rollups(db: _Cursor, changes: Iterable[Unfolded]) -> None:
     for change in changes:
         for node_id, counters in change.nodes.items():
             for key in node_keys(change.place, node_id):
-                _add_at(rows, key, counters)
+                add_at(rows, key, counters)
     if rows:
         _add_stored(rows, read_node_rollups(db, rows))
         write_node_rollups(db, rows)
@@ -250,10 +243,10 @@ def add_to_node_rollups(db: _Cursor, changes: Iterable[Unfolded]) -> None:
 
 _KEYS_OF_NODES: Final = """unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::timestamptz[],
     %s::text[]) AS k (tenant_id, workflow_id, level, bucket, node_id)"""
-_NODE_COLUMNS: Final = """tenant_id, workflow_id, level, bucket, node_id,
+NODE_COLUMNS: Final = """tenant_id, workflow_id, level, bucket, node_id,
     counts || duration_count, duration_sum, histogram, sealed"""
 _READ_NODES: Final = f"""
-    SELECT {_NODE_COLUMNS} FROM {_KEYS_OF_NODES}
+    SELECT {NODE_COLUMNS} FROM {_KEYS_OF_NODES}
     JOIN monitoring_noderollup USING (tenant_id, workflow_id, level, bucket, node_id)
 """
 _WRITE_NODES: Final = """
@@ -283,7 +276,7 @@ def read_node_rollups(db: _Cursor, keys: Iterable[NodeKey]) -> dict[NodeKey, tup
 
 
 def node_rollup_of_row(row: Sequence[Any]) -> tuple[NodeKey, tuple[Counters, bool]]:
-    """Key, counters and sealed of a row with `_NODE_COLUMNS`."""
+    """Key, counters and sealed of a row with `NODE_COLUMNS`."""
     *key, numbers, duration_sum, histogram, sealed = row
     counters = Counters([*numbers, int(duration_sum)], unpack_concatenated(histogram))
     return NodeKey(*key), (counters, sealed)

@@ -1,0 +1,202 @@
+"""The worker: one loop that does periodic work, in one process at a time.
+
+Whoever holds an advisory lock of the database leads; others wait to take over. Jobs are registered
+by name, here and by higher apps when they start:
+
+    @periodic("resume delays", every=timedelta(seconds=1))
+    def resume_delays() -> bool: ...
+
+A job does one bounded step in its own transactions, is safe to repeat, and returns whether there is
+more to do at once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Final
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+
+from monitoring.metrics.rollups import FOLD_LIMIT, fold_deltas
+from monitoring.recording.tables import ensure_partitions
+from tenants.deletion import delete_marked_tenants_step
+
+logger = logging.getLogger(__name__)
+
+LEADER_LOCK: Final = 0x6C65_6164  # "lead"
+ELECTION_PAUSE: Final = 1.0
+_RECONNECT_PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+_SLOW_SECONDS: Final = 1.0
+EVENTS_ARE_KEPT: Final = dt.timedelta(days=7)
+EVENT_STEP: Final = 5_000
+
+Job = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicJob:
+    """Work that is due again `every` so often after it was done."""
+
+    name: str
+    every: dt.timedelta
+    run: Job
+
+
+_jobs: dict[str, PeriodicJob] = {}
+
+
+def periodic(name: str, *, every: dt.timedelta) -> Callable[[Job], Job]:
+    """Register a job of the worker under a name of its own."""
+
+    def register(function: Job) -> Job:
+        if name in _jobs:
+            raise ValueError(f"There is a periodic job named {name!r} already.")
+        _jobs[name] = PeriodicJob(name, every, function)
+        return function
+
+    return register
+
+
+def periodic_jobs() -> list[PeriodicJob]:
+    """All registered jobs."""
+    return list(_jobs.values())
+
+
+class ConnectionLostError(Exception):
+    """The database's session ended, and the lead with it."""
+
+
+@dataclass(slots=True)
+class _Due:
+    job: PeriodicJob
+    at: float = 0.0
+
+
+@dataclass(slots=True)
+class Worker:
+    """Runs jobs until `stop` is set; survives the loss of the database.
+
+    `clock` counts seconds.
+    """
+
+    stop: threading.Event
+    jobs: Iterable[PeriodicJob] = field(default_factory=periodic_jobs)
+    clock: Callable[[], float] = time.monotonic
+
+    def run(self) -> None:
+        """Lead or wait to lead; end when `stop` is set, after the step that is being done."""
+        losses = 0
+        while not self.stop.is_set():
+            try:
+                if take_lead():
+                    losses = 0
+                    self._lead()
+                else:
+                    losses = 0
+                    self.stop.wait(ELECTION_PAUSE)
+            except (ConnectionLostError, OperationalError, InterfaceError) as error:
+                connection.close()
+                pause = _RECONNECT_PAUSES[min(losses, len(_RECONNECT_PAUSES) - 1)]
+                losses += 1
+                logger.warning("worker lost the database", extra={"error": str(error).strip()})
+                self.stop.wait(pause)
+        connection.close()
+
+    def _lead(self) -> None:
+        logger.info("worker leads")
+        due = [_Due(job) for job in self.jobs]
+        while not self.stop.is_set():
+            for item in due:
+                if item.at <= self.clock() and not self.stop.is_set():
+                    more = self._do(item.job)
+                    item.at = self.clock() + (0 if more else item.job.every.total_seconds())
+            self.stop.wait(max(0.0, min(item.at for item in due) - self.clock()))
+
+    def _do(self, job: PeriodicJob) -> bool:
+        """Do one step; say whether there is more. One that fails is tried again when it is due."""
+        started = self.clock()
+        try:
+            more = job.run()
+        except Exception as error:
+            if not connection.is_usable():
+                raise ConnectionLostError(str(error)) from error
+            logger.exception("worker job failed", extra={"job": job.name})
+            return False
+        took = self.clock() - started
+        level = logging.INFO if took > _SLOW_SECONDS else logging.DEBUG
+        logger.log(
+            level,
+            "worker job done",
+            extra={"job": job.name, "ms": round(took * 1000), "more": more},
+        )
+        return more
+
+
+def take_lead() -> bool:
+    """Try to become the leader for as long as this database session lasts."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LEADER_LOCK])
+        return bool(cursor.fetchone() == (True,))
+
+
+def is_led() -> bool:
+    """Whether some worker leads now."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            " AND classid = 0 AND objid = %s AND objsubid = 1 AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database()))",
+            [LEADER_LOCK],
+        )
+        return bool(cursor.fetchone() == (True,))
+
+
+# --- the jobs of this app -----------------------------------------------------------------------
+
+
+@periodic("fold deltas", every=dt.timedelta(seconds=1))
+def fold() -> bool:
+    """Fold what was recorded since; at once again while deltas come faster than they are folded."""
+    return fold_deltas() >= FOLD_LIMIT
+
+
+@periodic("make partitions", every=dt.timedelta(hours=1))
+def make_partitions() -> bool:
+    """Keep partitions ready for the next 60 days."""
+    ensure_partitions()
+    return False
+
+
+@periodic("prune events", every=dt.timedelta(minutes=10))
+def prune_events() -> bool:
+    """Delete the oldest events of the outbox once they are a week old.
+
+    Looks at the first few thousand by id only, so that it stays cheap without an index on time.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM monitoring_event WHERE created_at < now() - make_interval(secs => %s)"
+            " AND id = ANY(ARRAY(SELECT id FROM monitoring_event ORDER BY id LIMIT %s))",
+            [EVENTS_ARE_KEPT.total_seconds(), EVENT_STEP],
+        )
+        return bool(cursor.rowcount == EVENT_STEP)
+
+
+@periodic("delete tenants", every=dt.timedelta(minutes=1))
+def delete_tenants() -> bool:
+    """One step of deleting the tenants that are marked."""
+    return delete_marked_tenants_step()
+
+
+@periodic("clear sessions", every=dt.timedelta(days=1))
+def clear_sessions() -> bool:
+    """Delete sessions that have expired."""
+    import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
+    return False
