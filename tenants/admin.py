@@ -167,6 +167,7 @@ class TenantAdmin(AuditedAdmin, TenantModelAdmin):
     inlines = (MembershipInline,)
     actions = ("suspend", "resume", "export", "delete_with_everything")
     change_form_template = "admin/tenants/tenant/change_form.html"
+    view_on_site = False  # an operator is no member
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
         """Count members and tokens along."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
@@ -68,4 +69,6 @@ def _printable_json(value: Any) -> Any:
         return [_printable_json(item) for item in value]
     if value is None or isinstance(value, bool | int | float):
         return value
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
     return printable(str(value), limit=2_000)

@@ -39,7 +39,8 @@ def add_member(
 ) -> tuple[Membership, bool]:
     """Make the person of this address a member; return the membership and whether they are new.
 
-    Raises AlreadyMember, and ValidationError for what is no mail address. A person without password gets one by link (`invite_member`).
+    Raises AlreadyMember, and ValidationError for what is no mail address. A person without
+    password gets one by link (`invite_member`).
     """
     email = normalize_email(email)
     User(email=email).clean_fields(exclude=["password"])

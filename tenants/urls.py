@@ -40,5 +40,5 @@ urlpatterns = [
         settings.member_invite_again,
         name="member-invite-again",
     ),
-    path("t/<slug:slug>/audit/", settings.audit_log, name="audit"),
+    path("t/<slug:slug>/settings/audit/", settings.audit_log, name="audit"),
 ]

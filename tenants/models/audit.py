@@ -46,3 +46,20 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} by {self.actor_label}"
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """The detail as names and texts for people; what is empty is left out."""
+        return [
+            (name.replace("_", " "), _in_words(value))
+            for name, value in self.detail.items()
+            if value not in (None, "", [])
+        ]
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(_in_words(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_in_words(item)}" for name, item in value.items())
+    return str(value)

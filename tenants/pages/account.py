@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from tenants import audit
 from tenants.access import PersonRequest, signed_in
+from tenants.browsers import browser_in_words
 from tenants.forms import AccountForm
 from tenants.models import Session, Theme, User
 from tenants.sessions import ABSOLUTE_LIMIT, idle_limit
@@ -27,6 +28,11 @@ class SessionRow:
     handle: str
     session: Session
     is_this: bool
+
+    @property
+    def browser(self) -> str:
+        """The browser in words."""
+        return browser_in_words(self.session.user_agent)
 
 
 @never_cache

@@ -337,7 +337,7 @@ def test_a_stream_sees_its_tenant_only(tenant: Tenant) -> None:
     make_token(make_tenant())
     _, secret = make_token(tenant)
     response = Client().get("/api/stream", headers=bearer(secret))
-    assert response.getvalue() == b"1\n"  # type: ignore[attr-defined]
+    assert response.getvalue() == b"1\n"
 
 
 def test_answers_are_not_cached(tenant: Tenant) -> None:

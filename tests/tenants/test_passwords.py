@@ -31,7 +31,7 @@ def ask(client: Client, email: str, capture: Any, ip: str = "192.0.2.1") -> Any:
 
 
 def link_in_mail() -> str:
-    found = re.search(r"https?://\S+/password/set/\S+", mail.outbox[-1].body)
+    found = re.search(r"https?://\S+/password/set/\S+", str(mail.outbox[-1].body))
     assert found, mail.outbox[-1].body
     return urlsplit(found.group()).path
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 PAGES = {
     "/t/acme/settings/": Role.ADMIN,
     "/t/acme/settings/tokens/": Role.ADMIN,
-    "/t/acme/audit/": Role.ADMIN,
+    "/t/acme/settings/audit/": Role.ADMIN,
     "/t/acme/settings/members/": Role.OWNER,
     "/t/acme/settings/tenant/": Role.OWNER,
     "/t/acme/settings/tenant/delete/": Role.OWNER,
@@ -400,7 +400,7 @@ def test_what_is_done_stands_in_the_log_and_on_its_page(tenant: Tenant, owner: U
     ]
     assert {row["actor_label"] for row in rows} == {owner.email}
     assert secret.group() not in str(rows)
-    log = text_of(client.get("/t/acme/audit/"))
+    log = text_of(client.get("/t/acme/settings/audit/"))
     assert all(row["action"] in log for row in rows)
 
 
@@ -408,7 +408,7 @@ def test_the_log_pages_by_id_without_gap_or_repeat(tenant: Tenant, owner: User) 
     for n in range(120):
         audit.record("test.deed", tenant=tenant, actor="x", subject=f"[{n}]")
     audit.record("test.deed", tenant=make_tenant(), actor="x", subject="[foreign]")
-    client, seen, address = signed_in_as(owner), list[str](), "/t/acme/audit/"
+    client, seen, address = signed_in_as(owner), list[str](), "/t/acme/settings/audit/"
     while address:
         page = text_of(client.get(address))
         seen += re.findall(r">\[(\w+)\]<", page)
@@ -420,7 +420,7 @@ def test_the_log_pages_by_id_without_gap_or_repeat(tenant: Tenant, owner: User) 
 @pytest.mark.parametrize("before", ["x", "-1", "1e9", "9" * 40, "²", "\x00"])
 def test_a_broken_page_address_shows_the_newest(tenant: Tenant, owner: User, before: str) -> None:
     audit.record("test.deed", tenant=tenant, actor="x")
-    page = signed_in_as(owner).get("/t/acme/audit/", {"before": before})
+    page = signed_in_as(owner).get("/t/acme/settings/audit/", {"before": before})
     assert page.status_code == 200
     assert "test.deed" in text_of(page)
 
