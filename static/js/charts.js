@@ -89,7 +89,7 @@ function figure(data, element) {
     hoverlabel: { bgcolor: surface, bordercolor: strong, font: { ...font, color: text, size: 12 } },
     xaxis: { gridcolor: line, showgrid: false, linecolor: line, zeroline: false, automargin: true, hoverformat: "%a %-d %b %Y %H:%M", tickformatstops: [
       { dtickrange: [null, 86399999], value: "%H:%M\n%-d %b" }, { dtickrange: [86400000, null], value: "%-d %b" }], spikecolor: strong },
-    yaxis: { gridcolor: line, zeroline: false, fixedrange: true, rangemode: "tozero", ticksuffix: suffix, ticklabelstandoff: 6, nticks: 5, separatethousands: true },
+    yaxis: { automargin: true, gridcolor: line, zeroline: false, fixedrange: true, rangemode: "tozero", ticksuffix: suffix, ticklabelstandoff: 6, nticks: 5, separatethousands: true },
     separators: ".\u202f",
     shapes: [...gaps(data, raised), ...(data.marks || []).map((mark) => ({ type: "line", x0: mark.x, x1: mark.x, y0: 0, y1: 1, yref: "paper", line: { color: accent, width: 1, dash: "dot" } }))],
     annotations: (data.marks || []).map((mark) => ({ x: mark.x, y: 1, yref: "paper", yanchor: "bottom", xanchor: "auto", text: escapeText(mark.label), showarrow: false, font: { ...font, color: accent } })),
@@ -116,7 +116,7 @@ function gaps(data, fill) {
     if (!unknown[from]) continue;
     let to = from;
     while (unknown[to + 1]) to += 1;
-    bands.push({ type: "rect", x0: edge(wall(data.x[from]) - half), x1: edge(wall(data.x[to]) + half), y0: 0, y1: 1, yref: "paper", fillcolor: fill, opacity: 0.9, line: { width: 0 }, layer: "below", label: { text: to > from ? "no data" : "", font: { size: 11 } } });
+    bands.push({ type: "rect", x0: edge(wall(data.x[from]) - half), x1: edge(wall(data.x[to]) + half), y0: 0, y1: 1, yref: "paper", fillcolor: fill, opacity: 0.9, line: { width: 0 }, layer: "below", label: { text: (to - from + 1) * 9 > unknown.length ? "no data" : "", font: { size: 11 } } });
     from = to;
   }
   return bands;
