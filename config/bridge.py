@@ -383,4 +383,4 @@ async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) ->
 
 
 def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return [(name.lower().encode("latin-1"), value.strip().encode("latin-1")) for name, value in headers]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import environs
 
 from config.home import SOURCE_ROOT, home_from
-from config.lifeline import complain, follow_parent
+from config.lifeline import SUPERVISED, complain, follow_parent
 
 # These look at code and files only; starting a database for them would be a surprise.
 COMMANDS_WITHOUT_DATABASE = frozenset(
@@ -37,6 +37,11 @@ def read_env_file() -> None:
         environs.Env().read_env(str(file), recurse=False)
 
 
+def _embedded() -> bool:
+    """Whether this command has to care for a server: none is given, and no supervisor does."""
+    return not (os.environ.get("DATABASE_URL") or os.environ.get(SUPERVISED))
+
+
 def _manage(argv: list[str], command: str) -> int:
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
@@ -46,7 +51,7 @@ def _manage(argv: list[str], command: str) -> int:
     from config.postgres.lifetime import server_for_a_command
 
     try:
-        if command in COMMANDS_WITHOUT_DATABASE or os.environ.get("DATABASE_URL"):
+        if command in COMMANDS_WITHOUT_DATABASE or not _embedded():
             execute_from_command_line(argv)
         else:
             with server_for_a_command(Cluster(home_from(os.environ))):
@@ -55,3 +60,7 @@ def _manage(argv: list[str], command: str) -> int:
         complain(str(error))
         return 1
     return 0
+
+
+if __name__ == "__main__":
+    main()

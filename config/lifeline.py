@@ -4,6 +4,7 @@ The parent holds the writing end and never writes; however it ends, kill -9 incl
 closes the pipe and the child reads end of file.
 """
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -12,6 +13,8 @@ import threading
 import time
 
 VARIABLE = "FLOWWATCH_LIFELINE"
+# Set for the parts of ``flowwatch run``: somebody else cares for the database.
+SUPERVISED = "FLOWWATCH_SUPERVISED"
 GRACE_SECONDS = 20.0
 
 
@@ -65,6 +68,28 @@ class Lifeline:
     def cut(self) -> None:
         """Tell the child to end."""
         os.close(self.writer)
+
+
+class SignalPipe:
+    """Wakes ``select`` when a child ends or one of ``ending`` arrives."""
+
+    def __init__(self, *ending: signal.Signals) -> None:
+        self.asked_to_end = False
+        self.reader, writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in ending:
+            signal.signal(number, self._end)
+
+    def drain(self) -> None:
+        """Forget the wake-ups so far."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.reader, 4096)
+
+    def _end(self, *_: object) -> None:
+        self.asked_to_end = True
 
 
 def lock_file(path: str | os.PathLike[str], *, shared: bool = False, wait: bool = True) -> int | None:

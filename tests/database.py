@@ -14,8 +14,7 @@ from config.home import Home, home_from
 from config.lifeline import Lifeline, lock_file
 from config.postgres.cluster import DATABASE, OWNER_ROLE, SUPERUSER, Cluster
 from config.postgres.creation import confine_roles
-from config.postgres.guard import READY
-from config.postgres.lifetime import start_guard
+from config.postgres.lifetime import start_guard, wait_for_guard
 
 TEMPLATE = DATABASE
 
@@ -27,11 +26,10 @@ class TestServer:
 
     def __init__(self) -> None:
         self.home = home_from(os.environ)
-        self.guard: subprocess.Popen[str]
+        self.guard: subprocess.Popen[bytes]
         self.lifeline: Lifeline
         self.guard, self.lifeline = start_guard(os.environ)
-        assert self.guard.stdout is not None
-        if self.guard.stdout.readline().strip() != READY:
+        if not wait_for_guard(self.guard, Cluster(self.home)):
             raise RuntimeError("the tests' PostgreSQL did not start; its reason stands above")
 
     def stop(self) -> None:

@@ -49,6 +49,11 @@ class Cluster:
         return self.folder / "guard.lock"
 
     @property
+    def ready_file(self) -> Path:
+        """Holds the process id of the guard whose server takes connections."""
+        return self.folder / "ready"
+
+    @property
     def users_lock(self) -> Path:
         """Shared by the commands that use a server which one of them started."""
         return self.folder / "users.lock"

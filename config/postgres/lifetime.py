@@ -14,8 +14,10 @@ from config.home import SOURCE_ROOT
 from config.lifeline import Lifeline, lock_file
 from config.postgres.binaries import DatabaseUnavailable
 from config.postgres.cluster import Cluster
-from config.postgres.guard import EXIT_BUSY, READY
+from config.postgres.guard import EXIT_BUSY
 from config.postgres.server import START_SECONDS, accepts_connections, wait_until
+
+Guard = subprocess.Popen[bytes]
 
 
 @contextlib.contextmanager
@@ -40,16 +42,14 @@ def server_for_a_command(cluster: Cluster) -> Iterator[None]:
             lifeline.cut()
 
 
-def start_guard(environment: Mapping[str, str], *options: str) -> tuple[subprocess.Popen[str], Lifeline]:
-    """Start a guard; it prints ``ready`` when its server takes connections."""
+def start_guard(environment: Mapping[str, str], *options: str) -> tuple[Guard, Lifeline]:
+    """Start a guard that lives as long as the lifeline."""
     lifeline = Lifeline()
     guard = subprocess.Popen(
         [sys.executable, "-m", "config.postgres.guard", *options],
         cwd=SOURCE_ROOT,
         env={**environment, **lifeline.environment()},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
         pass_fds=[lifeline.reader],
         start_new_session=True,
     )
@@ -57,12 +57,26 @@ def start_guard(environment: Mapping[str, str], *options: str) -> tuple[subproce
     return guard, lifeline
 
 
+def wait_for_guard(guard: Guard, cluster: Cluster) -> bool:
+    """Wait until this guard's server takes connections (True) or the guard has ended (False)."""
+    own = str(guard.pid)
+
+    def ready() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return cluster.ready_file.read_text() == own
+        return False
+
+    wait_until(lambda: ready() or guard.poll() is not None, START_SECONDS)
+    return guard.poll() is None
+
+
 def _start_guard(cluster: Cluster) -> Lifeline | None:
     guard, lifeline = start_guard(os.environ, "--linger")
-    assert guard.stdout is not None
-    if guard.stdout.readline().strip() == READY:
+    if wait_for_guard(guard, cluster):
         return lifeline
     lifeline.cut()
-    if guard.wait() == EXIT_BUSY and wait_until(lambda: accepts_connections(cluster), START_SECONDS):
+    if guard.wait() == EXIT_BUSY and wait_until(
+        lambda: accepts_connections(cluster), START_SECONDS
+    ):
         return None
     raise DatabaseUnavailable("the embedded database is not available")

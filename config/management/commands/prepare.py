@@ -1,0 +1,57 @@
+"""``prepare``: everything between an empty or older data folder and a web server that may start."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
+
+from config import soundness
+from config.assets import collect_static_files
+from tenants.models import Tenant
+
+
+class Command(BaseCommand):
+    """Refuses an unsafe or too new database, migrates, collects static files, seeds an empty one."""
+
+    help = "Checks and migrates the database and makes example data when there is no tenant yet."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options (``flowwatch run`` takes the same)."""
+        parser.add_argument("--email", default="owner@example.com", help="the first owner's address")
+        parser.add_argument(
+            "--no-example", action="store_true", help="make no tenant and no example data"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do all steps; each is skipped when there is nothing to do."""
+        self.check(fail_level=40)
+        try:
+            self._refuse_unsound()
+        except OperationalError as error:
+            raise CommandError(f"The database can't be reached: {error}") from error
+        if missing := soundness.missing_migrations():
+            self.stderr.write(f"Bringing the database up to date ({len(missing)} steps) …")
+            call_command("migrate", interactive=False, verbosity=0)
+        collect_static_files()
+        if not options["no_example"] and not Tenant.objects.exists():
+            self.stderr.write("First start: making a tenant with thirty days of example data …")
+            call_command("seed_example", email=options["email"], stdout=self.stdout)
+
+    def _refuse_unsound(self) -> None:
+        if problems := soundness.unsafe_settings():
+            raise CommandError("This database is not safe to use.\n" + "\n".join(problems))
+        if unknown := soundness.unknown_migrations():
+            raise CommandError(
+                "This database was used by a newer Flowwatch: it has the migrations "
+                f"{', '.join(unknown)}, which this one lacks. Start that version, or restore a "
+                "backup of before."
+            )
+        if settings.MIGRATION_DATABASE is None:
+            self.stderr.write(
+                "Warning: one database role is both owner and app. Set MIGRATION_DATABASE_URL to "
+                "the owner's and DATABASE_URL to a role without rights to change the schema."
+            )
