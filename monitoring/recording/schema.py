@@ -145,6 +145,7 @@ class _Reader:
     __slots__ = (
         "errors",
         "latest",
+        "limits",
         "loc",
         "scrub_values",
         "truncated",
@@ -162,14 +163,17 @@ class _Reader:
         scrub_values: bool,
         loc: str = "",
     ) -> None:
-        self.values: dict[str, Any] = {}
-        self.unknown: dict[str, Any] = {}
-        for key, value in message.items():
-            name = spellings.get(key)
-            if name is None:
-                self.unknown[key] = value
-            elif value is not None:
-                self.values[name] = value
+        self.values: dict[str, Any] = {
+            spellings[key]: value
+            for key, value in message.items()
+            if value is not None and key in spellings
+        }
+        self.unknown: dict[str, Any] = (
+            {}
+            if message.keys() <= spellings.keys()
+            else {key: value for key, value in message.items() if key not in spellings}
+        )
+        self.limits = settings.LIMITS
         self.errors = errors
         self.latest = latest
         self.scrub_values = scrub_values
@@ -194,10 +198,10 @@ class _Reader:
         if type(value) is not str:
             self.fail(name, f"must be text, not {_type_name(value)}")
             return None
-        if len(value) > settings.LIMITS.text:
+        if len(value) > self.limits.text:
             self.fail(
                 name,
-                f"has {len(value)} characters, at most {settings.LIMITS.text} are allowed",
+                f"has {len(value)} characters, at most {self.limits.text} are allowed",
             )
             return None
         return scrub.scrub_text(value) if self.scrub_values else value
@@ -280,14 +284,12 @@ class _Reader:
         if value is None:
             return None
         try:
-            clean = scrub.scrub(
-                value, depth=settings.LIMITS.depth, look_at_values=self.scrub_values
-            )
+            clean = scrub.scrub(value, depth=self.limits.depth, look_at_values=self.scrub_values)
         except scrub.TooDeep:
             self.errors.append(_too_deep(f"{self.loc}{camel(name)}"))
             return None
         text = msgspec.json.encode(clean)
-        limit = settings.LIMITS.node_data_bytes
+        limit = self.limits.node_data_bytes
         if len(text) <= limit:
             return text
         self.truncated.add(name)
