@@ -67,11 +67,11 @@ def last_failures(
 
 
 def last_rated(
-    workflow_ids: Collection[int], start: dt.datetime, end: dt.datetime, limit: int
+    workflow_ids: Collection[int], end: dt.datetime, limit: int
 ) -> dict[int, list[Recent]]:
-    """Workflow id → its newest `limit` success, failed and partial executions, the newest first."""
+    """Workflow id → its newest `limit` success, failed and partial executions before `end`."""
     rated = ", ".join(str(int(status)) for status in sorted(RATED))
-    return _latest(workflow_ids, start, end, f"e.status IN ({rated})", limit)
+    return _latest(workflow_ids, None, end, f"e.status IN ({rated})", limit)
 
 
 def version_changes(workflow_id: int, edges: Sequence[dt.datetime]) -> list[VersionChange]:

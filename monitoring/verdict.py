@@ -17,13 +17,19 @@ from monitoring.recent import Recent, last_rated
 CANDIDATES: Final = 12
 """Workflows that are looked at closely: those with the most failures in the range."""
 
-LOOKED_AT: Final = 60
+LOOKED_AT: Final = 150
 """Latest executions of each that tell since when it fails."""
 
 LATEST: Final = 10
 """Of these at least half must have failed, the newest among them, for "fails now"."""
 
+NEAR: Final = 5
+"""A version that came at most so many executions before the first failure came with it."""
+
 FEWEST_FAILURES: Final = 5
+OFTEN: Final = 0.2
+"""Fails often: at least 5 failures, and this share of all that finished."""
+
 WORSE_BY: Final = 0.05
 WORSE_TIMES: Final = 2.0
 """Clearly worse: at least 5 failures, and the rate doubled and rose by 5 points or more."""
@@ -34,14 +40,16 @@ class Trouble(enum.Enum):
 
     FAILS_NOW = "fails now"
     GOT_WORSE = "got worse"
+    FAILS_OFTEN = "fails often"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One workflow that needs a look.
 
-    For "fails now", `failed` of `rated` count from `since` on, None when that lies before what was
-    looked at; for "got worse", over the range. `version` is set when a new one began with it.
+    For "fails now", `failed` of `rated` count from `since` on (which may lie before the range), or
+    over the latest executions when all that were looked at fail; else over the range. `version` is
+    set when a new one began with it.
     """
 
     workflow: Workflow
@@ -63,7 +71,7 @@ def findings(failing: Sequence[RankedWorkflow], range_: TimeRange) -> list[Findi
     if not suspects:
         return []
     ids = [suspect.workflow.pk for suspect in suspects]
-    latest = last_rated(ids, range_.start, range_.end, LOOKED_AT)
+    latest = last_rated(ids, range_.end, LOOKED_AT)
     found = (_finding(suspect, latest.get(suspect.workflow.pk, [])) for suspect in suspects)
     return sorted(
         (finding for finding in found if finding is not None),
@@ -87,16 +95,24 @@ def _finding(suspect: RankedWorkflow, latest: Sequence[Recent]) -> Finding | Non
             version=_new_version(latest, begin),
         )
     before = suspect.previous or Totals()
-    if got_worse(suspect.totals, before):
-        return Finding(
-            suspect.workflow,
-            Trouble.GOT_WORSE,
-            suspect.totals.failed,
-            suspect.totals.rated,
-            last_failure,
-            rate_before=before.failure_rate,
-        )
-    return None
+    trouble = _trouble_of_rate(suspect.totals, before)
+    if trouble is None:
+        return None
+    return Finding(
+        suspect.workflow,
+        trouble,
+        suspect.totals.failed,
+        suspect.totals.rated,
+        last_failure,
+        rate_before=before.failure_rate,
+    )
+
+
+def _trouble_of_rate(now: Totals, before: Totals) -> Trouble | None:
+    if got_worse(now, before):
+        return Trouble.GOT_WORSE
+    rate = now.failure_rate or 0
+    return Trouble.FAILS_OFTEN if now.failed >= FEWEST_FAILURES and rate >= OFTEN else None
 
 
 def fails_now(latest: Sequence[Recent]) -> bool:
@@ -127,11 +143,10 @@ def got_worse(now: Totals, before: Totals) -> bool:
 
 
 def _new_version(latest: Sequence[Recent], begin: int) -> str | None:
-    """The version of the first failure, when the execution before it had another."""
-    if begin + 1 >= len(latest):
-        return None
+    """The version of the first failure, when one of the few executions before it had another."""
     version = latest[begin].version
-    return version if version != latest[begin + 1].version else None
+    before = latest[begin + 1 : begin + 1 + NEAR]
+    return version if any(row.version != version for row in before) else None
 
 
 def _problems(rows: Iterable[Recent]) -> int:

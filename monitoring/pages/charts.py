@@ -134,7 +134,14 @@ def _list_url(slug: str, workflow_id: int | None = None) -> Callable[[Point], st
 
 
 def _times(points: Sequence[Point], range_: TimeRange) -> list[str]:
-    return [_iso(point.start, range_) for point in points]
+    """Where points stand: the range cuts the first, which stands where it would begin whole.
+
+    Bars are as wide as the smallest distance, so a cut one would make all thin.
+    """
+    starts = [point.start for point in points]
+    if len(starts) > 1:
+        starts[0] = starts[1] - range_.chart_step.length
+    return [_iso(start, range_) for start in starts]
 
 
 def _iso(moment: dt.datetime, range_: TimeRange) -> str:

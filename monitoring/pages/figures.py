@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from django.utils.safestring import SafeString
 
@@ -13,9 +14,13 @@ from monitoring.metrics.ranges import Point, totals_of_spans
 from monitoring.metrics.subject import Measured
 from monitoring.metrics.timerange import TimeRange
 from monitoring.metrics.totals import Totals
+from monitoring.models import Workflow
 from monitoring.pages.time_range import PageRange
 from monitoring.words import Status
 from tenants.templatetags.ui import NOTHING, change, clock, duration, percent, thousands
+
+CLEAR_PERCENT: Final = 5
+UNFINISHED: Final = (Status.PENDING, Status.RUNNING, Status.WAITING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +96,15 @@ def percentile_figure(kpis: Kpis, shown: PageRange, percentile: int) -> Figure:
         f"{percentile} % of executions took no longer. n = {thousands(known)} with a known"
         f" duration (success, failed, partial), error at most 1 %. {completeness(kpis.totals)}",
         unit=unit,
-        change=change(difference, "%", "down", shown.compared_to, 0),
+        change=change(difference, "%", _better(difference), shown.compared_to, 0),
         spark=[point.totals.percentile(percentile) for point in kpis.points],
         spark_label=f"p{percentile} over the range",
     )
+
+
+def _better(difference: float | None) -> str:
+    """Durations always differ a little: only clear differences are good or bad."""
+    return "down" if difference is not None and abs(difference) >= CLEAR_PERCENT else ""
 
 
 def open_figure(running: int, waiting: int, url: str = "") -> Figure:
@@ -135,4 +145,6 @@ def rate_words(rate: float | None) -> str:
     return percent(as_percent(rate))
 
 
-UNFINISHED = (Status.PENDING, Status.RUNNING, Status.WAITING)
+def title_of(workflow: Workflow) -> str:
+    """A workflow's name, its id when the name is blank: a link needs something to read."""
+    return workflow.name if workflow.name.strip() else workflow.external_id

@@ -12,6 +12,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
 from monitoring.history import ExecutionQuery, page
@@ -36,6 +37,7 @@ from monitoring.pages.figures import (
     kpis_with_percentiles,
     open_figure,
     percentile_figure,
+    title_of,
 )
 from monitoring.pages.rows import ExecutionRow, reason, rows_of
 from monitoring.pages.time_range import PageRange, page_range, span_query
@@ -50,6 +52,8 @@ from tenants.templatetags.ui import day, thousands
 NEED_A_LOOK: Final = 8
 UNDER_WAY: Final = 8
 MOST_COUNTED: Final = 1_000
+MESSAGE_LENGTH: Final = 140
+NODE_LENGTH: Final = 60
 HEAT_SPAN: Final = dt.timedelta(days=30)
 HEAT_LEVELS: Final = 5
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -70,6 +74,7 @@ def overview(request: TenantRequest, slug: str) -> HttpResponse:
         "figures": _figures(kpis, shown, slug),
         "chart_url": f"{reverse('monitoring:overview-chart', args=[slug])}?{shown.query}",
         "chart_note": step_words(shown.range),
+        "heat_note": "this time" if shown.range.length > HEAT_SPAN else "last 30 days",
         "heat": _heat(failure_heat_map(of_tenant(request.tenant), _heat_range(shown.range))),
         "workflows": _workflow_rows(failing[:NEED_A_LOOK], shown, slug),
         "under_way": _under_way(slug),
@@ -125,10 +130,9 @@ def _verdict_row(finding: Finding, shown: PageRange, slug: str) -> VerdictRow:
     last = finding.last_failure
     start = finding.since or shown.start
     query = f"workflow={finding.workflow.pk}&status=failed&status=partial"
-    # The failure that began it shall be in the list, so a millisecond more than exact is fine.
     span = span_query(start, shown.end)
     return VerdictRow(
-        workflow=finding.workflow.name,
+        workflow=title_of(finding.workflow),
         url=f"{reverse('monitoring:executions', args=[slug])}?{query}&{span}",
         trouble=finding.trouble.name.lower(),
         failed=finding.failed,
@@ -136,8 +140,8 @@ def _verdict_row(finding: Finding, shown: PageRange, slug: str) -> VerdictRow:
         since=since_words(finding.since) if finding.since else "",
         rate=finding.failed / finding.rated * 100 if finding.rated else None,
         rate_before=as_percent(finding.rate_before),
-        message=reason(None, last.reason) if last else "",
-        node=(last.node_name or "") if last else "",
+        message=Truncator(reason(None, last.reason)).chars(MESSAGE_LENGTH) if last else "",
+        node=Truncator(last.node_name or "").chars(NODE_LENGTH) if last else "",
         version=finding.version or "",
         last=last.started_at if last else None,
     )
@@ -259,7 +263,7 @@ def _workflow_rows(failing: Sequence[RankedWorkflow], shown: PageRange, slug: st
         failure = failures.get(workflow.pk)
         rows.append(
             LookRow(
-                name=workflow.name,
+                name=title_of(workflow),
                 url=reverse("monitoring:workflow", args=[slug, workflow.pk]),
                 environment=workflow.environment.name,
                 status=last[workflow.pk].status.slug if workflow.pk in last else "unknown",

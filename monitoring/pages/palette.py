@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from monitoring.history import find_by_any_id
 from monitoring.models import Workflow
+from monitoring.pages.figures import title_of
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
 from tenants.templatetags.ui import status_word
@@ -39,7 +40,7 @@ def _workflows(text: str, slug: str) -> list[dict[str, str]]:
     )
     return [
         {
-            "label": workflow.name,
+            "label": title_of(workflow),
             "url": reverse("monitoring:workflow", args=[slug, workflow.pk]),
             "kind": "workflow",
             "hint": workflow.environment.name,
@@ -51,7 +52,7 @@ def _workflows(text: str, slug: str) -> list[dict[str, str]]:
 def _executions(text: str, slug: str) -> list[dict[str, str]]:
     return [
         {
-            "label": f"{execution.workflow.name} {execution.external_id or ''}".strip(),
+            "label": f"{title_of(execution.workflow)} {execution.external_id or ''}".strip(),
             "url": reverse("monitoring:execution", args=[slug, execution.id]),
             "kind": "execution",
             "hint": status_word(execution.state.slug),

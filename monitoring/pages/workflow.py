@@ -27,6 +27,7 @@ from monitoring.pages.figures import (
     failure_rate_figure,
     kpis_with_percentiles,
     percentile_figure,
+    title_of,
 )
 from monitoring.pages.overview import step_words
 from monitoring.pages.rows import rows_of
@@ -70,11 +71,11 @@ def workflow_page(request: TenantRequest, slug: str, workflow_id: int) -> HttpRe
     context = {
         "time_range": shown,
         "workflow": workflow,
+        "title": title_of(workflow),
         "statistics": _all_time(workflow_statistics([workflow])[workflow.pk]),
         "last": last,
         "last_url": reverse("monitoring:execution", args=[slug, last.id]) if last else "",
         "tabs": _tab_links(tabs, key, workflow, shown, slug),
-        "list_url": _list_url(workflow, shown, slug),
         "part": part,
     }
     return render(request, "monitoring/workflow.html", context)
@@ -306,7 +307,7 @@ def workflow_clear(request: TenantRequest, slug: str, workflow_id: int) -> HttpR
     workflow = _workflow(workflow_id)
     count = workflow_statistics([workflow])[workflow.pk].execution_count
     if request.method == "POST":
-        said = f"whole history of {workflow.name}"
+        said = f"whole history of {title_of(workflow)}"
         query = bulk.frozen(ExecutionQuery(workflow_ids=(workflow.pk,)))
         job = bulk.start_deletion(request.tenant, query, said=said, expected=count, by=request.user)
         audit.record(
@@ -318,5 +319,5 @@ def workflow_clear(request: TenantRequest, slug: str, workflow_id: int) -> HttpR
             expected=count,
         )
         return redirect("monitoring:bulk-job", slug, job.pk)
-    context = {"workflow": workflow, "count": count}
+    context = {"workflow": workflow, "title": title_of(workflow), "count": count}
     return render(request, "monitoring/workflow_clear.html", context)

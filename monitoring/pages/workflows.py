@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from monitoring.models import Environment, Workflow
 from monitoring.pages.empty import first_steps
-from monitoring.pages.figures import as_percent
+from monitoring.pages.figures import as_percent, title_of
 from monitoring.pages.rows import reason
 from monitoring.pages.time_range import page_range
 from monitoring.workflow_list import BUSIEST, PAGE_SIZE, Listing, ListPage, Order, list_workflows
@@ -142,7 +142,7 @@ def _row(listing: Listing, slug: str) -> WorkflowRow:
     workflow, totals, failure = listing.workflow, listing.totals, listing.last_failure
     rate = as_percent(totals.failure_rate)
     return WorkflowRow(
-        name=workflow.name,
+        name=title_of(workflow),
         external_id=workflow.external_id,
         url=reverse("monitoring:workflow", args=[slug, workflow.pk]),
         environment=workflow.environment.name,

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 from django.utils import timezone
 
+from monitoring.example.first_execution import ingest_command
 from monitoring.example.seed import FirstTenant, make_first_tenant, record_example
 from tenants.models import Tenant
 
 EXAMPLE_TENANT = ("Example Agency", "example-agency")
-FAILED_EXECUTION: dict[str, Any] = {
-    "workflowId": "my-first-workflow",
-    "workflowName": "My first workflow",
-    "status": "failed",
-    "durationMs": 1240,
-    "trigger": {"type": "webhook", "data": {"orderId": "SO-1001"}},
-    "nodeExecutions": [
-        {
-            "nodeId": "read",
-            "nodeName": "Read order",
-            "status": "success",
-            "durationMs": 240,
-            "output": [{"orderId": "SO-1001", "total": 129.9, "mail": "ada@example.com"}],
-        },
-        {
-            "nodeId": "charge",
-            "nodeName": "Charge card",
-            "status": "failed",
-            "durationMs": 1000,
-            "input": [{"orderId": "SO-1001", "total": 129.9, "mail": "ada@example.com"}],
-            "error": {"message": "Your card was declined: insufficient funds"},
-        },
-    ],
-    "error": {"message": "Your card was declined: insufficient funds", "nodeId": "charge"},
-}
 
 
 class Command(BaseCommand):
@@ -58,10 +33,11 @@ class Command(BaseCommand):
         """Make everything, then print the sign-in and a command to send an execution."""
         if Tenant.objects.exists():
             raise CommandError("There are tenants already; the example is for an empty database.")
-        name, slug = EXAMPLE_TENANT
-        first = make_first_tenant(name, slug, options["email"], options["password"])
-        if not options["empty"]:
-            record_example(first.tenant, timezone.now())
+        # All or nothing: after a half-done start nobody would know the password.
+        with transaction.atomic():
+            first = make_first_tenant(*EXAMPLE_TENANT, options["email"], options["password"])
+            if not options["empty"]:
+                record_example(first.tenant, timezone.now())
         self.stdout.write(_welcome(first, options["email"]))
 
 
@@ -73,19 +49,8 @@ def _welcome(first: FirstTenant, email: str) -> str:
             f"Mail      {email}",
             f"Password  {password}",
             "",
-            "Send an execution that fails, then look at its node “Charge card”:",
+            "Send an execution that fails, then look at the input of its node “Send invoice”:",
             "",
-            ingest_command(first.ingest_token),
+            ingest_command(settings.FRONTEND_URL, first.ingest_token),
         )
-    )
-
-
-def ingest_command(token: str) -> str:
-    """Return a curl command, to paste into a shell, that records a failed execution."""
-    body = shlex.quote(json.dumps(FAILED_EXECUTION, ensure_ascii=False, indent=1))
-    return (
-        f"curl {settings.FRONTEND_URL}/api/executions \\\n"
-        f"  -H 'Authorization: Bearer {token}' \\\n"
-        "  -H 'Content-Type: application/json' \\\n"
-        f"  -d {body}"
     )
