@@ -53,7 +53,10 @@ class RateLimit(Classifier):
     """The other side asks to slow down."""
 
     error_class = ErrorClass.RATE_LIMIT
-    pattern = r"rate.?limit|too many requests|\b429\b|quota (?:exceeded|reached)|exceeded .{0,30}quota|throttl"
+    pattern = (
+        r"rate.?limit|too many requests|\b429\b|quota (?:exceeded|reached)"
+        r"|exceeded .{0,30}quota|throttl"
+    )
 
 
 @register
@@ -64,7 +67,8 @@ class Auth(Classifier):
     pattern = (
         r"unauthori[sz]ed|\b401\b|\b403\b|forbidden|authenticat|authori[sz]ation (?:fail|error|required|data)"
         r"|invalid (?:api.?key|token|credentials?|grant|signature|password|login)"
-        r"|(?:api.?key|token|credentials?|password) .{0,30}(?:invalid|expired|revoked|missing|incorrect|not (?:set|found|valid))"
+        r"|(?:api.?key|token|credentials?|password) .{0,30}"
+        r"(?:invalid|expired|revoked|missing|incorrect|not (?:set|found|valid))"
         r"|access (?:was )?denied|permission|insufficient (?:scope|privilege)|invalid_grant|no credentials"
     )
 
@@ -74,7 +78,10 @@ class Timeout(Classifier):
     """Something took longer than it was allowed to."""
 
     error_class = ErrorClass.TIMEOUT
-    pattern = r"time[sd]?.?out|ETIMEDOUT|ESOCKETTIMEDOUT|deadline exceeded|\b(?:408|504)\b|took too long|connection was aborted|ECONNABORTED"
+    pattern = (
+        r"time[sd]?.?out|ETIMEDOUT|ESOCKETTIMEDOUT|deadline exceeded|\b(?:408|504)\b|took too long"
+        r"|connection was aborted|ECONNABORTED"
+    )
 
 
 @register
@@ -83,8 +90,9 @@ class Connection(Classifier):
 
     error_class = ErrorClass.CONNECTION
     pattern = (
-        r"ECONN\w+|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EPIPE|EPROTO|connection (?:refused|reset|closed|error|lost)"
-        r"|refused the connection|socket hang ?up|network|dns|getaddrinfo|unreachable|could not connect|not reachable"
+        r"ECONN\w+|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EPIPE|EPROTO"
+        r"|connection (?:refused|reset|closed|error|lost)|refused the connection|socket hang ?up"
+        r"|network|dns|getaddrinfo|unreachable|could not connect|not reachable"
         r"|\b50[0-3]\b|bad gateway|service (?:is )?(?:temporarily )?unavailable|internal server error|offline"
         r"|service was not able to process|certificate|\bSSL\b|\bTLS\b"
     )
@@ -95,7 +103,10 @@ class NotFound(Classifier):
     """What was asked for is not there."""
 
     error_class = ErrorClass.NOT_FOUND
-    pattern = r"not.?found|\b404\b|\b410\b|does(?:n't| not) exist|no such|could not (?:be )?f(?:ind|ound)|unknown (?:workflow|resource)"
+    pattern = (
+        r"not.?found|\b404\b|\b410\b|does(?:n't| not) exist|no such|could not (?:be )?f(?:ind|ound)"
+        r"|unknown (?:workflow|resource)"
+    )
 
 
 @register
@@ -103,7 +114,10 @@ class Resource(Classifier):
     """Memory, disk or another local resource ran out, or the process died of it."""
 
     error_class = ErrorClass.RESOURCE
-    pattern = r"out.of.memory|\bOOM\b|heap|ENOSPC|no space left|disk (?:full|quota)|too many open files|EMFILE|resource exhausted|memory limit|did not finish"
+    pattern = (
+        r"out.of.memory|\bOOM\b|heap|ENOSPC|no space left|disk (?:full|quota)|too many open files"
+        r"|EMFILE|resource exhausted|memory limit|did not finish"
+    )
 
 
 @register
@@ -112,8 +126,9 @@ class Validation(Classifier):
 
     error_class = ErrorClass.VALIDATION
     pattern = (
-        r"validat|invalid|\b(?:400|409|422)\b|bad request|unprocessable|required|must (?:be|have|not)|missing|malformed"
-        r"|already exists|duplicate|schema|cannot be (?:empty|null|blank)|has no |unexpected (?:token|end)|parse|not a valid|out of range"
+        r"validat|invalid|\b(?:400|409|422)\b|bad request|unprocessable|required|missing|malformed"
+        r"|must (?:be|have|not)|already exists|duplicate|schema|cannot be (?:empty|null|blank)"
+        r"|has no |unexpected (?:token|end)|parse|not a valid|out of range"
     )
 
 
@@ -124,7 +139,8 @@ class Code(Classifier):
     error_class = ErrorClass.CODE
     pattern = (
         r"\b\w*(?:Type|Reference|Syntax|Range|Name|Key|Index|Attribute|Value|Import|ModuleNotFound|ZeroDivision|Assertion|Runtime)Error\b"
-        r"|is not (?:defined|a function|iterable)|cannot read propert|undefined|NoneType|traceback|division by zero|null pointer|maximum call stack"
+        r"|is not (?:defined|a function|iterable)|cannot read propert|undefined|NoneType|traceback"
+        r"|division by zero|null pointer|maximum call stack"
     )
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from monitoring.ids import new_id
 from monitoring.ids import milliseconds as epoch_milliseconds
+from monitoring.ids import new_id
 from monitoring.recording.classify import classify
 from monitoring.recording.fingerprint import fingerprint, mask
 from monitoring.recording.order import FieldKeys, pack_single

@@ -1,6 +1,6 @@
 """Which message wins: order keys, and for each stored field the key of the message that set it.
 
-A message's key compares as bytes (docs/architecture.md, "Order of messages"): unfinished before finished, then
+A message's key compares as bytes: unfinished before finished, then
 the latest of its times, then a rank of its status, then the hash of its body. A field is taken from
 the message with the greatest key, a whole value beating a truncated one; absence never erases. That
 makes merging a maximum for each field: commutative, associative, idempotent, so the order in which

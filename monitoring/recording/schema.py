@@ -488,7 +488,8 @@ def _failed_action(
 
 def _checked(record: ExecutionRecord, errors: list[FieldError]) -> ExecutionRecord:
     if record.started_at is None and record.duration_ms is not None:
-        if record.received_at - dt.timedelta(milliseconds=record.duration_ms) < EARLIEST:
+        start = record.received_at - dt.timedelta(milliseconds=record.duration_ms)
+        if start < EARLIEST:
             errors.append(FieldError("durationMs", "puts the start before 2000-01-01"))
     if errors:
         raise InvalidMessage(errors)

@@ -26,7 +26,6 @@ from django.db import (
 )
 
 from monitoring.ids import time_of
-
 from monitoring.recording import tables
 from monitoring.recording.deltas import Delta, bucket_of
 from monitoring.recording.merge import (

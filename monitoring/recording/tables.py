@@ -143,7 +143,8 @@ def release_external_ids(rows: Sequence[KeyRow]) -> None:
     with cursor() as db:
         db.execute(
             "DELETE FROM monitoring_executionkey k USING unnest(%s::bigint[], %s::text[], %s::bigint[],"
-            " %s::bigint[], %s::uuid[]) AS r (tenant_id, external_id, workflow_id, environment_id, execution_id)"
+            " %s::bigint[], %s::uuid[])"
+            " AS r (tenant_id, external_id, workflow_id, environment_id, execution_id)"
             " WHERE (k.tenant_id, k.external_id, k.workflow_id, k.environment_id, k.execution_id)"
             " = (r.tenant_id, r.external_id, r.workflow_id, r.environment_id, r.execution_id)",
             columns(rows),
@@ -331,7 +332,7 @@ _UPSERT_NODES = f"""
     SELECT * FROM {_unnest(_TYPE_OF_NODE_COLUMN)}
     ON CONFLICT ({", ".join(_NODE_KEY)}) DO UPDATE SET {
     ", ".join(f"{name} = EXCLUDED.{name}" for name in _TYPE_OF_NODE_COLUMN if name not in _NODE_KEY)
-}"""
+}"""  # noqa: S608
 _INSERT_GROUPS = """
     INSERT INTO monitoring_errorgroup (tenant_id, fingerprint, title, sample, error_class, created_at)
     SELECT g.*, now() FROM unnest(%s::bigint[], %b::bytea[], %s::text[], %s::text[], %s::smallint[]) AS g

@@ -1,0 +1,45 @@
+"""`python -m tests.bench [posts batches pages] [--seconds N] [--repeats N]`: figures side by side.
+
+All in one run on one machine, the load generator on the same machine: quote the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+
+from tests.bench.site import running_site
+
+PARTS = ("posts", "batches", "pages")
+
+
+def main() -> None:
+    """Measure the wanted parts and print their lines."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--repeats", type=int, default=3)
+    wanted = parser.parse_args()
+    print(f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}")
+    with running_site() as site:
+        site.command("create_tenant", "Bench", "--slug", "bench")
+        token = site.command("create_token", "bench", "--scopes", "ingest,read,write")
+        site.command("shell", "--no-imports", "-c", _MAKE_BARE_TABLE)
+        for name in wanted.parts:
+            part = importlib.import_module(f"tests.bench.{name}")
+            print("\n".join(part.measure(site, token, wanted.seconds, wanted.repeats)), flush=True)
+
+
+_MAKE_BARE_TABLE = """
+from config.roles import as_owner
+from django.db import connection
+with as_owner(), connection.cursor() as cursor:
+    cursor.execute(
+        "CREATE TABLE bench_bare (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text)"
+    )
+"""
+
+if __name__ == "__main__":
+    main()

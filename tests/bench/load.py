@@ -1,0 +1,125 @@
+"""A closed-loop load: each of some keep-alive connections sends its next request after its answer.
+
+One thread and `selectors`, so that the generator takes as little as it can of the machine that it
+shares with the server.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+
+@dataclasses.dataclass
+class Report:
+    """What a load measured; latencies in seconds."""
+
+    seconds: float
+    latencies: list[float]
+    statuses: dict[int, int]
+    body_bytes: int
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return len(self.latencies) / self.seconds
+
+    def percentile(self, percent: float) -> float:
+        """Latency in milliseconds."""
+        ordered = sorted(self.latencies)
+        return 1_000 * ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+    @property
+    def errors(self) -> int:
+        """Answers that are not 2xx."""
+        return sum(count for status, count in self.statuses.items() if not 200 <= status < 300)
+
+
+class _Connection:
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sent_at = 0.0
+        self.buffer = b""
+        self.needed = -1
+
+    def send(self, request: bytes) -> None:
+        self.buffer, self.needed = b"", -1
+        self.sent_at = time.perf_counter()
+        self.socket.sendall(request)
+
+    def receive(self) -> tuple[int, int] | None:
+        """Status and body size once the answer is whole."""
+        data = self.socket.recv(262_144)
+        if not data:
+            raise ConnectionError("the server closed a kept connection")
+        self.buffer += data
+        if self.needed < 0:
+            end = self.buffer.find(b"\r\n\r\n")
+            if end < 0:
+                return None
+            head = self.buffer[:end].lower()
+            place = head.find(b"content-length:")
+            length = int(head[place + 15 :].split(b"\r\n", 1)[0]) if place >= 0 else 0
+            if place < 0 and b"transfer-encoding: chunked" in head:
+                return self._chunked()
+            self.needed = end + 4 + length
+        if len(self.buffer) < self.needed:
+            return None
+        return int(self.buffer[9:12]), self.needed
+
+    def _chunked(self) -> tuple[int, int] | None:
+        return (
+            (int(self.buffer[9:12]), len(self.buffer))
+            if self.buffer.endswith(b"0\r\n\r\n")
+            else None
+        )
+
+
+def run(
+    port: int, requests: Callable[[], bytes] | Iterator[bytes], *, connections: int, seconds: float
+) -> Report:
+    """Keep `connections` busy for `seconds`; `requests` gives the next request's bytes."""
+    following = requests if callable(requests) else requests.__next__
+    selector = selectors.DefaultSelector()
+    for _ in range(connections):
+        connection = _Connection(port)
+        selector.register(connection.socket, selectors.EVENT_READ, connection)
+        connection.send(following())
+    report = Report(0.0, [], {}, 0)
+    begun = time.perf_counter()
+    end = begun + seconds
+    open_connections = connections
+    while open_connections:
+        for key, _ in selector.select(timeout=30):
+            connection = key.data
+            answer = connection.receive()
+            if answer is None:
+                continue
+            now = time.perf_counter()
+            status, size = answer
+            report.latencies.append(now - connection.sent_at)
+            report.statuses[status] = report.statuses.get(status, 0) + 1
+            report.body_bytes += size
+            if now < end:
+                connection.send(following())
+            else:
+                selector.unregister(connection.socket)
+                connection.socket.close()
+                open_connections -= 1
+    report.seconds = time.perf_counter() - begun
+    return report
+
+
+def request(
+    method: str, path: str, *, headers: dict[str, str] | None = None, body: bytes = b""
+) -> bytes:
+    """The bytes of an HTTP/1.1 request."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    if body or method == "POST":
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

@@ -1,0 +1,134 @@
+"""Pages and KPI paths at 100,000 executions, 1 and 8 connections."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import itertools
+import json
+import re
+import urllib.parse
+import urllib.request
+
+from tests.bench import load
+from tests.bench.site import Site
+
+EXECUTIONS = 100_000
+PASSWORD = "a-long-password-to-measure-with"
+
+
+def measure(site: Site, token: str, seconds: float, repeats: int) -> list[str]:
+    """Lines of the report."""
+    site.command("create_tenant", "History", "--slug", "history")
+    site.command(
+        "create_member", "history", "bench@example.com", "--role", "owner", "--password", PASSWORD
+    )
+    site.command("shell", "--no-imports", "-c", _FILL.format(count=EXECUTIONS))
+    cookie = _sign_in(site)
+    lines = [f"Pages at {EXECUTIONS:,} executions (HTML or JSON, uncompressed):"]
+    for name, path in _pages(site, cookie).items():
+        lines.append(_line(site, name, path, cookie, seconds))
+    return lines
+
+
+def _line(site: Site, name: str, path: str, cookie: str, seconds: float) -> str:
+    request = load.request("GET", path, headers={"Cookie": cookie})
+    load.run(site.port, itertools.repeat(request), connections=1, seconds=0.3)
+    one = load.run(site.port, itertools.repeat(request), connections=1, seconds=seconds / 4)
+    eight = load.run(site.port, itertools.repeat(request), connections=8, seconds=seconds / 2)
+    size = one.body_bytes / len(one.latencies) / 1024
+    return (
+        f"  {name:<34} {size:7.1f} KB   1: p50 {one.percentile(50):6.1f} p99 {one.percentile(99):6.1f} ms"
+        f"   8: p50 {eight.percentile(50):6.1f} p99 {eight.percentile(99):6.1f} ms"
+        f"   {eight.rate:6.0f}/s   errors {one.errors + eight.errors}"
+    )
+
+
+def _sign_in(site: Site) -> str:
+    """The cookies of a signed-in owner."""
+    jar = http.cookiejar.CookieJar()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    address = f"http://127.0.0.1:{site.port}/sign-in/"
+    page = browser.open(address).read().decode()
+    found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+    assert found is not None
+    fields = {
+        "csrfmiddlewaretoken": found[1],
+        "username": "bench@example.com",
+        "email": "bench@example.com",
+        "password": PASSWORD,
+    }
+    wanted = urllib.request.Request(
+        address, urllib.parse.urlencode(fields).encode(), {"Referer": address}
+    )
+    browser.open(wanted)
+    return "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar)
+
+
+def _get(site: Site, path: str, cookie: str) -> str:
+    wanted = urllib.request.Request(
+        f"http://127.0.0.1:{site.port}{path}", headers={"Cookie": cookie}
+    )
+    with urllib.request.urlopen(wanted) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def _pages(site: Site, cookie: str) -> dict[str, str]:
+    """Names and paths, with the ids of a failed execution and its workflow."""
+    found = json.loads(_get(site, "/api/executions?status=failed&limit=1&tenant=history", cookie))
+    execution = found["data"][0]["id"]
+    workflow = re.search(
+        r"/t/history/workflows/(\d+)/", _get(site, "/t/history/workflows/", cookie)
+    )
+    assert workflow is not None
+    cursor = None
+    for _ in range(20):
+        after = f"&cursor={urllib.parse.quote(cursor)}" if cursor else ""
+        page = json.loads(_get(site, f"/api/executions?limit=500&tenant=history{after}", cookie))
+        cursor = page["pagination"]["nextCursor"]
+    far = urllib.parse.quote(cursor or "")
+    return {
+        "overview, 24 h": "/t/history/?time_range=24h",
+        "overview, 30 d": "/t/history/?time_range=30d",
+        "executions": "/t/history/executions/?time_range=30d",
+        "executions, failed": "/t/history/executions/?time_range=30d&status=failed",
+        "executions, 200th page": f"/t/history/executions/?time_range=30d&after={far}",
+        "execution": f"/t/history/executions/{execution}/",
+        "workflows": "/t/history/workflows/?time_range=7d",
+        "workflow": f"/t/history/workflows/{workflow[1]}/?time_range=7d",
+        "API executions": "/api/executions?tenant=history",
+        "API executions, 10,000 in": f"/api/executions?tenant=history&cursor={far}",
+        "API KPIs, 24 h": "/api/v1/observability/kpis?time_range=24h&tenant=history",
+        "API KPIs, 30 d": "/api/v1/observability/kpis?time_range=30d&tenant=history",
+    }
+
+
+_FILL = """
+import datetime as dt, json
+from monitoring.recording import schema
+from monitoring.recording.environments import source_for
+from monitoring.recording.store import record_executions
+from monitoring.metrics.rollups import fold_deltas
+from tenants.models import Tenant
+from tests.bench import data
+tenant = Tenant.objects.get(slug="history")
+source = source_for(tenant.pk)
+now = dt.datetime.now(dt.UTC)
+count = {count}
+for first in range(0, count, 1000):
+    records = []
+    for number in range(first, first + 1000):
+        at = now - dt.timedelta(days=29) * (1 - number / count) - dt.timedelta(minutes=1)
+        body = json.dumps(data.execution(200, at=at)).encode()
+        records.append(schema.full_execution(schema.decode(body), body, source))
+    record_executions(records)
+    if first % 10_000 == 0:
+        while fold_deltas():
+            pass
+while fold_deltas():
+    pass
+from config.roles import as_owner
+from django.db import connection
+with as_owner(), connection.cursor() as cursor:
+    cursor.execute("ANALYZE")
+"""

@@ -1,0 +1,93 @@
+"""A throw-away product for measuring: embedded PostgreSQL with its real settings, web and worker."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Site:
+    """The running product. `command` runs a management command beside it."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.port = port
+        self.environment = {
+            **os.environ,
+            "FLOWWATCH_DATA": str(folder),
+            "PORT": str(port),
+            "FRONTEND_URL": f"http://127.0.0.1:{port}",
+            "DJANGO_SETTINGS_MODULE": "tests.bench.settings",
+        }
+
+    def command(self, *arguments: str, text: str | None = None) -> str:
+        """Standard output of `manage.py …`."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True, input=text,
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    def wait_until_ready(self) -> None:
+        """Return when the web server answers."""
+        address = f"http://127.0.0.1:{self.port}/health/ready"
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), urllib.request.urlopen(address) as answer:
+                if answer.status == 200:
+                    return
+            time.sleep(0.1)
+        raise TimeoutError("the web server did not become ready")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def running_site(*, worker: bool = True) -> Iterator[Site]:
+    """The product on a port and data folder of its own, ended and thrown away afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="flowwatch-bench-"))
+    folder.chmod(0o711)
+    site = Site(folder, _free_port())
+    os.environ.update({"FLOWWATCH_DATA": str(folder)})
+    from config.home import home_from
+    from config.postgres.cluster import Cluster
+    from config.postgres.lifetime import server_for_a_command
+
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        with server_for_a_command(Cluster(home_from(os.environ))):
+            site.command("migrate", "--verbosity", "0")
+            site.command("collectstatic", "--no-input", "--verbosity", "0")
+            commands = [[sys.executable, "-m", "config.web"]]
+            if worker:
+                commands.append([sys.executable, "manage.py", "run_worker"])
+            processes += [
+                subprocess.Popen(command, cwd=ROOT, env=site.environment, start_new_session=True)
+                for command in commands
+            ]
+            site.wait_until_ready()
+            try:
+                yield site
+            finally:
+                for process in processes:
+                    os.killpg(process.pid, signal.SIGTERM)
+                for process in processes:
+                    process.wait(30)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
