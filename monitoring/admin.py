@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
+from django.db import models
 from django.http import HttpRequest
 
 from monitoring.models import Environment, Workflow
@@ -28,6 +29,7 @@ class EnvironmentAdmin(_EnvironmentAdmin):
     autocomplete_fields = ("tenant",)
     readonly_fields = ("is_default", "created_at")
     prepopulated_fields = {"slug": ("name",)}
+    formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Environment | None = None

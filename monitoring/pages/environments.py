@@ -29,14 +29,18 @@ _OWN = Environment.Provider.FLOWWATCH
 class EnvironmentForm(_EnvironmentModelForm):
     """What people say about an environment."""
 
+    base_url = forms.URLField(
+        label="Address",
+        max_length=500,
+        required=False,
+        assume_scheme="https",
+        help_text="Where a browser opens it. Calls of error workflows are matched by host.",
+    )
+
     class Meta:
         model = Environment
         fields = ("name", "provider", "base_url")
-        labels = {"base_url": "Address"}
-        help_texts = {
-            "name": "As it shall stand beside its workflows, for example “n8n EU”.",
-            "base_url": "Where a browser opens it. Calls of error workflows are matched by host.",
-        }
+        help_texts = {"name": "As it shall stand beside its workflows, for example “n8n EU”."}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
