@@ -155,11 +155,16 @@ def _paged(
 
 
 def count(query: ExecutionQuery, at_most: int = 10_000) -> Count | None:
-    """How many match, counted up to `at_most`; None where only a scan of the history could tell."""
+    """How many match, counted up to `at_most`; None where only a long scan could tell."""
     plan = _plan(query)
+    branches = plan.branches
+    if not branches:
+        return Count(0, is_exact=True)
     if plan.rest is not None:
-        return None
-    number = _count_ids(plan.branches, at_most + 1) if plan.branches else 0
+        if _edge(branches, False, at_most + 1) is not None:
+            return None
+        branches = [branch.filter(plan.rest) for branch in branches]
+    number = _count_ids(branches, at_most + 1)
     return Count(min(number, at_most), is_exact=number <= at_most)
 
 

@@ -24,6 +24,7 @@ from typing import Final
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
+from monitoring import bulk
 from monitoring.metrics.rollups import FOLD_LIMIT, fold_deltas
 from monitoring.recording.tables import ensure_partitions
 from tenants.deletion import delete_marked_tenants_step
@@ -193,6 +194,12 @@ def prune_events() -> bool:
 def delete_tenants() -> bool:
     """One step of deleting the tenants that are marked."""
     return delete_marked_tenants_step()
+
+
+@periodic("bulk jobs", every=dt.timedelta(seconds=1))
+def do_bulk_jobs() -> bool:
+    """One step of what people asked to be done to many executions."""
+    return bulk.work_step()
 
 
 @periodic("clear sessions", every=dt.timedelta(days=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import transaction
@@ -51,13 +52,19 @@ def ingest_command(request: HttpRequest, token: str = f"${SHELL_VARIABLE}") -> s
 
     The body is in single quotes and holds none; without a token the shell puts in its variable.
     """
-    origin = settings.FRONTEND_URL or f"{request.scheme}://{request.get_host()}"
     return (
-        f"curl {shlex.quote(origin + '/api/executions')} \\\n"
+        f"curl {shlex.quote(_origin(request) + '/api/executions')} \\\n"
         f'  -H "Authorization: Bearer {token}" \\\n'
         f"  -H 'Content-Type: application/json' \\\n"
         f"  -d '{json.dumps(_EXAMPLE)}'"
     )
+
+
+def _origin(request: HttpRequest) -> str:
+    """The address under which this person reaches the server; the configured scheme if it is it."""
+    configured = urlsplit(settings.FRONTEND_URL)
+    host = request.get_host()
+    return f"{configured.scheme if configured.netloc == host else request.scheme}://{host}"
 
 
 def first_steps(request: TenantRequest) -> dict[str, Any]:

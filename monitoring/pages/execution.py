@@ -24,7 +24,7 @@ from monitoring.models import Execution, NodeExecution
 from monitoring.pages.filters import Filters
 from monitoring.pages.payload import payload_of, whole_number
 from monitoring.pages.rows import elapsed_ms, reason, rows_of, shown_status, started
-from monitoring.pages.timeline import MOST_ROWS, Timeline, timeline_of
+from monitoring.pages.timeline import MOST_ROWS, Timeline, first_in_sight, timeline_of
 from monitoring.panels import Place, Tab, panels_at, tabs_at
 from monitoring.recording.payload import NodePayload, Payload, json_of
 from monitoring.words import ErrorClass, Severity, Status
@@ -74,6 +74,15 @@ class _DataLinks:
     url: str
     download_url: str
     size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """A line of what is known; an id can be copied."""
+
+    name: str
+    value: str
+    is_id: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +157,10 @@ class _View:
         query = self.list_query.removeprefix("?")
         return f"{self.address}?{'&'.join(part for part in (query, urlencode(wanted)) if part)}"
 
-    def node_url(self, node: NodeExecution) -> str:
-        """This page with that run of a node open."""
-        return self.url(node=node.node_id, run=node.run_index or None, part=None)
+    def node_url(self, node: NodeExecution, row: int | None = None) -> str:
+        """This page with that run of a node open; the rows stay where they are from `row` on."""
+        kept = {} if row is None else {"row": row}
+        return self.url(node=node.node_id, run=node.run_index or None, part=None, **kept)
 
     def data_links(self, name: str, part: str, size: int | None, **chosen: str | int) -> _DataLinks:
         address = reverse("monitoring:execution-data", args=[self.slug, self.execution.id, part])
@@ -221,6 +231,8 @@ class _View:
             "parts": self._part_links(node, payload, part, has_error=bool(error["has_error"])),
             "part": part,
             "data": self._node_data(node, payload, part),
+            # Whoever reads the error asks next what went in.
+            "input_below": self._node_data(node, payload, "input") if part == "error" else None,
             "run_count": len(runs),
             "run_number": at + 1,
             "previous_run_url": self.node_url(runs[at - 1]) if at else None,
@@ -363,19 +375,22 @@ class _View:
             return _Link(name, "", False)
         return _Link(found[0].workflow.name, self._beside(found[0].id) or "", False)
 
-    def _facts(self) -> list[tuple[str, Any]]:
-        """Ids and times for who wants them all."""
+    def _facts(self) -> list[_Fact]:
+        """Ids and what else the sender told, for who wants it all."""
         execution = self.execution
-        facts = [
-            ("Id", str(execution.id)),
-            ("Sender's id", execution.external_id),
-            ("Workflow id", execution.workflow.external_id),
-            ("Retry of", execution.retry_of),
-            ("Version", execution.version),
-            ("Tags", ", ".join(map(str, execution.tags or []))),
-            *((str(key), str(value)) for key, value in (execution.keys or {}).items()),
-        ]
-        return [(name, value) for name, value in facts if value]
+        ids = {
+            "Id": str(execution.id),
+            "Sender's id": execution.external_id,
+            "Workflow's id": execution.workflow.external_id,
+            "Retry of": execution.retry_of,
+            "Parent's id": execution.parent_execution_id,
+        } | {str(key): str(value) for key, value in (execution.keys or {}).items()}
+        words = {
+            "Version": execution.version,
+            "Tags": ", ".join(map(str, execution.tags or [])),
+        }
+        facts = [_Fact(name, value, is_id=True) for name, value in ids.items() if value]
+        return facts + [_Fact(name, value, is_id=False) for name, value in words.items() if value]
 
     # --- tabs
     @cached_property
@@ -415,20 +430,23 @@ class _View:
         return {"registered": part}
 
     def _timeline(self) -> dict[str, Any]:
-        first = whole_number(self.request, "row")
-        selected = self.selected
+        selected = self.selected.node_id if self.selected else None
+        if "row" in self.request.GET:
+            first = whole_number(self.request, "row")
+        else:
+            first = first_in_sight(self.nodes, selected)
         timeline: Timeline = timeline_of(
             self.execution,
             self.nodes,
             now=self.now,
-            url=self.node_url,
-            selected=None if selected is None else (selected.node_id, selected.run_index),
-            first_row=first,
+            url=lambda node: self.node_url(node, row=first),
+            selected=selected,
+            first=first,
         )
         return {
             "timeline": timeline,
             "more_url": self.url(row=first + MOST_ROWS) if timeline.hidden else None,
-            "less_url": self.url(row=max(first - MOST_ROWS, 0) or None) if first else None,
+            "less_url": self.url(row=max(first - MOST_ROWS, 0)) if first else None,
         }
 
     def _node_list(self) -> dict[str, Any]:

@@ -96,8 +96,6 @@ def _action_urls(slug: str, query: str) -> dict[str, str]:
 def _shape(request: TenantRequest, filters: Filters) -> HttpResponse:
     """The histogram and the total, which come after the list."""
     shape = shape_of(filters.query, filters.time_range.range)
-    links = [
-        (bar, filters.address("range", "start", "end") + "&" + bar.query) for bar in shape.bars
-    ]
+    links = [(bar, filters.address("range", start=bar.start, end=bar.end)) for bar in shape.bars]
     context = {"shape": shape, "links": links, "shape_height": HEIGHT}
     return render(request, "monitoring/executions.html#shape_part", context)

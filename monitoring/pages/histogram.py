@@ -15,7 +15,6 @@ from monitoring.metrics.ranges import Point, series
 from monitoring.metrics.subject import Measured
 from monitoring.metrics.timerange import TimeRange
 from monitoring.models import Subject
-from monitoring.pages.time_range import span_query
 from monitoring.words import Status
 from tenants.scoping import current_tenant
 from tenants.templatetags.ui import thousands
@@ -43,7 +42,8 @@ class HistogramBar:
     x: str
     width: str
     label: str
-    query: str
+    start: str
+    end: str
     pieces: tuple[Piece, ...]
 
 
@@ -96,7 +96,8 @@ def _bars(
             x=f"{number + _GAP / 2:.2f}",
             width=f"{1 - _GAP:.2f}",
             label=_label(point.start, point.end, step),
-            query=span_query(point.start, point.end),
+            start=_iso(point.start),
+            end=_iso(point.end),
             pieces=_pieces(step, most),
         )
         for number, (point, step) in enumerate(zip(points, counts, strict=True))
@@ -116,6 +117,10 @@ def _pieces(step: dict[Status, int], most: int) -> tuple[Piece, ...]:
         y -= height
         pieces.append(Piece(tone, f"{y:.2f}", f"{height:.2f}"))
     return tuple(pieces)
+
+
+def _iso(moment: dt.datetime) -> str:
+    return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _label(start: dt.datetime, end: dt.datetime, step: dict[Status, int]) -> str:

@@ -85,7 +85,7 @@ def rows_of(executions: Iterable[Execution], slug: str, query: str) -> list[Exec
             environment=one.environment.name,
             trigger=one.trigger_type or "",
             duration_ms=one.duration_ms,
-            elapsed_ms=elapsed_ms(one, now) if one.duration_ms is None else None,
+            elapsed_ms=elapsed_ms(one, now),
             nodes=nodes_done(one),
             reason=reason(one.error_node_name, one.reason),  # type: ignore[attr-defined]
             version=one.version or "",

@@ -12,8 +12,13 @@ from monitoring.pages.rows import started
 from monitoring.words import Status
 from tenants.templatetags.ui import Bar, bar, duration
 
-MOST_ROWS: Final = 300
+MOST_ROWS: Final = 100
 """Nodes that one view of the timeline draws."""
+
+IN_SIGHT: Final = 20
+"""Rows that are seen without scrolling: a failing node further down is brought into sight."""
+
+_CONTEXT: Final = 8
 
 MOST_BARS: Final = 60
 """Runs of one node that are drawn each for itself; more are drawn as one stretch."""
@@ -38,7 +43,7 @@ class NodeRow:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Rows on an axis of `whole_ms`; `hidden` nodes follow in the next views.
+    """Rows on an axis of `whole_ms`; `first` nodes come before them and `hidden` ones after.
 
     `work_ms` and `wait_ms` are the time in which some node worked, or else one waited; `idle_ms`
     the time in which none did either.
@@ -46,6 +51,7 @@ class Timeline:
 
     rows: list[NodeRow]
     whole_ms: float
+    first: int
     hidden: int
     work_ms: float
     wait_ms: float
@@ -82,10 +88,10 @@ def timeline_of(
     *,
     now: dt.datetime,
     url: NodeUrl,
-    selected: tuple[str, int] | None,
-    first_row: int = 0,
+    selected: str | None,
+    first: int = 0,
 ) -> Timeline:
-    """Arrange nodes (in their order) by node, drawn from `first_row` on."""
+    """Arrange nodes (in their order) by node, drawn from the `first` on."""
     begin, whole_ms = _axis(execution, nodes, now)
     by_node: dict[str, list[_Run]] = {}
     for node in nodes:
@@ -93,15 +99,23 @@ def timeline_of(
     runs = [run for of_node in by_node.values() for run in of_node]
     worked = _covered([run for run in runs if not run.is_wait])
     either = _covered(runs)
-    shown = list(by_node.items())[first_row : first_row + MOST_ROWS]
+    shown = list(by_node.values())[first : first + MOST_ROWS]
     return Timeline(
-        rows=[_row(of_node, whole_ms, url, selected) for _, of_node in shown],
+        rows=[_row(of_node, whole_ms, url, selected) for of_node in shown],
         whole_ms=whole_ms,
-        hidden=max(len(by_node) - first_row - MOST_ROWS, 0),
+        first=first,
+        hidden=max(len(by_node) - first - MOST_ROWS, 0),
         work_ms=worked,
         wait_ms=either - worked,
         idle_ms=max(whole_ms - either, 0.0) if either else 0.0,
     )
+
+
+def first_in_sight(nodes: Sequence[NodeExecution], selected: str | None) -> int:
+    """Where to begin drawing so that the selected node is seen: just before it, if far down."""
+    node_ids = list(dict.fromkeys(node.node_id for node in nodes))
+    place = node_ids.index(selected) if selected in node_ids else 0
+    return max(place - _CONTEXT, 0) if place >= IN_SIGHT else 0
 
 
 def _axis(
@@ -143,9 +157,7 @@ def _run(node: NodeExecution, begin: dt.datetime, now: dt.datetime, execution: E
     return _Run(node, _ms(node.started_at - begin), _ms(end - node.started_at))
 
 
-def _row(
-    runs: list[_Run], whole_ms: float, url: NodeUrl, selected: tuple[str, int] | None
-) -> NodeRow:
+def _row(runs: list[_Run], whole_ms: float, url: NodeUrl, selected: str | None) -> NodeRow:
     worst = _worst(runs)
     drawn = [run for run in runs if run.starts is not None]
     durations = [run.node.duration_ms for run in runs if run.node.duration_ms is not None]
@@ -156,7 +168,7 @@ def _row(
         note="" if drawn else _note(worst.node),
         duration_ms=sum(durations) if durations else None,
         url=url(worst.node),
-        is_selected=selected is not None and any(r.node.node_id == selected[0] for r in runs[:1]),
+        is_selected=worst.node.node_id == selected,
         attempts=len(runs),
     )
 

@@ -260,7 +260,8 @@ def test_counts_stop_at_their_limit(workflow: Workflow) -> None:
     assert history.count(ExecutionQuery()) == history.Count(13, is_exact=True)
     problems = frozenset({Status.FAILED, Status.PARTIAL})
     assert history.count(ExecutionQuery(statuses=problems)) == history.Count(1, is_exact=True)
-    assert history.count(ExecutionQuery(trigger="webhook")) is None
+    assert history.count(ExecutionQuery(trigger="webhook")) == history.Count(1, is_exact=True)
+    assert history.count(ExecutionQuery(trigger="webhook"), at_most=10) is None
 
 
 def test_neighbours_stay_within_the_filter(workflow: Workflow) -> None:

@@ -1,0 +1,256 @@
+"""The list of executions as people see it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from html import unescape
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from monitoring import history
+from monitoring.models import Execution, Workflow
+from monitoring.words import Status
+from tenants.models import ApiToken, Role, Tenant
+from tenants.scoping import tenant_scope
+from tests.monitoring.factories import (
+    make_environment,
+    make_execution,
+    make_executions,
+    make_member,
+    make_tenant,
+    make_workflow,
+)
+
+pytestmark = pytest.mark.django_db
+LIST = "/t/agency/executions/"
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    return make_tenant("agency")
+
+
+@pytest.fixture
+def workflow(tenant: Tenant) -> Workflow:
+    return make_workflow(make_environment(tenant, name="n8n EU"), name="Invoice sync")
+
+
+@pytest.fixture
+def viewer(tenant: Tenant, client: Client) -> Client:
+    client.force_login(make_member(tenant))
+    return client
+
+
+@pytest.fixture
+def admin(tenant: Tenant, client: Client) -> Client:
+    client.force_login(make_member(tenant, Role.ADMIN))
+    return client
+
+
+def get(client: Client, address: str, **headers: str) -> str:
+    response = client.get(address, headers=headers)
+    assert response.status_code == 200, (address, response.status_code)
+    return unescape(response.content.decode())
+
+
+def shown(page: str) -> list[str]:
+    """Ids of the rows on a page, in order."""
+    return re.findall(r'name="id" value="([0-9a-f-]{36})"', page)
+
+
+def test_rows_say_what_ran_and_why_it_failed(viewer: Client, workflow: Workflow) -> None:
+    make_execution(
+        workflow,
+        Status.FAILED,
+        error_message="Connection timed out\nafter 30000 ms",
+        error_node_name="Fetch orders",
+        duration_ms=30_000,
+        version="8",
+        attempt=2,
+        node_count=7,
+        node_done_count=4,
+    )
+    page = get(viewer, LIST)
+    for text in (
+        "Invoice sync",
+        "n8n EU",
+        "webhook",
+        "30.0 s",
+        "4/7",
+        "Fetch orders: Connection timed out after 30000 ms",
+    ):
+        assert text in page
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", {"failed", "success", "running"}),
+        ("?status=failed", {"failed"}),
+        ("?status=failed&status=running", {"failed", "running"}),
+        ("?status=nonsense", {"failed", "success", "running"}),
+        ("?error=timed+out", {"failed"}),
+        ("?min=10s", {"failed"}),
+        ("?max=1s", {"success"}),
+        ("?min=soon", {"failed", "success", "running"}),
+        ("?trigger=form", {"running"}),
+        ("?workflow=invoice", {"failed", "success", "running"}),
+        ("?workflow=nobody", set()),
+        ("?environment=999999", {"failed", "success", "running"}),
+        ("?range=1h", {"failed", "success", "running"}),
+        ("?start=2020-01-01T00:00&end=2020-01-02T00:00", set()),
+        ("?fingerprint=zz", {"failed", "success", "running"}),
+        ("?version=%00", {"failed", "success", "running"}),
+        ("?workflow=99999999999999999999", set()),
+    ],
+)
+def test_filters_narrow_the_list(
+    viewer: Client, workflow: Workflow, query: str, expected: set[str]
+) -> None:
+    ids = {
+        str(make_execution(workflow, Status.FAILED, error_message="timed out", duration_ms=30_000).id): "failed",
+        str(make_execution(workflow, duration_ms=900).id): "success",
+        str(make_execution(workflow, Status.RUNNING, trigger_type="form").id): "running",
+    }
+    assert {ids[one] for one in shown(get(viewer, LIST + query))} == expected
+
+
+def test_a_workflow_is_chosen_by_number_or_name(viewer: Client, tenant: Tenant, workflow: Workflow) -> None:
+    twin = make_workflow(make_environment(tenant, name="n8n US"), name="Invoice sync")
+    mine, other = make_execution(workflow), make_execution(twin)
+    assert shown(get(viewer, f"{LIST}?workflow={workflow.pk}")) == [str(mine.id)]
+    both = get(viewer, f"{LIST}?workflow=Invoice+sync")
+    assert set(shown(both)) == {str(mine.id), str(other.id)}
+    assert 'value="Invoice sync · n8n US"' in both
+    assert shown(get(viewer, f"{LIST}?workflow=Invoice+sync+·+n8n+US")) == [str(other.id)]
+
+
+def test_pages_follow_by_cursor(viewer: Client, workflow: Workflow) -> None:
+    ids = [str(one) for one in make_executions(workflow, 120)]
+    first = get(viewer, f"{LIST}?status=success")
+    assert shown(first) == ids[:50]
+    older = re.search(r'rel="next" href="(\?[^"]+)"', first)
+    assert older is not None
+    assert "status=success" in older[1]
+    second = get(viewer, LIST + older[1])
+    assert shown(second) == ids[50:100]
+    newer = re.search(r'rel="prev" href="(\?[^"]+)"', second)
+    assert newer is not None
+    assert shown(get(viewer, LIST + newer[1])) == ids[:50]
+
+
+def test_a_broken_cursor_is_a_bad_request(viewer: Client, workflow: Workflow) -> None:
+    assert viewer.get(f"{LIST}?after=nonsense").status_code == 400
+
+
+def test_a_search_that_stopped_says_how_far_it_came(
+    viewer: Client, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "SCAN_ROWS", 20)
+    monkeypatch.setattr(history, "FIRST_SLICE", 10)
+    make_executions(workflow, 50)
+    page = get(viewer, f"{LIST}?trigger=form")
+    assert "Nothing found searching back to" in page
+    assert "Continue further back" in page
+
+
+def test_htmx_gets_the_list_alone(viewer: Client, workflow: Workflow) -> None:
+    execution = make_execution(workflow)
+    part = get(viewer, LIST, **{"HX-Request": "true", "HX-Target": "list"})
+    assert shown(part) == [str(execution.id)]
+    assert "<html" not in part
+    assert 'id="time-range-slot"' in part
+
+
+def test_the_histogram_comes_after_with_the_total(viewer: Client, workflow: Workflow) -> None:
+    make_executions(workflow, 12)
+    part = get(viewer, f"{LIST}?range=1h", **{"HX-Request": "true", "HX-Target": "shape"})
+    assert "12 match" in part
+    assert re.search(r'<a href="\?[^"]*start=[^"]+" aria-label="[^"]*12 success', part)
+    by_error = get(viewer, f"{LIST}?error=no", **{"HX-Request": "true", "HX-Target": "shape"})
+    assert "0 match" in by_error
+
+
+def test_no_match_names_the_filters_and_offers_to_clear_them(viewer: Client, workflow: Workflow) -> None:
+    make_execution(workflow)
+    page = get(viewer, f"{LIST}?status=failed&workflow={workflow.pk}")
+    assert "No execution matches" in page
+    assert "status: failed" in page
+    assert "workflow: Invoice sync" in page
+    assert "Clear the filters" in page
+
+
+def test_queries_do_not_grow_with_rows(
+    viewer: Client, workflow: Workflow, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    make_executions(workflow, 60)
+    get(viewer, LIST)  # the session notes its use once a minute
+    with django_assert_max_num_queries(9):
+        get(viewer, LIST)
+    with django_assert_max_num_queries(12):
+        get(viewer, f"{LIST}?workflow={workflow.pk}&status=failed&error=timed+out&min=1s")
+
+
+def test_another_tenants_list_is_unknown(viewer: Client, workflow: Workflow) -> None:
+    stranger = make_tenant("stranger")
+    foreign = make_execution(make_workflow(make_environment(stranger)))
+    assert viewer.get("/t/stranger/executions/").status_code == 404
+    assert str(foreign.id) not in get(viewer, LIST)
+    assert str(foreign.id) not in get(viewer, f"{LIST}?workflow={foreign.workflow_id}")
+
+
+def test_an_empty_tenant_sees_the_command_and_whom_to_ask(tenant: Tenant, viewer: Client) -> None:
+    make_member(tenant, Role.OWNER, name="Olga Owner")
+    page = get(viewer, LIST)
+    assert "Nothing recorded yet" in page
+    assert "Authorization: Bearer $FLOWWATCH_TOKEN" in page
+    assert "/api/executions" in page
+    assert "Olga Owner" in page
+    assert "Make a token" not in page
+
+
+def test_an_admin_makes_a_token_that_is_shown_once(tenant: Tenant, admin: Client) -> None:
+    assert "Make a token" in get(admin, LIST)
+    page = unescape(admin.post(f"{LIST}token/").content.decode())
+    secret = re.search(r"Bearer (fw_\w+)", page)
+    assert secret is not None
+    with tenant_scope(tenant):
+        token = ApiToken.objects.get()
+    assert token.scopes == ["ingest"]
+    assert secret[1] not in get(admin, LIST)
+
+
+def test_a_viewer_can_make_no_token(tenant: Tenant, viewer: Client) -> None:
+    assert viewer.post(f"{LIST}token/").status_code == 403
+    with tenant_scope(tenant):
+        assert not ApiToken.objects.exists()
+
+
+def test_hostile_texts_are_shown_as_text(viewer: Client, tenant: Tenant) -> None:
+    script = "<script>alert(1)</script>"
+    workflow = make_workflow(make_environment(tenant, name=script), name=script)
+    make_execution(
+        workflow,
+        Status.FAILED,
+        error_message=script,
+        error_node_name=script,
+        trigger_type=script,
+        version=script,
+    )
+    response = viewer.get(LIST, {"error": script, "workflow": script, "trigger": script})
+    assert script not in response.content.decode()
+
+
+def test_going_on_is_shown_instead_of_a_duration(viewer: Client, workflow: Workflow) -> None:
+    begun = timezone.now() - dt.timedelta(minutes=3, seconds=7)
+    make_execution(workflow, Status.RUNNING, started_at=begun)
+    lost = make_execution(workflow, Status.RUNNING, started_at=begun)
+    with tenant_scope(workflow.tenant):
+        Execution.objects.filter(id=lost.id).update(lost_contact_at=timezone.now())
+    page = get(viewer, LIST)
+    assert "3 min 0" in page
+    assert 'aria-label="Lost contact"' in page
