@@ -39,7 +39,6 @@ function palette(element) {
   element.append(probe);
   const found = {};
   const get = (token) => (found[token] ??= colour(/^[a-z-]+$/.test(token || "") ? token : "accent", probe));
-  for (const token of ["text", "muted", "line", "surface", "raised", "accent", "line-strong"]) get(token);
   return { get, done: () => probe.remove() };
 }
 
@@ -181,14 +180,14 @@ function listen(Plotly, plot, data) {
 function tools(frame, plot, data, Plotly) {
   const legend = make("span", { class: "legend phone-hide" }, ...data.series.map((series) => make("span", { class: /^[a-z]+$/.test(series.tone || "") ? `is-${series.tone} ${series.tone}` : "accent" }, make("i"), make("span", { text: series.name }))));
   const reset = make("button", { class: "btn tiny", type: "button", "data-chart-reset": true, hidden: true, onclick: () => Plotly.relayout(plot, { "xaxis.autorange": true }) }, "Reset zoom");
-  const toggle = make("button", { class: "btn quiet tiny square", type: "button", "aria-pressed": "false", "aria-label": `${frame.dataset.chartTitle} as a table`, title: "As a table" }, icon("table"));
-  toggle.addEventListener("click", () => {
+  const turn = () => {
     const old = one(".chart-table", frame);
     if (old) old.remove(); else frame.append(table(data, frame.dataset.chartTitle));
     plot.hidden = !old;
     toggle.setAttribute("aria-pressed", String(!old));
     if (old) Plotly.Plots.resize(plot);
-  });
+  };
+  const toggle = make("button", { class: "btn quiet tiny square", type: "button", "aria-pressed": "false", "aria-label": `${frame.dataset.chartTitle} as a table`, title: "As a table", onclick: turn }, icon("table"));
   plot.setAttribute("role", "img");
   plot.setAttribute("aria-label", `Chart: ${frame.dataset.chartTitle}. The button “As a table” shows its numbers.`);
   one("[data-chart-tools]", frame.closest(".card") || frame)?.replaceChildren(make("span", { class: "line-up" }, legend, reset, toggle));

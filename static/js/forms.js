@@ -36,5 +36,3 @@ document.addEventListener("htmx:configRequest", (event) => {
   const { parameters, verb } = event.detail;
   if (verb === "get") for (const name of Object.keys(parameters)) if (parameters[name] === "") delete parameters[name];
 });
-
-enhance("[data-autofocus]", (field) => field.focus());

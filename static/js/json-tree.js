@@ -31,6 +31,8 @@ const pretty = (value) => (typeof value === "string" ? value : JSON.stringify(va
 /** `["items", 0, "a b"]` is `$.items[0]["a b"]`. */
 const pathText = (path) => path.reduce((said, part) => said + (typeof part === "number" ? `[${part}]` : /^[A-Za-z_$][\w$]*$/.test(part) ? `.${part}` : `[${JSON.stringify(part)}]`), "$");
 
+const more = (text, act, attributes = {}) => make("button", { class: "json-more", type: "button", text, onclick: (event) => { event.stopPropagation(); act(event.target); }, ...attributes });
+
 // --- values
 function textPieces(text) {
   const pieces = [];
@@ -51,9 +53,7 @@ function stringValue(text) {
   const fill = () => {
     value.replaceChildren('"', ...textPieces(text.slice(0, shown)));
     if (shown < text.length) {
-      const rest = make("button", { class: "json-more", type: "button", tabindex: "-1", text: `… ${number(text.length - shown)} more letters` });
-      rest.addEventListener("click", (event) => { event.stopPropagation(); shown = Math.min(text.length, shown + STEP); fill(); });
-      value.append(rest);
+      value.append(more(`… ${number(text.length - shown)} more letters`, () => { shown = Math.min(text.length, shown + STEP); fill(); }, { tabindex: "-1" }));
     } else value.append('"');
   };
   fill();
@@ -249,11 +249,11 @@ class Tree {
 
   // --- copy, raw, search
   makeActs() {
-    const act = (label, text, what) => {
-      const button = make("button", { class: "json-more", type: "button", tabindex: "-1", title: label, text });
-      button.addEventListener("click", (event) => { event.stopPropagation(); copy(what(button.closest(".json-node").json)).then((done) => { if (done) { button.textContent = "copied"; setTimeout(() => { button.textContent = text; }, 1200); } }); });
-      return button;
-    };
+    const act = (title, text, what) => more(text, async (button) => {
+      if (!(await copy(what(button.closest(".json-node").json)))) return;
+      button.textContent = "copied";
+      setTimeout(() => { button.textContent = text; }, 1200);
+    }, { title, tabindex: "-1" });
     return make("span", { class: "json-acts", "aria-hidden": "true" }, act("Copy the value (c)", "copy", (json) => pretty(json.value)), act("Copy the path (p)", "path", (json) => pathText(json.path)));
   }
 
@@ -285,14 +285,13 @@ class Tree {
     const pre = make("pre", {});
     const holder = make("div", { class: "json-view json-raw", tabindex: "0", "aria-label": `${this.name} as plain text` }, pre);
     let end = 0;
-    const rest = make("button", { class: "json-more", type: "button" });
+    const rest = more("", () => add());
     const add = () => {
       pre.append(text.slice(end, end + 10 * STEP));
       end = Math.min(text.length, end + 10 * STEP);
       rest.textContent = `Show more (${number(text.length - end)} letters left)`;
       rest.hidden = end >= text.length;
     };
-    rest.addEventListener("click", add);
     add();
     holder.append(rest);
     this.box.append(holder);

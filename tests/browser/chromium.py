@@ -48,7 +48,11 @@ def watch(page: Page) -> list[str]:
     requests to another host, answers of 500 and more.
     """
     seen: list[str] = []
-    page.expose_function("__violated", seen.append)
+
+    def note_violation(said: str) -> None:
+        seen.append(said)
+
+    page.expose_function("__violated", note_violation)
     page.add_init_script(
         "document.addEventListener('securitypolicyviolation', (e) => window.__violated("
         "`policy: ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`))"

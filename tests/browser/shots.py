@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Error, Page
 
 from tests.browser.axe import serious_findings
 from tests.browser.chromium import chromium, watch
@@ -84,8 +84,11 @@ def running_product() -> Iterator[Product]:
             cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
-        _wait_until_ready(url, process, folder / "log")
+        _wait_until_ready(url, process)
         yield Product(url, environment)
+    except BaseException:
+        print((folder / "log").read_text()[-4000:], file=sys.stderr)
+        raise
     finally:
         process.send_signal(signal.SIGINT)
         try:
@@ -101,7 +104,7 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:
@@ -110,7 +113,7 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
                     return
         except OSError:
             time.sleep(0.5)
-    raise SystemExit(f"The product did not start:\n{log.read_text()[-3000:]}")
+    raise SystemExit("The product did not start.")
 
 
 def add_tenants(product: Product) -> None:
@@ -182,9 +185,14 @@ class Album:
             if name in taken:
                 continue
             taken[name] = address
-            answer = page.goto(self.product.url + address, wait_until="load")
+            try:
+                answer = page.goto(self.product.url + address, wait_until="load")
+            except Error:  # a download, not a page
+                continue
             if answer is None or "text/html" not in answer.headers.get("content-type", ""):
                 continue
+            name = _name_of(urlsplit(page.url).path)
+            taken[name] = address
             self.seen.add(name)
             waiting += [link for link in _links(page, slug) if _name_of(link) not in taken]
             if not self.only or any(word in name for word in self.only):
@@ -240,7 +248,10 @@ def _see_everything(page: Page) -> None:
 
 def _links(page: Page, slug: str) -> list[str]:
     """Return the addresses of this tenant that the page links to, without their parameters."""
-    hrefs: list[str] = page.eval_on_selector_all("a[href]", "links => links.map((a) => a.href)")
+    hrefs: list[str] = page.eval_on_selector_all(
+        "a[href]:not([download])",
+        "links => links.map((a) => new URL(a.getAttribute('href'), location).href)",
+    )
     paths = dict.fromkeys(urlsplit(href).path for href in hrefs if href.startswith("http"))
     return [
         path
