@@ -1,0 +1,1 @@
+"""The one way in: payload, canonical record, scrubbing, fingerprint, store."""
