@@ -5,10 +5,10 @@ import os
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ.setdefault("FLOWWATCH_PROCESS", "web")
 
-from django.conf import settings  # noqa: E402 - settings are chosen above
-from django.core.wsgi import get_wsgi_application  # noqa: E402
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
 
-from config.bridge import Bridge, Deadlines  # noqa: E402
+from config.bridge import Bridge, Deadlines
 
 application = Bridge(
     get_wsgi_application(),

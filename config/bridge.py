@@ -157,7 +157,7 @@ class BodyReader:
 
 
 def _to_file(body: io.BytesIO) -> IO[bytes]:
-    file = tempfile.TemporaryFile(prefix="flowwatch-body-")
+    file = tempfile.TemporaryFile(prefix="flowwatch-body-")  # noqa: SIM115 - the request closes it
     file.write(body.getbuffer())
     return file
 
@@ -383,4 +383,6 @@ async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) ->
 
 
 def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1"), value.strip().encode("latin-1")) for name, value in headers]
+    return [
+        (name.lower().encode("latin-1"), value.strip().encode("latin-1")) for name, value in headers
+    ]

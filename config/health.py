@@ -1,7 +1,19 @@
-"""Health for load balancers and operators."""
+"""Health for load balancers (live, ready) and for operators of the installation (detailed)."""
 
+import logging
+import time
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+
+from config import soundness
+from monitoring.worker import LEADER_LOCK
+
+logger = logging.getLogger(__name__)
 
 
 @require_safe
@@ -10,13 +22,93 @@ def live(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
+@never_cache
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
-    """Whether requests may be sent here."""
-    return JsonResponse({"status": "ok"})
+    """200 when requests may be sent here: database reachable, durable, and at our schema."""
+    problems = _problems()
+    if problems:
+        logger.warning("not ready", extra={"problems": problems})
+    return _answer(problems, {})
 
 
+@never_cache
 @require_safe
 def detailed(request: HttpRequest) -> JsonResponse:
-    """What is behind the verdict."""
-    return JsonResponse({"status": "ok"})
+    """The verdict for everyone; the reasons and figures for staff only."""
+    problems = _problems()
+    if not _asked_by_staff(request):
+        return _answer(problems, {})
+    details: dict[str, Any] = {
+        "problems": problems,
+        "mail": {"configured": settings.MAIL_CONFIGURED},
+    }
+    try:
+        details |= _figures()
+    except DatabaseError as error:
+        details["database"] = {"error": str(error)}
+    return _answer(problems, details)
+
+
+def _answer(problems: list[str], details: dict[str, Any]) -> JsonResponse:
+    status = "unavailable" if problems else "ok"
+    return JsonResponse({"status": status, **details}, status=503 if problems else 200)
+
+
+def _problems() -> list[str]:
+    """Everything that forbids sending requests here."""
+    try:
+        return (
+            soundness.unsafe_settings()
+            + [f"migration {name} is missing" for name in soundness.missing_migrations()]
+            + [
+                f"migration {name} is from a newer version"
+                for name in soundness.unknown_migrations()
+            ]
+        )
+    except DatabaseError as error:
+        return [f"the database does not answer: {error}"]
+
+
+def _asked_by_staff(request: HttpRequest) -> bool:
+    """Sessions live in the database: without it nobody is known."""
+    try:
+        return bool(request.user.is_authenticated and request.user.is_staff)
+    except DatabaseError:
+        return False
+
+
+def _figures() -> dict[str, Any]:
+    """Database, queue and scheduler in numbers."""
+    started = time.perf_counter()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('server_version'), pg_database_size(current_database())"
+        )
+        version, size = cursor.fetchone()
+        latency_ms = (time.perf_counter() - started) * 1000
+        cursor.execute(
+            "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()),"
+            " current_setting('max_connections')::int,"
+            " EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+            "   AND (classid::bigint << 32) + objid::bigint = %s"
+            "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))",
+            [LEADER_LOCK],
+        )
+        connections, most, worker_leads = cursor.fetchone()
+        cursor.execute(
+            "SELECT relname, n_live_tup FROM pg_stat_user_tables WHERE relname = ANY(%s)",
+            [["monitoring_event", "monitoring_rollupdelta"]],
+        )
+        waiting = dict(cursor.fetchall())
+    return {
+        "database": {
+            "version": version,
+            "latency_ms": round(latency_ms, 1),
+            "size_bytes": size,
+            "connections": connections,
+            "max_connections": most,
+        },
+        "queue": waiting,
+        "scheduler": {"worker_leads": worker_leads},
+    }

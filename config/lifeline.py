@@ -92,7 +92,9 @@ class SignalPipe:
         self.asked_to_end = True
 
 
-def lock_file(path: str | os.PathLike[str], *, shared: bool = False, wait: bool = True) -> int | None:
+def lock_file(
+    path: str | os.PathLike[str], *, shared: bool = False, wait: bool = True
+) -> int | None:
     """Take an advisory lock that ends with this process; None when it is taken and not waited for.
 
     Returns the descriptor that holds it (closed by exec, so that no child keeps the lock).
@@ -109,4 +111,5 @@ def lock_file(path: str | os.PathLike[str], *, shared: bool = False, wait: bool 
 
 def complain(message: str) -> None:
     """One message for people on standard error."""
-    print(f"flowwatch: {message}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"flowwatch: {message}\n")
+    sys.stderr.flush()

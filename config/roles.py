@@ -9,11 +9,11 @@ from psycopg import sql
 
 # Told before any table exists: what the owner makes later is usable by the app role. Migrations
 # narrow this where needed (the audit log), so rights are never given to ALL TABLES afterwards.
+_BY_DEFAULT = "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public "
 DEFAULT_PRIVILEGES = (
     "GRANT USAGE ON SCHEMA public TO {app}",
-    "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public"
-    " GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {app}",
-    "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {app}",
+    _BY_DEFAULT + "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {app}",
+    _BY_DEFAULT + "GRANT USAGE, SELECT ON SEQUENCES TO {app}",
 )
 
 

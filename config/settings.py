@@ -66,7 +66,11 @@ WSGI_APPLICATION = "config.wsgi.application"
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates" if (BASE_DIR / "templates").is_dir() else PACKAGE_DIR / "templates"],
+        "DIRS": [
+            BASE_DIR / "templates"
+            if (BASE_DIR / "templates").is_dir()
+            else PACKAGE_DIR / "templates"
+        ],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -165,7 +169,9 @@ SECURE_SSL_REDIRECT = False
 
 # --- static files -------------------------------------------------------------------------------
 STATIC_URL = "static/"
-STATICFILES_DIRS = [BASE_DIR / "static" if (BASE_DIR / "static").is_dir() else PACKAGE_DIR / "static"]
+STATICFILES_DIRS = [
+    BASE_DIR / "static" if (BASE_DIR / "static").is_dir() else PACKAGE_DIR / "static"
+]
 STATIC_ROOT = HOME.path / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

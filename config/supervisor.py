@@ -5,6 +5,7 @@ A part that dies is started again after a growing pause; Ctrl-C and TERM end all
 database last. After a kill -9 of the supervisor itself the parts end by their pipes.
 """
 
+import argparse
 import contextlib
 import os
 import select
@@ -108,9 +109,13 @@ class Part:
 class Supervisor:
     """Starts the parts, keeps them alive, ends them in order."""
 
-    def __init__(self, env: Environment, options: Sequence[str]) -> None:
+    def __init__(self, env: Environment, options: argparse.Namespace) -> None:
         self.env = env
-        self.options = options
+        self.prepare_options = [f"--email={options.email}"]
+        if options.no_example:
+            self.prepare_options.append("--no-example")
+        # make passes a Ctrl-C on, but a kill -9 of make reaches nobody: then its end is ours.
+        self.parent = os.getppid() if options.end_with_parent else None
         self.signals = SignalPipe(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         self.database = Part("database", ["config.postgres.guard"], DATABASE_STOP_SECONDS)
         self.web = Part("web", ["config.web"])
@@ -139,7 +144,7 @@ class Supervisor:
         cluster = Cluster(home_from(os.environ))
         end = time.monotonic() + BUSY_SECONDS
         told = False
-        while not self.signals.asked_to_end:
+        while not self._should_end():
             self.database.start()
             process = self.database.process
             assert process is not None
@@ -157,13 +162,12 @@ class Supervisor:
 
     def _prepare(self) -> None:
         """Checks, migrations, static files and the first start's example, in one child."""
-        prepare = Part("prepare", ["config.cli", "prepare", *self.options])
+        prepare = Part("prepare", ["config.cli", "prepare", *self.prepare_options])
         prepare.start()
         assert prepare.process is not None
         while prepare.process.poll() is None:
-            select.select([self.signals.reader], [], [], 1.0)
-            self.signals.drain()
-            if self.signals.asked_to_end:
+            self._wait(1.0)
+            if self._should_end():
                 prepare.ask_to_end()
                 prepare.wait_or_kill()
                 raise StartRefused("stopped before the start")
@@ -175,14 +179,15 @@ class Supervisor:
     def _announce(self) -> None:
         """Say the address as soon as a page can be opened."""
         end = time.monotonic() + WEB_READY_SECONDS
-        while time.monotonic() < end and not self.signals.asked_to_end and not self.web.ended():
+        while time.monotonic() < end and not self._should_end() and not self.web.ended():
             if answers(self.env):
-                print(f"\nFlowwatch runs at {self.env.frontend_url} (Ctrl-C ends it)", flush=True)
+                sys.stdout.write(f"\nFlowwatch runs at {self.env.frontend_url} (Ctrl-C ends it)\n")
+                sys.stdout.flush()
                 return
             time.sleep(0.05)
 
     def _keep_alive(self) -> None:
-        while not self.signals.asked_to_end:
+        while not self._should_end():
             now = time.monotonic()
             for part in self.parts:
                 if part.ended():
@@ -194,9 +199,19 @@ class Supervisor:
                 elif part.process is None and now >= part.due:
                     part.start()
             waiting = [part.due for part in self.parts if part.process is None]
-            timeout = max(0.0, min(waiting) - time.monotonic()) if waiting else None
-            select.select([self.signals.reader], [], [], timeout)
-            self.signals.drain()
+            self._wait(max(0.0, min(waiting) - time.monotonic()) if waiting else 60.0)
+
+    def _wait(self, seconds: float) -> None:
+        """Until a signal, the end of a child, or so many seconds."""
+        if self.parent is not None:
+            seconds = min(seconds, 1.0)
+        select.select([self.signals.reader], [], [], seconds)
+        self.signals.drain()
+
+    def _should_end(self) -> bool:
+        return self.signals.asked_to_end or (
+            self.parent is not None and os.getppid() != self.parent
+        )
 
     def _stop(self) -> None:
         """Web and worker first, together; the database when nobody uses it any more."""
@@ -215,8 +230,9 @@ BUSY_MESSAGE = (
 )
 
 
-def run(options: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """``flowwatch run``: returns the exit status."""
+    options = _parser().parse_args(arguments)
     try:
         env = Environment.read()
         only_once = _hold_run_lock(env)
@@ -229,6 +245,22 @@ def run(options: Sequence[str]) -> int:
         if str(error):
             complain(str(error))
         return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="flowwatch run", description="Start database, web and worker; Ctrl-C ends all."
+    )
+    parser.add_argument(
+        "--email", default="owner@example.com", help="address of the owner made on the first start"
+    )
+    parser.add_argument(
+        "--no-example", action="store_true", help="make no tenant and no example data"
+    )
+    parser.add_argument(
+        "--end-with-parent", action="store_true", help="end when the process that started this ends"
+    )
+    return parser
 
 
 def _hold_run_lock(env: Environment) -> int | None:
@@ -265,7 +297,7 @@ def answers(env: Environment) -> bool:
     """Whether the web server answers ``/health/live``."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(env.bind_address, env.bind_address)  # noqa: S104
     host = f"[{host}]" if ":" in host else host
-    request = urllib.request.Request(  # noqa: S310 - our own http address
+    request = urllib.request.Request(
         f"http://{host}:{env.port}/health/live", headers={"Host": env.allowed_hosts[0]}
     )
     try:

@@ -1,7 +1,6 @@
 """One PostgreSQL for the whole run, one database for each worker, the app role for every test."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
@@ -25,8 +24,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+def django_db_setup(django_db_blocker: DjangoDbBlocker) -> None:
     """Give this worker its database (pytest-django's own would need the right to create one)."""
     with django_db_blocker.unblock():
         create_worker_database(settings.DATABASES["default"]["NAME"])
-    yield

@@ -88,6 +88,7 @@ def _use_database(name: str) -> None:
 
     connection.close()
     connection.settings_dict["NAME"] = name
+    assert settings.MIGRATION_DATABASE is not None
     settings.MIGRATION_DATABASE["NAME"] = name
 
 

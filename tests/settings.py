@@ -11,7 +11,13 @@ if TEST_HOME_VARIABLE not in os.environ:
     # As root, the database's own system user has to pass through.
     Path(os.environ[TEST_HOME_VARIABLE]).chmod(0o711)
 
-for name in ("DATABASE_URL", "MIGRATION_DATABASE_URL", "FRONTEND_URL", "ALLOWED_HOSTS", "SMTP_HOST"):
+for name in (
+    "DATABASE_URL",
+    "MIGRATION_DATABASE_URL",
+    "FRONTEND_URL",
+    "ALLOWED_HOSTS",
+    "SMTP_HOST",
+):
     os.environ.pop(name, None)
 os.environ["FLOWWATCH_DATA"] = os.environ[TEST_HOME_VARIABLE]
 os.environ.setdefault("SECRET_KEY", "only-for-tests-" + "x" * 50)

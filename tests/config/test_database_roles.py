@@ -35,8 +35,7 @@ def test_the_app_role_makes_no_tables() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_owner_is_at_work_only_inside_its_block() -> None:
+    assert settings.MIGRATION_DATABASE is not None
     with as_owner():
         assert current_role() == settings.MIGRATION_DATABASE["USER"]
     assert current_role() == settings.APP_ROLE
-
-

@@ -12,7 +12,7 @@ class Command(flush.Command):
 
     help = "Removes all data from the database, as the role that owns it."
 
-    def handle(self, *args: Any, **options: Any) -> str | None:
+    def handle(self, **options: Any) -> None:
         """Switch the role, then do as Django does."""
         with as_owner():
-            return super().handle(*args, **options)
+            super().handle(**options)

@@ -21,7 +21,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options (``flowwatch run`` takes the same)."""
-        parser.add_argument("--email", default="owner@example.com", help="the first owner's address")
+        parser.add_argument(
+            "--email", default="owner@example.com", help="the first owner's address"
+        )
         parser.add_argument(
             "--no-example", action="store_true", help="make no tenant and no example data"
         )

@@ -1,0 +1,71 @@
+# Needs make and any Python from 3.11 on; everything else is put into .venv by itself.
+#   make run      start everything (PORT, FLOWWATCH_DATA, …: README)
+#   make test     all tests on a PostgreSQL of their own      ARGS="-k name" for some
+#   make check    format, lint, types, migrations, templates, imports, known vulnerabilities
+#   make bench    the figures of docs/performance.md
+#   make shots    screenshots of every page into shots/
+#   make lock     renew requirements/*.txt from pyproject.toml
+
+SHELL := /bin/sh
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+RUN_STAMP := $(VENV)/.run-installed
+DEV_STAMP := $(VENV)/.dev-installed
+ARGS ?=
+
+# For checks that only load settings: no data folder, no database.
+SETTINGS_ONLY := SECRET_KEY=only-to-load-the-settings-0123456789abcdef \
+	DATABASE_URL=postgresql://nobody@localhost:1/none \
+	MIGRATION_DATABASE_URL=postgresql://owner@localhost:1/none \
+	FRONTEND_URL=https://flowwatch.example.com ALLOWED_HOSTS=flowwatch.example.com
+
+.PHONY: run test check bench shots lock format clean
+.DEFAULT_GOAL := run
+
+run: $(RUN_STAMP)
+	@exec $(PY) manage.py run --end-with-parent $(ARGS)
+
+test: $(DEV_STAMP)
+	$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+check: $(DEV_STAMP)
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/djlint templates --lint --quiet
+	$(SETTINGS_ONLY) $(PY) manage.py check --deploy --fail-level WARNING
+	$(SETTINGS_ONLY) $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	$(PY) tools/check_vulnerabilities.py
+
+bench: $(DEV_STAMP)
+	$(PY) -m tests.bench $(ARGS)
+
+shots: $(DEV_STAMP)
+	$(PY) -m tests.browser.shots $(ARGS)
+
+format: $(DEV_STAMP)
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+lock: $(DEV_STAMP)
+	$(PIP) install pip-tools
+	sh tools/lock.sh
+
+clean:
+	rm -rf $(VENV)
+
+# The environment is made once; the stamps make a second start quick.
+$(PY):
+	@sh tools/make_environment.sh $(VENV)
+
+$(RUN_STAMP): requirements/run.txt | $(PY)
+	@echo "Installing what Flowwatch needs into $(VENV) …" >&2
+	@$(PIP) install --require-hashes --requirement requirements/run.txt
+	@touch $@
+
+$(DEV_STAMP): requirements/run.txt requirements/dev.txt | $(PY)
+	@echo "Installing what tests and checks need into $(VENV) …" >&2
+	@$(PIP) install --require-hashes --requirement requirements/dev.txt
+	@touch $(RUN_STAMP) $@
