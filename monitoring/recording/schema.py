@@ -204,7 +204,8 @@ class _Reader:
                 f"has {len(value)} characters, at most {self.limits.text} are allowed",
             )
             return None
-        return scrub.scrub_text(value) if self.scrub_values else value
+        text: str = value
+        return scrub.scrub_text(text) if self.scrub_values else text
 
     def status(self, allowed: frozenset[Status] | None = None) -> Status:
         """The canonical status; SKIPPED stands in after an error, which refuses the message anyway."""
@@ -267,13 +268,12 @@ class _Reader:
         """An error's text: scrubbed, cut to `limit` bytes with a visible mark."""
         if value is None:
             return None
-        if type(value) is not str:
-            value = msgspec.json.encode(value).decode()
+        text: str = value if type(value) is str else msgspec.json.encode(value).decode()
         if self.scrub_values:
-            value = scrub.scrub_text(value)
-        encoded = value.encode()
+            text = scrub.scrub_text(text)
+        encoded = text.encode()
         if len(encoded) <= limit:
-            return value
+            return text
         self.truncated.add(name)
         return (
             f"{encoded[:limit].decode(errors='ignore')}… [cut: {len(encoded) - limit:,} more bytes]"
@@ -458,10 +458,21 @@ _SHORT_STATUSES = frozenset({Status.SUCCESS, Status.FAILED, Status.PARTIAL})
 
 
 def is_short_log(message: Any) -> bool:
-    """Whether a line of a batch has the short shape: only it knows these fields."""
-    return type(message) is dict and not any(name in message for name in _FULL_ONLY)
+    """Whether a line of a batch has the short shape.
+
+    It names a field that only the short shape knows, and none that only the full one knows. What
+    both know is read as full, which allows every status.
+    """
+    return (
+        type(message) is dict
+        and any(name in message for name in _SHORT_ONLY)
+        and not any(name in message for name in _FULL_ONLY)
+    )
 
 
+_SHORT_ONLY = frozenset(
+    spelling for spelling, name in _SHORT_SPELLINGS.items() if name not in _EXECUTION_NAMES
+)
 _FULL_ONLY = frozenset(
     spelling
     for spelling, name in _EXECUTION_SPELLINGS.items()

@@ -100,7 +100,8 @@ def scrub_text(text: str) -> str:
         return text
     for kind, pattern in _SHAPE_PATTERNS.items():
         text = pattern.sub(functools.partial(_replace, kind), text)
-    return _CARD_PATTERN.sub(_replace_card, text)
+    clean: str = _CARD_PATTERN.sub(_replace_card, text)
+    return clean
 
 
 def _replace(kind: str, match: Any) -> str:

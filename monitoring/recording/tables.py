@@ -10,7 +10,7 @@ import datetime as dt
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import msgspec
 import psycopg
@@ -299,8 +299,8 @@ def _copy(db: psycopg.Cursor[Any], statement: LiteralString, rows: Iterable[Sequ
             copy.write_row(row)
 
 
-def _into(table: str, names: Iterable[str]) -> LiteralString:
-    return cast("LiteralString", f"COPY {table} ({', '.join(names)}) FROM STDIN")
+def _into(table: LiteralString, names: Iterable[LiteralString]) -> LiteralString:
+    return f"COPY {table} ({', '.join(names)}) FROM STDIN"
 
 
 _COPY_EXECUTIONS = _into("monitoring_execution", _TYPE_OF_EXECUTION_COLUMN)
@@ -362,7 +362,7 @@ def write(
         if new_nodes:
             _copy(db, _COPY_NODES, new_nodes)
         if changed_nodes:
-            db.execute(_UPSERT_NODES, columns(sorted(changed_nodes, key=lambda row: row[:4])))
+            db.execute(_UPSERT_NODES, columns(sorted(changed_nodes, key=_node_place)))
         if titles:
             db.execute(
                 _INSERT_GROUPS,
@@ -439,6 +439,10 @@ def _execution_row(state: ExecutionState, derived: Derived) -> tuple[Any, ...]:
         state.order_keys,
         state.pack_payload(),
     )
+
+
+def _node_place(row: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(row[:4])
 
 
 def _node_rows(state: ExecutionState) -> Iterator[tuple[Any, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tests.bench import data, load
 from tests.bench.site import Site
@@ -29,8 +29,8 @@ def bare_posts() -> Iterator[bytes]:
 
 def measure(site: Site, token: str, seconds: float, repeats: int) -> list[str]:
     """Lines of the report."""
-    kinds = {
-        "bare view, one INSERT": lambda: bare_posts(),
+    kinds: dict[str, Callable[[], Iterator[bytes]]] = {
+        "bare view, one INSERT": bare_posts,
         "posts, 200 workflows hot": lambda: posts(token, 200),
         "posts, 1 workflow hot": lambda: posts(token, 1),
     }

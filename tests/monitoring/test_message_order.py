@@ -75,7 +75,7 @@ _node = st.fixed_dictionaries(
         "attempt": st.integers(0, 2),
     },
 )
-_message = st.fixed_dictionaries(
+_message: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "id": st.sampled_from(["a", "b"]),
         "workflowId": st.sampled_from(["w1", "w2"]),
@@ -133,7 +133,8 @@ def _record(tenant: Tenant, message: dict[str, Any]) -> ExecutionRecord:
 def _rows(statement: str, tenant: Tenant) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, [tenant.pk])
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -103,11 +104,11 @@ _json = st.recursive(
 
 
 @given(_json)
-def test_any_value_keeps_its_shape(value: object) -> None:
+def test_any_value_keeps_its_shape(value: Any) -> None:
     clean = scrub.scrub(value, depth=64)
     assert type(clean) is type(value)
     if isinstance(value, list):
-        assert len(clean) == len(value)
+        assert [type(item) for item in clean] == [type(item) for item in value]
 
 
 @pytest.mark.parametrize(
