@@ -25,7 +25,7 @@ _BROKEN: Final = "The database refused a step. What was done stays done; start a
 
 
 def frozen(query: ExecutionQuery) -> ExecutionQuery:
-    """The query without what arrives from now on, so that an action does what its preview said."""
+    """The query without what starts from now on, so that an action does what its preview said."""
     now = timezone.now()
     return replace(query, end=min(query.end or now, now))
 

@@ -40,7 +40,7 @@ OWN_TABS: Final = {
 }
 PARTS: Final = ("error", "input", "output", "more")
 LATELY: Final = dt.timedelta(days=7)
-NODES_A_VIEW: Final = 200
+NODES_A_VIEW: Final = 100
 SHOWN_TEXT: Final = 16_000
 """Characters of a message or stack inside the page; the whole is a link away."""
 

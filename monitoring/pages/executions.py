@@ -19,7 +19,7 @@ from monitoring.models import Execution
 from monitoring.pages.empty import first_steps
 from monitoring.pages.export import FORMS
 from monitoring.pages.filters import USUAL_TRIGGERS, Filters
-from monitoring.pages.histogram import HEIGHT, shape_of
+from monitoring.pages.histogram import HEIGHT, has_histogram, shape_of
 from monitoring.pages.rows import rows_of
 from monitoring.words import Status
 from tenants.access import TenantRequest, tenant_member
@@ -73,6 +73,7 @@ def _list_context(request: TenantRequest, filters: Filters, page: HistoryPage) -
         "shape_url": filters.address(),
         "clear_url": filters.address(*filters.narrowing),
         "shape_height": HEIGHT,
+        "has_histogram": has_histogram(filters.query),
         "month_url": filters.address("start", "end", range="30d"),
         "ever_url": filters.address("range", "end", start=f"{timezone.now() - EVER:%Y-%m-%d}"),
         **_action_urls(request.tenant.slug, filters.address()),

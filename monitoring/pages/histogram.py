@@ -75,6 +75,11 @@ def shape_of(query: ExecutionQuery, range_: TimeRange) -> Shape:
     return Shape(thousands(total), total, _bars(points, counts, most), len(points), most)
 
 
+def has_histogram(query: ExecutionQuery) -> bool:
+    """Whether bars will come, so that their place is kept."""
+    return _subject(query) is not None
+
+
 def _subject(query: ExecutionQuery) -> Measured | None:
     """Whose rollups count exactly what the query matches; None when no single subject's do."""
     if not query.is_answered_by_rollups or len(query.workflow_ids) > 1:

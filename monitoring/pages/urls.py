@@ -25,11 +25,11 @@ _ENVIRONMENTS = "t/<slug:slug>/settings/environments/"
 
 urlpatterns = [
     path("t/<slug:slug>/", overview.overview, name="overview"),
-    path("t/<slug:slug>/bulk/<int:job_id>/", bulk.job_page, name="bulk-job"),
-    path("t/<slug:slug>/bulk/<int:job_id>/cancel/", bulk.cancel, name="bulk-job-cancel"),
     path("t/<slug:slug>/chart/", charts.overview_executions, name="overview-chart"),
     path(_LIST, executions.execution_list, name="executions"),
     path(f"{_LIST}delete/", bulk.delete_chosen, name="executions-delete"),
+    path(f"{_LIST}deletions/<int:job_id>/", bulk.job_page, name="bulk-job"),
+    path(f"{_LIST}deletions/<int:job_id>/cancel/", bulk.cancel, name="bulk-job-cancel"),
     path(f"{_LIST}export.<str:form>", export.export, name="executions-export"),
     path(f"{_LIST}token/", empty.make_ingest_token, name="ingest-token"),
     path(_ONE, execution.execution_page, name="execution"),

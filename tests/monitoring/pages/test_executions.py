@@ -112,14 +112,20 @@ def test_filters_narrow_the_list(
     viewer: Client, workflow: Workflow, query: str, expected: set[str]
 ) -> None:
     ids = {
-        str(make_execution(workflow, Status.FAILED, error_message="timed out", duration_ms=30_000).id): "failed",
+        str(
+            make_execution(
+                workflow, Status.FAILED, error_message="timed out", duration_ms=30_000
+            ).id
+        ): "failed",
         str(make_execution(workflow, duration_ms=900).id): "success",
         str(make_execution(workflow, Status.RUNNING, trigger_type="form").id): "running",
     }
     assert {ids[one] for one in shown(get(viewer, LIST + query))} == expected
 
 
-def test_a_workflow_is_chosen_by_number_or_name(viewer: Client, tenant: Tenant, workflow: Workflow) -> None:
+def test_a_workflow_is_chosen_by_number_or_name(
+    viewer: Client, tenant: Tenant, workflow: Workflow
+) -> None:
     twin = make_workflow(make_environment(tenant, name="n8n US"), name="Invoice sync")
     mine, other = make_execution(workflow), make_execution(twin)
     assert shown(get(viewer, f"{LIST}?workflow={workflow.pk}")) == [str(mine.id)]
@@ -175,7 +181,9 @@ def test_the_histogram_comes_after_with_the_total(viewer: Client, workflow: Work
     assert "0 match" in by_error
 
 
-def test_no_match_names_the_filters_and_offers_to_clear_them(viewer: Client, workflow: Workflow) -> None:
+def test_no_match_names_the_filters_and_offers_to_clear_them(
+    viewer: Client, workflow: Workflow
+) -> None:
     make_execution(workflow)
     page = get(viewer, f"{LIST}?status=failed&workflow={workflow.pk}")
     assert "No execution matches" in page

@@ -1,0 +1,145 @@
+"""Exports: every match, streamed in pages, harmless in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+from django.http import StreamingHttpResponse
+from django.test import Client
+
+from monitoring.models import Workflow
+from monitoring.pages.export import COLUMNS, exported, safe_cell
+from monitoring.words import Status
+from tenants.models import Tenant
+from tests.monitoring.factories import (
+    make_environment,
+    make_execution,
+    make_executions,
+    make_member,
+    make_tenant,
+    make_workflow,
+)
+
+pytestmark = pytest.mark.django_db
+EXPORT = "/t/agency/executions/export."
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    return make_tenant("agency")
+
+
+@pytest.fixture
+def workflow(tenant: Tenant) -> Workflow:
+    return make_workflow(make_environment(tenant), name="Invoice sync")
+
+
+@pytest.fixture
+def viewer(tenant: Tenant, client: Client) -> Client:
+    client.force_login(make_member(tenant))
+    return client
+
+
+def body(response: object) -> str:
+    streamed = cast(StreamingHttpResponse, response)
+    assert streamed.status_code == 200
+    return b"".join(cast(Iterator[bytes], streamed.streaming_content)).decode()
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("\n=1", "'\n=1"),
+        ("\0=1", "'\0=1"),
+        ("  =1", "'  =1"),
+        ("\u00a0=1", "'\u00a0=1"),
+        ("\u3000=1", "'\u3000=1"),
+        ("\ufeff=1", "'\ufeff=1"),
+        ("＝1", "'＝1"),
+        ("＋1", "'＋1"),
+        ("－1", "'－1"),
+        ("＠a", "'＠a"),
+        ("plain = text", "plain = text"),
+        ("'quoted", "'quoted"),
+        ("", ""),
+        ("   ", "   "),
+        (None, ""),
+        (-5, -5),
+        (0, 0),
+        (1.5, 1.5),
+    ],
+)
+def test_no_cell_begins_a_formula(value: object, expected: object) -> None:
+    assert safe_cell(value) == expected
+
+
+def test_csv_has_a_line_for_each_match(viewer: Client, workflow: Workflow) -> None:
+    failed = make_execution(
+        workflow, Status.FAILED, error_message='=HYPERLINK("x")\nsecond line', duration_ms=30_000
+    )
+    make_execution(workflow)
+    response = viewer.get(f"{EXPORT}csv?status=failed")
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    assert "attachment" in response["Content-Disposition"]
+    (row,) = table(body(response))
+    assert row["id"] == str(failed.id)
+    assert row["workflow"] == "Invoice sync"
+    assert row["error_message"] == '\'=HYPERLINK("x")\nsecond line'
+    assert row["duration_ms"] == "30000"
+    assert row["error_class"] == "unknown"
+    assert row["started_at"].endswith("Z")
+
+
+def test_columns_are_what_is_exported(workflow: Workflow) -> None:
+    assert tuple(exported(make_execution(workflow))) == COLUMNS
+
+
+def test_ndjson_keeps_values_as_they_are(viewer: Client, workflow: Workflow) -> None:
+    make_execution(workflow, external_id="=1+1", tags=["a"], keys={"order": "7"})
+    (line,) = body(viewer.get(f"{EXPORT}ndjson")).splitlines()
+    found = json.loads(line)
+    assert found["external_id"] == "=1+1"
+    assert found["duration_ms"] == 1_200
+    assert (found["tags"], found["keys"]) == (["a"], {"order": "7"})
+
+
+def test_an_export_goes_on_over_many_pages(viewer: Client, workflow: Workflow) -> None:
+    ids = make_executions(workflow, 2_300)
+    assert [row["id"] for row in table(body(viewer.get(f"{EXPORT}csv")))] == [
+        str(one) for one in ids
+    ]
+
+
+def test_chosen_rows_alone_are_exported(viewer: Client, workflow: Workflow) -> None:
+    ids = [str(one) for one in make_executions(workflow, 5)]
+    foreign = make_execution(make_workflow(make_environment(make_tenant("stranger"))))
+    chosen = {"id": [ids[1], ids[3], str(foreign.id), "nonsense"], "all_matching": ""}
+    found = table(body(viewer.post(f"{EXPORT}csv", chosen)))
+    assert [row["id"] for row in found] == [ids[1], ids[3]]
+    every = table(body(viewer.post(f"{EXPORT}csv", chosen | {"all_matching": "1"})))
+    assert len(every) == 5
+
+
+def test_nothing_of_another_tenant_is_exported(viewer: Client, workflow: Workflow) -> None:
+    make_execution(make_workflow(make_environment(make_tenant("stranger"))))
+    assert table(body(viewer.get(f"{EXPORT}csv"))) == []
+    assert viewer.get("/t/stranger/executions/export.csv").status_code == 404
+
+
+def test_an_unknown_form_is_not_found(viewer: Client, workflow: Workflow) -> None:
+    assert viewer.get(f"{EXPORT}xlsx").status_code == 404
