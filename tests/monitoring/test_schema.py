@@ -53,8 +53,9 @@ def test_both_spellings_mean_the_same() -> None:
 
 @pytest.mark.parametrize(
     ("word", "status"),
-    [("error", Status.FAILED), ("Completed", Status.SUCCESS), ("in-progress", Status.RUNNING)
-     ("cancelled", Status.CANCELED), ("crashed", Status.FAILED), ("new", Status.PENDING), ("waiting", Status.WAITING), ("partial", Status.PARTIAL)],
+    [("error", Status.FAILED), ("Completed", Status.SUCCESS), ("in-progress", Status.RUNNING),
+     ("cancelled", Status.CANCELED), ("crashed", Status.FAILED), ("new", Status.PENDING),
+     ("waiting", Status.WAITING), ("partial", Status.PARTIAL)],
 )  # fmt: skip
 def test_providers_words_map_in_one_table(word: str, status: Status) -> None:
     assert full(status=word).status is status
