@@ -55,6 +55,13 @@ class SessionStore(DatabaseStore):
         row.user_agent = place.get("user_agent", "")
         return row
 
+    def get_expiry_age(self, **kwargs: Any) -> int:
+        """Return how long the browser keeps the cookie; the row beside it may end earlier.
+
+        The cookie is not sent anew with each answer, so it must outlast the idle limit.
+        """
+        return int(ABSOLUTE_LIMIT.total_seconds())
+
     def load(self) -> dict[str, Any]:
         """Return the session's data, and note that it was used."""
         row: Session | None = self._get_session_from_db()  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
 """Signing in: who guesses is slowed down, and can't lock the right person out by it.
 
-Three kinds of tries are counted apart (docs/decisions: research on brute force, ASVS 6.3.1):
+Three kinds of tries are counted apart (docs/decisions/sign-in.md):
 
 - from a browser that signed in to this account before (it holds a device cookie): for itself;
 - from an address that did: for that account and address;
@@ -89,6 +89,7 @@ def start_session(request: HttpRequest, user: User) -> str:
     }
     audit.record("sign-in.success", tenant=None, request=request, actor=user, subject=user.email)
     throttle.forget_old_buckets()
+    Session.objects.filter(expire_date__lt=timezone.now()).delete()
     return remember_place(request, user)
 
 

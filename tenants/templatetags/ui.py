@@ -320,7 +320,7 @@ def change(
 ) -> SafeString:
     """Say a change by arrow and words; coloured only when `better` is "up" or "down"."""
     if difference is None:
-        return format_html('<span class="change">no comparison{}</span>', _tail(compared_to))
+        return format_html('<span class="change">{}</span>', "no comparison")
     if round(difference, digits) == 0:
         return format_html('<span class="change">unchanged{}</span>', _tail(compared_to))
     direction = "up" if difference > 0 else "down"

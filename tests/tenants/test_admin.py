@@ -288,6 +288,47 @@ def test_switching_a_person_off_ends_their_sessions(operator: Client) -> None:
     assert actions_logged() == ["admin.user.change"]
 
 
+def test_deleting_a_person_leaves_what_they_did(operator: Client, tenant: Tenant) -> None:
+    gone = make_operator(email="gone@example.com")
+    act(signed_in_as(gone), "tenant", "suspend", tenant)
+    response = operator.post(f"/admin/tenants/user/{gone.pk}/delete/", {"post": "yes"})
+    assert response.status_code == 302
+    assert not User.objects.filter(pk=gone.pk).exists()
+    assert "gone@example.com" in text_of(operator.get("/admin/tenants/auditevent/"))
+    assert actions_logged() == ["tenant.suspend", "admin.user.delete"]
+
+
+# --- what the browser may run -------------------------------------------------------------------
+
+INLINE = re.compile(
+    r"<script(?![^>]*\bsrc=)(?![^>]*application/json)|\sstyle=|\son\w+=|javascript:"
+)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "",
+        "tenants/",
+        "tenants/tenant/",
+        "tenants/tenant/add/",
+        "tenants/tenant/{tenant}/change/",
+        "tenants/tenant/{tenant}/history/",
+        "tenants/tenant/{tenant}/make-token/",
+        "tenants/user/add/",
+        "tenants/apitoken/",
+        "tenants/auditevent/",
+    ],
+)
+def test_no_page_needs_what_the_content_policy_forbids(
+    operator: Client, tenant: Tenant, page: str
+) -> None:
+    response = operator.get(f"/admin/{page.format(tenant=tenant.pk)}")
+    assert response.status_code == 200
+    assert "script-src 'self'" in response["Content-Security-Policy"]
+    assert INLINE.findall(text_of(response)) == []
+
+
 # --- audit --------------------------------------------------------------------------------------
 
 

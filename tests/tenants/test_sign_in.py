@@ -10,12 +10,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.hashers import MD5PasswordHasher, PBKDF2PasswordHasher
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as property_settings
 from hypothesis import strategies as st
 
 from tenants import throttle
@@ -134,7 +136,7 @@ def test_next_never_leads_to_another_site(person: User, elsewhere: str) -> None:
     assert signed_in_as(person).get(SIGN_IN, {"next": elsewhere})["Location"] == "/"
 
 
-@settings(
+@property_settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=60))
@@ -347,7 +349,7 @@ def _age_buckets(by: timedelta) -> None:
         bucket.save()
 
 
-@settings(max_examples=40, deadline=None)
+@property_settings(max_examples=40, deadline=None)
 @given(
     tries=st.integers(1, 5),
     seconds=st.lists(st.integers(0, 120), min_size=1, max_size=40).map(sorted),
@@ -436,6 +438,22 @@ def test_use_prolongs_a_session_but_not_beyond_its_end(person: User) -> None:
     assert session.expire_date == began + ABSOLUTE_LIMIT
     Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
     assert not is_in(client)
+
+
+def test_the_browser_keeps_the_cookie_as_long_as_a_session_can_live(person: User) -> None:
+    client = Client()
+    sign_in(client, person.email)
+    cookie = client.cookies[settings.SESSION_COOKIE_NAME]
+    assert cookie["max-age"] == ABSOLUTE_LIMIT.total_seconds()
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+
+
+def test_signing_in_sweeps_out_sessions_that_have_ended(person: User) -> None:
+    sign_in(Client(), person.email)
+    Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+    sign_in(Client(), person.email)
+    assert Session.objects.count() == 1
 
 
 def test_saving_a_session_does_not_make_it_younger(person: User) -> None:
