@@ -10,6 +10,7 @@ from django.db import models
 from django.http import HttpRequest
 
 from monitoring.models import Environment, Workflow
+from tenants.admin import AuditedAdmin, OperatorPermissions
 
 if TYPE_CHECKING:
     _EnvironmentAdmin = admin.ModelAdmin[Environment]
@@ -19,7 +20,7 @@ else:
 
 
 @admin.register(Environment)
-class EnvironmentAdmin(_EnvironmentAdmin):
+class EnvironmentAdmin(AuditedAdmin, _EnvironmentAdmin):
     """Environments of all tenants; one that holds executions goes only with its tenant."""
 
     list_display = ("name", "tenant", "provider", "base_url", "is_default", "created_at")
@@ -50,7 +51,7 @@ class EnvironmentAdmin(_EnvironmentAdmin):
 
 
 @admin.register(Workflow)
-class WorkflowAdmin(_WorkflowAdmin):
+class WorkflowAdmin(OperatorPermissions, _WorkflowAdmin):
     """Workflows of all tenants, to look up: senders name them, their tenants delete them."""
 
     list_display = (

@@ -12,7 +12,7 @@ from django.core.exceptions import BadRequest
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from monitoring import bulk, history
 from monitoring.deletion import delete_executions
@@ -106,7 +106,7 @@ def _delete_now(request: TenantRequest, ids: list[uuid.UUID]) -> HttpResponse:
 
 
 @tenant_member(Role.ADMIN)
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def delete_one(request: TenantRequest, slug: str, execution_id: uuid.UUID) -> HttpResponse:
     """Show what deleting one execution would do; by POST, do it."""
     found = history.of_ids([execution_id])
@@ -126,7 +126,7 @@ def delete_one(request: TenantRequest, slug: str, execution_id: uuid.UUID) -> Ht
 
 
 @tenant_member(Role.ADMIN)
-@require_GET
+@require_safe
 def job_page(request: TenantRequest, slug: str, job_id: int) -> HttpResponse:
     """How far a bulk action has come; looks again by itself while it goes on."""
     job = get_object_or_404(BulkJob.objects.select_related("created_by"), pk=job_id)

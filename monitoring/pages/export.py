@@ -127,7 +127,7 @@ FORMS: Final[dict[str, tuple[str, _Lines]]] = {
 
 
 @tenant_member(Role.VIEWER)
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def export(request: TenantRequest, slug: str, form: str) -> StreamingHttpResponse:
     """Download what the address' filters match, or the rows that were chosen (`id`, POST)."""
     if form not in FORMS:
