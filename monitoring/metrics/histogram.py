@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import bisect
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 _GROWTH = 1.02
 LONGEST_MS = 100 * 366 * 86_400_000
 _SLOT = struct.Struct(">Hq")
+_DENSE_FROM_BYTES = 10_000
 
 
 def _bounds() -> list[int]:
@@ -95,10 +96,17 @@ class Histogram:
         """10 bytes for each slot that is not zero, in order."""
         return b"".join(_SLOT.pack(slot, count) for slot, count in self.nonzero().items())
 
-    @staticmethod
-    def iter_packed(packed: bytes | memoryview) -> Iterator[tuple[int, int]]:
-        """(slot, count) pairs of packed histograms, which may stand one after the other."""
-        return _SLOT.iter_unpack(packed)
+    @classmethod
+    def unpack_sum(cls, packed: bytes | memoryview) -> Histogram:
+        """The sum of histograms whose packed forms stand one after the other."""
+        if len(packed) < _DENSE_FROM_BYTES:
+            histogram = cls()
+            histogram.add_slots(_SLOT.iter_unpack(packed))
+            return histogram
+        counts = [0] * len(BOUNDS)  # faster than a dict: the innermost loop of every percentile
+        for slot, count in _SLOT.iter_unpack(packed):
+            counts[slot] += count
+        return cls({slot: count for slot, count in enumerate(counts) if count})
 
     @classmethod
     def unpack(cls, packed: bytes | memoryview) -> Histogram:

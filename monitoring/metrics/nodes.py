@@ -12,7 +12,7 @@ from django.db import connection
 from monitoring.ids import uuid_floor
 from monitoring.metrics.histogram import Histogram
 from monitoring.metrics.ranges import totals_of_spans
-from monitoring.metrics.reading import PACKED_SLOT_SQL, Span, unpack_concatenated, whole_buckets
+from monitoring.metrics.reading import PACKED_SLOT_SQL, Span, whole_buckets
 from monitoring.metrics.rollups import unpack_node_deltas
 from monitoring.metrics.subject import of_workflow
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
@@ -137,7 +137,7 @@ def _read(workflow: Workflow, span: Span) -> list[NodeTotals]:
             if unfolded is None:
                 node = found.setdefault(node_id, NodeTotals(node_id, node_id))
                 _add(node, counts, int(duration_sum), duration_count)
-                node.histogram.merge(unpack_concatenated(histogram))
+                node.histogram.merge(Histogram.unpack_sum(histogram))
             else:
                 _add_unfolded(found, unfolded)
     nodes = [node for node in found.values() if any(node.counts)]

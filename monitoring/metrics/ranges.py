@@ -7,11 +7,14 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from monitoring.metrics.reading import Span, read_totals
+from monitoring.metrics.reading import Detail, Span, read_totals
 from monitoring.metrics.subject import ManyMeasured, Measured
 from monitoring.metrics.timerange import Step, TimeRange
 from monitoring.metrics.totals import Totals
 from monitoring.models import Subject
+
+_COUNTS = Detail(durations=False, breakdown=False)
+_COUNTS_AND_DURATIONS = Detail(breakdown=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,51 +38,68 @@ def totals_of_spans(
     subject: Measured, spans: Sequence[Span], *, percentiles: bool = True
 ) -> list[Totals]:
     """Numbers of one subject in each of several spans, read in one statement."""
-    found = read_totals(ManyMeasured(subject.kind, [subject.id]), spans, percentiles=percentiles)
+    many = ManyMeasured(subject.kind, [subject.id])
+    found = read_totals(many, spans, Detail(percentiles=percentiles))
     return [found[subject.id, number] for number in range(len(spans))]
 
 
 def totals_by_workflow(
-    workflow_ids: Iterable[int], range_: TimeRange, *, percentiles: bool = True
+    workflow_ids: Iterable[int],
+    range_: TimeRange,
+    *,
+    percentiles: bool = True,
+    durations: bool = True,
 ) -> dict[int, Totals]:
-    """Workflow id → its numbers in a range, for a page of workflows. One statement."""
+    """Workflow id → its numbers in a range, for a page of workflows; without error classes.
+
+    One statement.
+    """
     many = ManyMeasured(Subject.WORKFLOW, list(workflow_ids))
-    found = read_totals(many, [(range_.start, range_.end)], percentiles=percentiles)
+    detail = Detail(percentiles=percentiles, durations=durations, breakdown=False)
+    found = read_totals(many, [(range_.start, range_.end)], detail)
     return {workflow_id: found[workflow_id, 0] for workflow_id in many.ids}
 
 
 def series(
-    subject: Measured, range_: TimeRange, step: Step | None = None, *, percentiles: bool = False
+    subject: Measured,
+    range_: TimeRange,
+    step: Step | None = None,
+    *,
+    percentiles: bool = False,
+    counts_only: bool = False,
 ) -> list[Point]:
     """A chart's points with the step boundaries of the range's zone; default: its chart step.
 
     The first and the last point are cut by the range. One statement.
     """
-    edges = range_.edges(step or range_.chart_step)
-    return _points_by_subject(ManyMeasured(subject.kind, [subject.id]), edges, percentiles)[
-        subject.id
-    ]
+    detail = _COUNTS if counts_only else Detail(percentiles=percentiles)
+    many = ManyMeasured(subject.kind, [subject.id])
+    return _points_by_subject(many, range_.edges(step or range_.chart_step), detail)[subject.id]
 
 
 def sparkline(subject: Measured, range_: TimeRange) -> list[Point]:
     """The few points of a sparkline (see TimeRange.sparkline_edges). One statement."""
     many = ManyMeasured(subject.kind, [subject.id])
-    return _points_by_subject(many, range_.sparkline_edges(), False)[subject.id]
+    return _points_by_subject(many, range_.sparkline_edges(), _COUNTS_AND_DURATIONS)[subject.id]
 
 
 def sparklines_by_workflow(
     workflow_ids: Iterable[int], range_: TimeRange
 ) -> dict[int, list[Point]]:
-    """Workflow id → points of its sparkline, for a page of workflows. One statement."""
+    """Workflow id → points of its sparkline, for a page of workflows; counts only.
+
+    Points of a day are UTC days here, so that a month costs 31 buckets for each workflow and not
+    720: the range cuts the first and the last one.
+    """
     many = ManyMeasured(Subject.WORKFLOW, list(workflow_ids))
-    return _points_by_subject(many, range_.sparkline_edges(), False)
+    return _points_by_subject(many, range_.coarse_sparkline_edges(), _COUNTS)
 
 
 def _points_by_subject(
-    subjects: ManyMeasured, edges: Sequence[dt.datetime], percentiles: bool
+    subjects: ManyMeasured, edges: Sequence[dt.datetime], detail: Detail
 ) -> dict[int, list[Point]]:
     spans = list(itertools.pairwise(edges))
-    found = read_totals(subjects, spans, percentiles=percentiles)
+    found = read_totals(subjects, spans, detail)
     return {
         subject_id: [
             Point(start, end, found[subject_id, number])

@@ -1,9 +1,8 @@
-"""The workflows with the most of something in a range, exact without reading every bucket of all.
+"""The workflows with the most of something in a range, without reading every bucket of all.
 
-Counts never fall when a range is widened to whole days (or hours, for short ranges). So the numbers
-of the covering buckets, which are few, bound each workflow's exact number from above: workflows are
-looked at exactly in order of their bound until no bound left can beat the ones found (the threshold
-algorithm of Fagin, Lotem and Naor).
+Counts never fall when a range is widened to whole hours or days. So the covering buckets, which are
+few, bound each workflow's number from above. The 50 workflows (or as many as asked for) with the
+highest bounds are then read exactly and ranked.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from tenants.scoping import current_tenant
 Ranking = list[tuple[int, Totals]]
 """(workflow id, its exact totals without percentiles), greatest first."""
 
+_FEWEST_CANDIDATES: Final = 50
 _DAYS_FROM: Final = dt.timedelta(hours=12)
 """Ranges from this length on are covered by days, shorter ones by hours."""
 
@@ -50,20 +50,16 @@ def _ranked(
     number: Callable[[Totals], int],
     limit: int,
 ) -> Ranking:
-    bounds = _upper_bounds(subject, range_, counted)
-    best: Ranking = []
-    for start in range(0, len(bounds), 2 * limit):
-        batch = bounds[start : start + 2 * limit]
-        if len(best) == limit and number(best[-1][1]) >= batch[0][1]:
-            break
-        exact = totals_by_workflow([found for found, _ in batch], range_, percentiles=False)
-        best += [(found, numbers) for found, numbers in exact.items() if number(numbers)]
-        best = sorted(best, key=lambda item: (-number(item[1]), item[0]))[:limit]
-    return best
+    candidates = _highest_bounds(subject, range_, counted, max(limit, _FEWEST_CANDIDATES))
+    exact = totals_by_workflow(candidates, range_, percentiles=False)
+    ranked = sorted(exact.items(), key=lambda item: (-number(item[1]), item[0]))
+    return [item for item in ranked[:limit] if number(item[1])]
 
 
-def _upper_bounds(subject: Measured, range_: TimeRange, counted: str) -> list[tuple[int, int]]:
-    """(workflow id, at most this many), greatest first, of workflows that may have any."""
+def _highest_bounds(
+    subject: Measured, range_: TimeRange, counted: str, candidates: int
+) -> list[int]:
+    """Ids of the workflows with the highest numbers in the buckets that cover the range."""
     level = Level.DAY if range_.length >= _DAYS_FROM else Level.HOUR
     start, end = floor_to(range_.start, level.length), ceil_to(range_.end, level.length)
     tenant_id = current_tenant().pk
@@ -72,15 +68,15 @@ def _upper_bounds(subject: Measured, range_: TimeRange, counted: str) -> list[tu
             _BOUNDS.format(counted=counted, member=ID_COLUMN[subject.kind]),
             [
                 *(tenant_id, tenant_id, int(Subject.WORKFLOW), int(level), start, end),
-                *(subject.id, tenant_id, start, end, subject.id),
+                *(subject.id, tenant_id, start, end, subject.id, candidates),
             ],
         )
-        return [(workflow_id, int(number)) for workflow_id, number in cursor.fetchall()]
+        return [workflow_id for (workflow_id,) in cursor.fetchall()]
 
 
 # A delta that takes something back may not be folded yet: only what it adds bounds from above.
 _BOUNDS: Final = """
-SELECT workflow_id, sum(number)::bigint AS most FROM (
+SELECT workflow_id FROM (
     SELECT w.workflow_id, r.number
     FROM (
         SELECT id AS workflow_id, environment_id, tenant_id FROM monitoring_workflow
@@ -96,4 +92,5 @@ SELECT workflow_id, sum(number)::bigint AS most FROM (
     UNION ALL
     SELECT workflow_id, greatest({counted}, 0) FROM monitoring_rollupdelta
     WHERE tenant_id = %s AND bucket >= %s AND bucket < %s AND {member} = %s
-) AS part GROUP BY workflow_id HAVING sum(number) > 0 ORDER BY most DESC, workflow_id"""
+) AS part GROUP BY workflow_id HAVING sum(number) > 0
+ORDER BY sum(number) DESC, workflow_id LIMIT %s"""

@@ -7,6 +7,7 @@ execution is committed with its delta, and a delta is folded in one transaction.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +19,7 @@ from monitoring.metrics.counters import ROLLUP_ARRAYS
 from monitoring.metrics.histogram import BOUNDS, Histogram
 from monitoring.metrics.subject import ManyMeasured
 from monitoring.metrics.timerange import BUCKET, ceil_to, floor_to
-from monitoring.metrics.totals import Totals
+from monitoring.metrics.totals import NO_CLASSES, Totals
 from monitoring.models import Level, Subject
 from monitoring.words import FINISHED, RATED, ErrorClass, Status
 from tenants.scoping import current_tenant
@@ -67,23 +68,47 @@ class RawPiece:
         return floor_to(self.start, BUCKET)
 
 
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What to read beside counts; reading a place of a stored array costs."""
+
+    percentiles: bool = False
+    durations: bool = True
+    """Sums and counts of the durations of success, failed and partial."""
+    breakdown: bool = True
+    """Error classes, and durations of canceled executions."""
+
+
+@functools.cache
+def _places(detail: Detail) -> dict[str, list[int]]:
+    """Array → the places in it that are read."""
+    finished = sorted(FINISHED if detail.breakdown else RATED) if detail.durations else []
+    return {
+        "counts": [*Status],
+        "duration_sums": [*finished],
+        "duration_counts": [*finished],
+        "error_classes": [*ErrorClass] if detail.breakdown else [],
+    }
+
+
 def read_totals(
-    subjects: ManyMeasured, spans: Sequence[Span], *, percentiles: bool
+    subjects: ManyMeasured, spans: Sequence[Span], detail: Detail
 ) -> dict[tuple[int, int], Totals]:
     """(subject id, number of the span) → totals, for every subject and span.
 
     The work grows with the buckets in the spans: at most 22 of 5 minutes, 46 hours and the days
     for each, and the raw rows of two cut buckets. Needs a tenant's scope.
     """
-    statement, params = _statement(subjects, spans, percentiles)
+    statement, params = _statement(subjects, spans, detail)
     found: dict[tuple[int, int], Totals] = {}
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
-        for subject_id, span, cut, *numbers, histogram in cursor.fetchall():
-            found[subject_id, span] = _totals(
-                spans[span], cut, numbers, histogram if percentiles else None
-            )
-    empty = Totals(histogram=Histogram() if percentiles else None)
+        for subject_id, span, cut, histogram, *numbers in cursor.fetchall():
+            found[subject_id, span] = _totals(spans[span], detail, cut, histogram, numbers)
+    empty = Totals(
+        error_classes=NO_CLASSES if detail.breakdown else None,
+        histogram=Histogram() if detail.percentiles else None,
+    )
     return {
         (subject_id, span): found.get((subject_id, span), empty)
         for subject_id in subjects.ids
@@ -91,25 +116,34 @@ def read_totals(
     }
 
 
-def _totals(span: Span, cut: int, numbers: Sequence[Any], histogram: bytes | None) -> Totals:
-    statuses = len(Status)
-    values = tuple(int(number) for number in numbers)
+def _totals(
+    span: Span, detail: Detail, cut: int, histogram: bytes, numbers: Sequence[Any]
+) -> Totals:
+    arrays = _arrays(detail, numbers)
     return Totals(
-        values[:statuses],
-        values[statuses : 2 * statuses],
-        values[2 * statuses : 3 * statuses],
-        values[3 * statuses :],
-        None if histogram is None else unpack_concatenated(histogram),
-        floor_to(span[0], BUCKET) if cut & _CUTS_START else None,
-        ceil_to(span[1], BUCKET) if cut & _CUTS_END else None,
+        counts=arrays["counts"],
+        duration_sums=arrays["duration_sums"],
+        duration_counts=arrays["duration_counts"],
+        error_classes=arrays["error_classes"] if detail.breakdown else None,
+        histogram=Histogram.unpack_sum(histogram) if detail.percentiles else None,
+        snapped_start=floor_to(span[0], BUCKET) if cut & _CUTS_START else None,
+        snapped_end=ceil_to(span[1], BUCKET) if cut & _CUTS_END else None,
     )
 
 
-def unpack_concatenated(packed: bytes | memoryview) -> Histogram:
-    """The sum of histograms whose packed forms stand one after the other."""
-    histogram = Histogram()
-    histogram.add_slots(Histogram.iter_packed(packed))
-    return histogram
+def _arrays(detail: Detail, numbers: Sequence[Any]) -> dict[str, tuple[int, ...]]:
+    """The numbers that were read at their places, 0 at the others."""
+    arrays, first = {}, 0
+    for name, places in _places(detail).items():
+        array = [0] * _LENGTHS[name]
+        for place in places:
+            array[place] = int(numbers[first])
+            first += 1
+        arrays[name] = tuple(array)
+    return arrays
+
+
+_LENGTHS: Final = dict(ROLLUP_ARRAYS)
 
 
 # --- dividing spans -----------------------------------------------------------------------------
@@ -156,16 +190,14 @@ def whole_buckets(
 
 # --- the statement ------------------------------------------------------------------------------
 
-# Duration sums stay numeric: a tenant's absurd durations must not overflow an answer.
-_SUMS: Final = ", ".join(
-    f"sum({name}[{place}])" + ("" if name == "duration_sums" else "::bigint")
-    for name, length in ROLLUP_ARRAYS
-    for place in range(1, length + 1)
-)
+
+def _sum(name: str, place: int) -> str:
+    # Duration sums stay numeric: a tenant's absurd durations must not overflow an answer.
+    return f"sum({name}[{place + 1}])" + ("" if name == "duration_sums" else "::bigint")
 
 
 def _statement(
-    subjects: ManyMeasured, spans: Sequence[Span], percentiles: bool
+    subjects: ManyMeasured, spans: Sequence[Span], detail: Detail
 ) -> tuple[str, list[Any]]:
     segments: list[Segment] = []
     raw: list[RawPiece] = []
@@ -173,45 +205,40 @@ def _statement(
         more_segments, more_raw = divide(number, span)
         segments += more_segments
         raw += more_raw
-    tenant_id = current_tenant().pk
-    ids = list(subjects.ids)
-    id_column = ID_COLUMN[subjects.kind]
-    histogram = "histogram" if percentiles else "''::bytea AS histogram"
-    parts = [
-        _FOLDED.format(histogram=histogram),
-        _UNFOLDED.format(id=id_column, histogram=histogram),
-    ]
+    tenant_id, kind, ids = current_tenant().pk, int(subjects.kind), list(subjects.ids)
+    names = {
+        "id": ID_COLUMN[subjects.kind],
+        "histogram": "histogram" if detail.percentiles else "''::bytea AS histogram",
+    }
+    parts = [_FOLDED.format(**names), _UNFOLDED.format(**names)]
     params: list[Any] = [
         [segment.span for segment in segments],
         [int(segment.level) for segment in segments],
         [segment.start for segment in segments],
         [segment.end for segment in segments],
         [segment.cut for segment in segments],
-        tenant_id,
-        int(subjects.kind),
-        ids,
-        sorted({piece.bucket for piece in raw}),
-        ids,
-        tenant_id,
-        int(subjects.kind),
-        tenant_id,
-        ids,
+        *(tenant_id, kind, ids, sorted({piece.bucket for piece in raw}), ids),
+        *(tenant_id, kind, tenant_id, ids),
     ]
-    raw_part = _RAW.format(
-        id=id_column, **raw_columns(), histogram=RAW_HISTOGRAM if percentiles else "''::bytea"
+    if raw:
+        parts.append(_raw_part(names["id"], len(raw), detail))
+        for piece in raw:
+            bounds = (uuid_floor(piece.start), uuid_floor(piece.end))
+            params += [piece.span, piece.bucket, tenant_id, ids, *bounds]
+    sums = ", ".join(
+        _sum(name, place) for name, places in _places(detail).items() for place in places
     )
-    for piece in raw:
-        parts.append(raw_part)
-        params += [
-            piece.span,
-            tenant_id,
-            ids,
-            uuid_floor(piece.start),
-            uuid_floor(piece.end),
-            piece.bucket,
-        ]
-    statement = _FRAME.format(parts="\nUNION ALL\n".join(parts), sums=_SUMS)
-    return statement, params
+    return _FRAME.format(parts="\nUNION ALL\n".join(parts), sums=sums), params
+
+
+def _raw_part(id_column: str, pieces: int, detail: Detail) -> str:
+    """Literal bounds for each piece let the planner leave out partitions."""
+    texts = {
+        "id": id_column,
+        "pieces": "\nUNION ALL\n".join([_RAW_PIECE.format(id=id_column)] * pieces),
+        "histogram": RAW_HISTOGRAM if detail.percentiles else "''::bytea",
+    }
+    return _RAW.format_map(texts | raw_columns())
 
 
 def raw_columns() -> dict[str, str]:
@@ -269,12 +296,18 @@ FROM (
 ) d JOIN segment ON d.bucket >= segment.start AND d.bucket < segment.stop
 WHERE segment.cut = 0
     OR EXISTS (SELECT FROM sealed WHERE sealed.subject_id = d.{id} AND sealed.bucket = d.bucket)"""
+_RAW_PIECE: Final = """
+    SELECT %s AS span, %s::timestamptz AS bucket, {id} AS subject_id, status, duration_ms,
+        error_class
+    FROM monitoring_execution
+    WHERE tenant_id = %s AND {id} = ANY(%s::bigint[]) AND id >= %s AND id < %s"""
 _RAW: Final = """
-SELECT e.{id}, %s, 0, {counts}, {duration_sums}, {duration_counts}, {error_classes}, {histogram}
-FROM monitoring_execution e
-WHERE e.tenant_id = %s AND e.{id} = ANY(%s::bigint[]) AND e.id >= %s AND e.id < %s
-    AND NOT EXISTS (SELECT FROM sealed WHERE sealed.subject_id = e.{id} AND sealed.bucket = %s)
-GROUP BY e.{id}"""
+SELECT e.subject_id, e.span, 0, {counts}, {duration_sums}, {duration_counts}, {error_classes},
+    {histogram}
+FROM ({pieces}) e
+WHERE NOT EXISTS (
+    SELECT FROM sealed WHERE sealed.subject_id = e.subject_id AND sealed.bucket = e.bucket)
+GROUP BY e.subject_id, e.span"""
 _FRAME: Final = """
 WITH segment (span, level, start, stop, cut) AS MATERIALIZED (
     SELECT * FROM unnest(%s::int[], %s::smallint[], %s::timestamptz[], %s::timestamptz[], %s::int[])
@@ -289,5 +322,5 @@ WITH segment (span, level, start, stop, cut) AS MATERIALIZED (
 ) AS (
 {parts}
 )
-SELECT subject_id, span, bit_or(cut), {sums}, string_agg(histogram, ''::bytea)
+SELECT subject_id, span, bit_or(cut), string_agg(histogram, ''::bytea), {sums}
 FROM part GROUP BY subject_id, span"""

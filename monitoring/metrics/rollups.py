@@ -27,7 +27,7 @@ from monitoring.metrics.counters import (
     node_keys,
     rollup_keys,
 )
-from monitoring.metrics.reading import unpack_concatenated
+from monitoring.metrics.histogram import Histogram
 from monitoring.recording.deltas import NodeDelta
 from monitoring.recording.tables import cursor
 from monitoring.words import RATED, Status
@@ -125,7 +125,7 @@ def _unfolded(row: Sequence[Any]) -> Unfolded:
     return Unfolded(
         WorkflowBucket(*place),
         deltas,
-        Counters([int(number) for number in numbers], unpack_concatenated(histogram)),
+        Counters([int(number) for number in numbers], Histogram.unpack_sum(histogram)),
         _sum_of_nodes(nodes or []),
         name,
         bytes(name_key or b""),
@@ -209,7 +209,7 @@ def read_rollups(db: _Cursor, keys: Iterable[RollupKey]) -> dict[RollupKey, tupl
 def rollup_of_row(row: Sequence[Any]) -> tuple[RollupKey, tuple[Counters, bool]]:
     """Key, counters and sealed of a row with `ROLLUP_COLUMNS`."""
     *key, numbers, histogram, sealed = row
-    return RollupKey(*key), (Counters(numbers, unpack_concatenated(histogram)), sealed)
+    return RollupKey(*key), (Counters(numbers, Histogram.unpack_sum(histogram)), sealed)
 
 
 def write_rollups(db: _Cursor, rows: Mapping[RollupKey, Counters]) -> None:
@@ -278,7 +278,7 @@ def read_node_rollups(db: _Cursor, keys: Iterable[NodeKey]) -> dict[NodeKey, tup
 def node_rollup_of_row(row: Sequence[Any]) -> tuple[NodeKey, tuple[Counters, bool]]:
     """Key, counters and sealed of a row with `NODE_COLUMNS`."""
     *key, numbers, duration_sum, histogram, sealed = row
-    counters = Counters([*numbers, int(duration_sum)], unpack_concatenated(histogram))
+    counters = Counters([*numbers, int(duration_sum)], Histogram.unpack_sum(histogram))
     return NodeKey(*key), (counters, sealed)
 
 

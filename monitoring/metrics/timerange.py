@@ -203,6 +203,29 @@ class TimeRange:
             self.end,
         ]
 
+    @property
+    def _sparkline_step(self) -> dt.timedelta:
+        return next(
+            (step for longest, step in _SPARKLINE_STEPS if self.length <= longest),
+            self.length / _MOST_SPARKLINE_POINTS,
+        )
+
+    def coarse_sparkline_edges(self) -> list[dt.datetime]:
+        """Like `sparkline_edges`, but steps of a day and more are whole UTC days where they can be.
+
+        Then there is one point more: the range cuts the first and the last one.
+        """
+        step = self._sparkline_step
+        if step < _DAY:
+            return self.sparkline_edges()
+        days = max(1, round(step / _DAY))
+        edges, edge = [self.start], ceil_to(self.start, _DAY)
+        while edge < self.end:
+            if edge > self.start:
+                edges.append(edge)
+            edge += days * _DAY
+        return [*edges, self.end]
+
     def sparkline_edges(self) -> list[dt.datetime]:
         """Start, inner edges and end of a sparkline's points.
 
@@ -211,10 +234,7 @@ class TimeRange:
         for steps of an hour or more to the next hour, so that they cut no bucket; this makes the
         first point longer and the last one shorter by less than that.
         """
-        step = next(
-            (step for longest, step in _SPARKLINE_STEPS if self.length <= longest),
-            self.length / _MOST_SPARKLINE_POINTS,
-        )
+        step = self._sparkline_step
         grid = BUCKET if step < _HOUR else _HOUR
         edges = [self.start]
         while (edge := ceil_to(self.start + len(edges) * step, grid)) < self.end:

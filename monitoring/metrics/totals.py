@@ -18,9 +18,10 @@ class Totals:
     """Counts and durations; rates are fractions, durations milliseconds.
 
     `counts`, `duration_sums` and `duration_counts` are by Status, `error_classes` by ErrorClass
-    (of failed and partial). `histogram` holds the durations of success, failed and partial; None:
-    it was not asked for. A snapped edge is where counting really began or ended, because the raw
-    rows of the bucket that the range cuts are gone.
+    (of failed and partial). `histogram` holds the durations of success, failed and partial. Error
+    classes and histogram are None, durations 0, when they were not asked for. A snapped edge is
+    where counting really began or ended, because the raw rows of the bucket that the range cuts
+    are gone.
 
     Where nothing ran, counts are 0 and rates, averages and percentiles None: a gap in a chart.
     """
@@ -28,7 +29,7 @@ class Totals:
     counts: tuple[int, ...] = NO_COUNTS
     duration_sums: tuple[int, ...] = NO_COUNTS
     duration_counts: tuple[int, ...] = NO_COUNTS
-    error_classes: tuple[int, ...] = NO_CLASSES
+    error_classes: tuple[int, ...] | None = NO_CLASSES
     histogram: Histogram | None = field(default=None, compare=False)
     snapped_start: dt.datetime | None = None
     snapped_end: dt.datetime | None = None
@@ -43,7 +44,12 @@ class Totals:
 
     @property
     def by_error_class(self) -> dict[ErrorClass, int]:
-        """Counts of the error classes that occurred."""
+        """Counts of the error classes that occurred.
+
+        Raises ValueError when the question was asked without them.
+        """
+        if self.error_classes is None:
+            raise ValueError("These totals were read without error classes.")
         return {kind: self.error_classes[kind] for kind in ErrorClass if self.error_classes[kind]}
 
     @property
@@ -109,7 +115,9 @@ class Totals:
             _sum(self.counts, other.counts),
             _sum(self.duration_sums, other.duration_sums),
             _sum(self.duration_counts, other.duration_counts),
-            _sum(self.error_classes, other.error_classes),
+            _sum(self.error_classes, other.error_classes)
+            if self.error_classes and other.error_classes
+            else None,
             _merged(self.histogram, other.histogram),
             self.snapped_start,
             other.snapped_end,

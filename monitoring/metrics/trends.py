@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitoring.ids import time_of
-from monitoring.metrics.kpis import relative_change
 from monitoring.metrics.ranges import (
     Point,
     series,
@@ -25,6 +24,7 @@ from monitoring.models import Execution, Workflow
 from monitoring.words import ErrorClass, Status
 
 DEFAULT_WINDOW: Final = dt.timedelta(days=7)
+_MOST_LOOKED_AT: Final = 100
 _FEWEST_FAILURES: Final = 5
 _LEAST_CHANGE_PERCENT: Final = 20
 
@@ -38,16 +38,16 @@ class Trend(enum.StrEnum):
 
 
 def trend_of(earlier: Totals, later: Totals) -> Trend:
-    """Compare the failure rates of a window's halves.
+    """Compare the failure rates of a window's halves; nothing finished in a half: no failures there.
 
-    Stable: fewer than 5 failures in both together, a change under 20 % of the earlier rate, or a
-    half in which nothing finished.
+    Stable: fewer than 5 failures in both together, or a change under 20 % of the earlier rate.
     """
-    before, now = earlier.failure_rate, later.failure_rate
-    if before is None or now is None or earlier.failed + later.failed < _FEWEST_FAILURES:
+    if earlier.failed + later.failed < _FEWEST_FAILURES:
         return Trend.STABLE
-    change = relative_change(before, now)
-    if change is not None and abs(change) < _LEAST_CHANGE_PERCENT:
+    # The rates times both numbers of rated executions: whole numbers compare exactly.
+    before = earlier.failed * max(later.rated, 1)
+    now = later.failed * max(earlier.rated, 1)
+    if abs(now - before) * 100 < _LEAST_CHANGE_PERCENT * before or now == before:
         return Trend.STABLE
     return Trend.INCREASING if now > before else Trend.DECREASING
 
@@ -185,11 +185,13 @@ def workflows_needing_a_look(
 ) -> list[RankedWorkflow]:
     """Workflows with failures in a range, worst first, with the previous range to compare.
 
-    By rate or change, the 200 workflows with the most failures are looked at.
+    By rate or change, the 100 workflows with the most failures are looked at.
     """
-    failing = most_failing(subject, range_, limit=limit if by is Worst.FAILURES else 200)
+    failing = most_failing(
+        subject, range_, limit=limit if by is Worst.FAILURES else _MOST_LOOKED_AT
+    )
     ids = [workflow_id for workflow_id, _ in failing]
-    before = totals_by_workflow(ids, range_.previous, percentiles=False)
+    before = totals_by_workflow(ids, range_.previous, percentiles=False, durations=False)
     ranked = [
         RankedWorkflow(found.workflow, found.totals, before[found.workflow.pk])
         for found in _with_workflows(failing)
@@ -229,7 +231,7 @@ class HeatMap:
 def failure_heat_map(subject: Measured, range_: TimeRange) -> HeatMap:
     """When a subject fails, by the clock of the range's zone. One statement."""
     heat = HeatMap([[0] * 24 for _ in range(7)], [[0] * 24 for _ in range(7)])
-    for point in series(subject, range_, Step.HOUR):
+    for point in series(subject, range_, Step.HOUR, counts_only=True):
         local = point.start.astimezone(range_.zone)
         heat.failed[local.weekday()][local.hour] += point.totals.failed
         heat.rated[local.weekday()][local.hour] += point.totals.rated

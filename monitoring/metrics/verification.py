@@ -27,8 +27,9 @@ from monitoring.metrics.counters import (
     node_keys,
     rollup_keys,
 )
+from monitoring.metrics.histogram import Histogram
 from monitoring.metrics.nodes import RAW_NODES
-from monitoring.metrics.reading import RAW_HISTOGRAM, raw_columns, unpack_concatenated
+from monitoring.metrics.reading import RAW_HISTOGRAM, raw_columns
 from monitoring.metrics.rollups import (
     FOLD_LOCK,
     NODE_COLUMNS,
@@ -271,7 +272,7 @@ class _Day:
         db.execute(_RAW_EXECUTIONS, self._id_range)
         for environment_id, workflow_id, bucket, numbers, histogram in db:
             place = WorkflowBucket(self.tenant.pk, environment_id, workflow_id, bucket)
-            counters = Counters(numbers, unpack_concatenated(histogram))
+            counters = Counters(numbers, Histogram.unpack_sum(histogram))
             for key in rollup_keys(place):
                 add_at(rows, key, counters)
         return rows
@@ -281,7 +282,7 @@ class _Day:
         db.execute(_RAW_NODES, self._id_range * 2)
         for environment_id, workflow_id, bucket, node_id, counts, spent, known, histogram in db:
             place = WorkflowBucket(self.tenant.pk, environment_id, workflow_id, bucket)
-            counters = Counters([*counts, known, int(spent)], unpack_concatenated(histogram))
+            counters = Counters([*counts, known, int(spent)], Histogram.unpack_sum(histogram))
             for key in node_keys(place, node_id):
                 add_at(rows, key, counters)
         return rows

@@ -77,7 +77,7 @@ def stories(draw: st.DrawFn) -> list[tuple[int, str, dt.datetime, Status, int | 
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(story=stories(), first=edges, second=edges)
 def test_totals_of_any_range_equal_a_recount(
@@ -113,7 +113,10 @@ def test_totals_of_any_range_equal_a_recount(
             assert found.exact
         by_workflow = totals_by_workflow([workflow.pk for workflow in workflows], range_)
         for workflow in workflows:
-            assert by_workflow[workflow.pk] == recount(raw.filter(workflow=workflow))
+            found, expected = by_workflow[workflow.pk], recount(raw.filter(workflow=workflow))
+            assert found.counts == expected.counts
+            assert found.average_ms == expected.average_ms
+            assert found.histogram == expected.histogram
         for points in (sparkline(of_tenant(tenant), range_), series(of_tenant(tenant), range_)):
             assert sum(point.totals.total for point in points) == raw.count()
             for point in points:
@@ -189,9 +192,7 @@ def test_histograms_survive_packing_and_concatenation(
 ) -> None:
     merged = Histogram(first)
     merged.merge(Histogram(second))
-    both = Histogram()
-    both.add_slots(Histogram.iter_packed(Histogram(first).pack() + Histogram(second).pack()))
-    assert both == merged
+    assert Histogram.unpack_sum(Histogram(first).pack() + Histogram(second).pack()) == merged
     assert Histogram.unpack(merged.pack()) == merged
 
 
