@@ -15,13 +15,12 @@ from django.views.decorators.vary import vary_on_headers
 
 from monitoring import history
 from monitoring.history import BrokenCursor, HistoryPage
-from monitoring.models import Execution
+from monitoring.models import BulkJob, Execution
 from monitoring.pages.empty import first_steps
 from monitoring.pages.export import FORMS
 from monitoring.pages.filters import USUAL_TRIGGERS, Filters
 from monitoring.pages.histogram import HEIGHT, has_histogram, shape_of
 from monitoring.pages.rows import rows_of
-from monitoring.words import Status
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
 
@@ -34,11 +33,14 @@ EVER: Final = dt.timedelta(days=3_650)
 @require_safe
 @vary_on_headers("HX-Request", "HX-Target")
 def execution_list(request: TenantRequest, slug: str) -> HttpResponse:
-    """Executions that match the address' filters, newest first; the whole page or its list."""
+    """Executions that match the address' filters, newest first; the whole page or a part of it."""
     filters = Filters(request)
     part = request.headers.get("HX-Target")
     if part == "shape":
         return _shape(request, filters)
+    if part == "filter-workflows":
+        context = {"names": filters.workflow_suggestions()}
+        return render(request, "monitoring/executions.html#suggestions_part", context)
     page = _page(request, filters)
     context = _list_context(request, filters, page)
     if part == "list":
@@ -65,8 +67,8 @@ def _list_context(request: TenantRequest, filters: Filters, page: HistoryPage) -
         "time_range": filters.time_range,
         "page": page,
         "rows": rows_of(page.rows, request.tenant.slug, filters.address()),
-        "statuses": [status.slug for status in Status],
         "triggers": USUAL_TRIGGERS,
+        "open_jobs": _open_jobs(request),
         "newer_url": page.newer and filters.address(before=page.newer),
         "older_url": page.older and filters.address(after=page.older),
         "first_url": filters.address() if page.newer else None,
@@ -83,6 +85,13 @@ def _list_context(request: TenantRequest, filters: Filters, page: HistoryPage) -
         if context["is_new"]:
             context |= first_steps(request)
     return context
+
+
+def _open_jobs(request: TenantRequest) -> list[BulkJob]:
+    """Deletions under way, for those who may see them."""
+    if not request.membership.may(Role.ADMIN):
+        return []
+    return list(BulkJob.objects.filter(state__in=BulkJob.OPEN)[:3])
 
 
 def _action_urls(slug: str, query: str) -> dict[str, str]:

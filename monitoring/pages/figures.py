@@ -107,15 +107,24 @@ def _better(difference: float | None) -> str:
     return "down" if difference is not None and abs(difference) >= CLEAR_PERCENT else ""
 
 
-def open_figure(running: int, waiting: int, url: str = "") -> Figure:
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """How many have not finished; not `is_all`: there may be more."""
+
+    running: int
+    waiting: int
+    is_all: bool
+
+
+def open_figure(found: UnderWay, url: str = "") -> Figure:
     """What is under way at this moment, whatever the range."""
-    said = [f"{thousands(running)} running", f"{thousands(waiting)} waiting"]
+    more = "" if found.is_all else " or more"
     return Figure(
         "Under way now",
-        thousands(running + waiting),
+        thousands(found.running + found.waiting) + ("" if found.is_all else "+"),
         "Executions that have not finished yet (pending and running, waiting), whenever they"
         " started. Counted now, not in the chosen range.",
-        note=" · ".join(said),
+        note=f"{thousands(found.running)} running{more} · {thousands(found.waiting)} waiting{more}",
         url=url,
     )
 

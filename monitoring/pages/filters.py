@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,7 @@ from tenants.templatetags.ui import duration
 MOST_WORKFLOWS: Final = 200
 """Workflows that a piece of a name may mean at once."""
 
-MOST_SUGGESTIONS: Final = 100
+MOST_SUGGESTIONS: Final = 50
 CURSORS: Final = ("after", "before")
 USUAL_TRIGGERS: Final = ("webhook", "schedule", "manual", "form", "event", "retry", "sub-workflow")
 
@@ -171,13 +172,12 @@ class Filters:
             version=given.get("version", ""),
         )
 
-    @cached_property
     def workflow_suggestions(self) -> list[str]:
-        """Names to choose from; with the environment where a name alone would mean several."""
-        found = Workflow.objects.order_by("name", "id")[:MOST_SUGGESTIONS]
-        names = [workflow.name for workflow in found]
-        twice = {name for name in names if names.count(name) > 1}
-        return [self._label_of(w) if w.name in twice else w.name for w in found]
+        """Names that hold what was typed; with the environment where a name alone means several."""
+        found = Workflow.objects.named_like(self.params.get("workflow", "").strip("*"))
+        found = found.only("name", "environment_id").order_by("name", "id")[:MOST_SUGGESTIONS]
+        names = Counter(workflow.name for workflow in found)
+        return [self._label_of(w) if names[w.name] > 1 else w.name for w in found]
 
     def _label_of(self, workflow: Workflow) -> str:
         if len(self.environments) < 2:
@@ -223,6 +223,14 @@ class Filters:
     def narrowing(self) -> tuple[str, ...]:
         """The parameters that narrow the list beside the time range."""
         return tuple(ExecutionFilter.base_fields)
+
+    @property
+    def problems(self) -> list[str]:
+        """What was not understood and left out, for people."""
+        return [
+            f"{self.form.fields[name].label or name.capitalize()}: {errors[0]}"
+            for name, errors in self.form.errors.items()
+        ]
 
 
 _BETWEEN: Final = " · "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -31,6 +32,7 @@ from monitoring.pages.empty import first_steps
 from monitoring.pages.figures import (
     UNFINISHED,
     Figure,
+    UnderWay,
     as_percent,
     executions_figure,
     failure_rate_figure,
@@ -163,19 +165,23 @@ def since_words(moment: dt.datetime) -> str:
 def _figures(kpis: Kpis, shown: PageRange, slug: str) -> list[Figure]:
     url = reverse("monitoring:executions", args=[slug])
     unfinished = "&".join(f"status={status.slug}" for status in UNFINISHED)
-    running = _count(Status.RUNNING) + _count(Status.PENDING)
     return [
         executions_figure(kpis, shown, f"{url}?{shown.query}"),
         failure_rate_figure(kpis, shown, f"{url}?status=failed&status=partial&{shown.query}"),
         percentile_figure(kpis, shown, 95),
-        open_figure(running, _count(Status.WAITING), f"{url}?{unfinished}&range=30d"),
+        open_figure(_under_way_counts(), f"{url}?{unfinished}&range=30d"),
     ]
 
 
-def _count(status: Status) -> int:
-    """How many have a status now; at most MOST_COUNTED, so that a flood costs no time."""
-    found = Execution.objects.with_status([status]).order_by("-id")[:MOST_COUNTED]
-    return found.count()
+def _under_way_counts() -> UnderWay:
+    """Count the newest unfinished executions, so that a flood of them costs no time."""
+    newest = Execution.objects.with_status(UNFINISHED).order_by("-id")
+    counts = Counter(newest.values_list("status", flat=True)[:MOST_COUNTED])
+    return UnderWay(
+        running=counts[Status.RUNNING] + counts[Status.PENDING],
+        waiting=counts[Status.WAITING],
+        is_all=counts.total() < MOST_COUNTED,
+    )
 
 
 def step_words(range_: TimeRange) -> str:
