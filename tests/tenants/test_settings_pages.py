@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.core import mail
+from django.db import ProgrammingError, connection, transaction
 from django.test import Client
 
-from tenants import audit, lifecycle, registry
+from tenants import audit, lifecycle, members, registry
 from tenants.models import ApiToken, AuditEvent, Membership, Role, Tenant, User
 from tenants.scoping import across_tenants, tenant_scope
 from tests.tenants.factories import (
@@ -447,8 +450,6 @@ def test_every_entry_is_one_printable_line(tenant: Tenant) -> None:
 
 
 def test_the_app_role_can_not_change_the_log(tenant: Tenant) -> None:
-    from django.db import ProgrammingError, connection, transaction
-
     audit.record("test.deed", tenant=tenant, actor="x")
     for statement in (
         "UPDATE tenants_auditevent SET action = 'nothing'",
@@ -458,3 +459,24 @@ def test_the_app_role_can_not_change_the_log(tenant: Tenant) -> None:
             connection.cursor().execute(statement)
     with across_tenants():
         assert AuditEvent.objects.get().action == "test.deed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_owners_who_leave_at_once_do_not_leave_the_tenant_alone() -> None:
+    tenant = make_tenant()
+    pair = [membership_of(make_member(tenant, Role.OWNER), tenant) for _ in range(2)]
+    start = Barrier(2)
+
+    def leave(membership: Membership) -> bool:
+        try:
+            start.wait(10)
+            with tenant_scope(tenant):
+                members.remove_member(membership)
+            return True
+        except members.LastOwner:
+            return False
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(leave, pair)) == [False, True]
