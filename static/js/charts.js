@@ -57,14 +57,18 @@ const said = (value, unit) => (value === null || value === undefined ? "no data"
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 function saidX(x) {
   const [, year, month, day, time] = /^(\d{4})-(\d\d)-(\d\d)(?:T(\d\d:\d\d))?/.exec(x) || [];
-  return year ? `${Number(day)} ${MONTHS[month - 1]}${time && !/T00:00.*T00:00/.test(x) ? ` ${time}` : ` ${year}`}` : String(x);
+  return year ? `${Number(day)} ${MONTHS[month - 1]}${time ? ` ${time}` : ` ${year}`}` : String(x);
 }
 
+const most = (data) => Math.max(0, ...data.x.map((_, index) => data.series.reduce((sum, series) => sum + (series.values[index] ?? 0), 0)));
 function scale(data) {
   if (data.unit !== "ms") return { by: 1, suffix: data.unit ? ` ${data.unit}` : "" };
-  const most = Math.max(0, ...data.series.flatMap((series) => series.values.filter((value) => value !== null)));
-  return most >= 7200000 ? { by: 3600000, suffix: " h" } : most >= 120000 ? { by: 60000, suffix: " min" } : most >= 1000 ? { by: 1000, suffix: " s" } : { by: 1, suffix: " ms" };
+  const [by, suffix] = [[3600000, " h"], [60000, " min"], [1000, " s"]].find(([size]) => most(data) >= 2 * size) || [1, " ms"];
+  return { by, suffix };
 }
+
+// A value between gaps has no line to it: it is a dot.
+const lonely = (value, index, all) => ((all[index - 1] ?? null) === null && (all[index + 1] ?? null) === null ? 6 : 0);
 
 // --- from our data to Plotly's
 function figure(data, element) {
@@ -77,7 +81,7 @@ function figure(data, element) {
       name: series.name, x: data.x, y: series.values.map((value) => (value === null ? null : value / by)),
       customdata: series.values.map((value) => said(value, data.unit)), hovertemplate: "%{customdata}",
       ...(bars ? { type: "bar", marker: { color: tone, opacity: series.tone === "success" ? 0.72 : 1, line: { width: 0 } } }
-        : { type: "scatter", mode: data.x.length < 3 ? "lines+markers" : "lines", line: { color: tone, width: 2 }, connectgaps: false }),
+        : { type: "scatter", mode: "lines+markers", line: { color: tone, width: 2 }, connectgaps: false, marker: { color: tone, line: { width: 0 }, size: series.values.map(lonely) } }),
     };
   });
   const [text, muted, line, surface, raised, accent, strong] = ["text", "muted", "line", "surface", "raised", "accent", "line-strong"].map(colours.get);
@@ -88,7 +92,7 @@ function figure(data, element) {
     hoverlabel: { bgcolor: surface, bordercolor: strong, font: { ...font, color: text, size: 12 } },
     xaxis: { gridcolor: line, showgrid: false, linecolor: line, zeroline: false, automargin: true, hoverformat: "%a %-d %b %Y %H:%M", tickformatstops: [
       { dtickrange: [null, 86399999], value: "%H:%M\n%-d %b" }, { dtickrange: [86400000, null], value: "%-d %b" }], spikecolor: strong },
-    yaxis: { automargin: true, gridcolor: line, zeroline: false, fixedrange: true, rangemode: "tozero", ticksuffix: suffix, ticklabelstandoff: 6, nticks: 5, separatethousands: true },
+    yaxis: { automargin: true, gridcolor: line, zeroline: false, fixedrange: true, rangemode: "tozero", ticksuffix: suffix, ticklabelstandoff: 6, nticks: 5, ...(!data.unit && most(data) < 6 ? { dtick: 1 } : {}), separatethousands: true },
     separators: ".\u202f",
     shapes: [...gaps(data, raised), ...(data.marks || []).map((mark) => ({ type: "line", x0: mark.x, x1: mark.x, y0: 0, y1: 1, yref: "paper", line: { color: accent, width: 1, dash: "dot" } }))],
     annotations: (data.marks || []).map((mark) => ({ x: mark.x, y: 1, yref: "paper", yanchor: "bottom", xanchor: "auto", text: escapeText(mark.label), showarrow: false, font: { ...font, color: accent } })),

@@ -28,7 +28,7 @@ function byHand(text) {
 
 on("click", "[data-copy]", async (event, button) => {
   event.preventDefault();
-  const source = one("[data-copy-text]", button.closest("[data-copy-frame]") || document.createElement("i"));
+  const source = button.closest("[data-copy-frame]")?.querySelector("[data-copy-text]");
   if (!(await copy(button.dataset.copy || source?.textContent || ""))) return;
   const old = one(".icon", button);
   if (!old) return;

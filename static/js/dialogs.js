@@ -1,5 +1,5 @@
 // Dialogs: those in the page (data-dialog-open="id") and ordinary pages shown in one (a[data-modal-link]).
-import { all, announce, icon, make, on, one, toast } from "./dom.js";
+import { all, icon, make, on, one, toast } from "./dom.js";
 
 export function open(dialog) {
   if (!dialog.open) dialog.showModal();
@@ -77,6 +77,5 @@ on("submit", "form", (event, form) => {
 function fits(input) {
   const right = input.value.trim() === input.dataset.confirmWord;
   input.setAttribute("aria-invalid", String(input.value !== "" && !right));
-  if (right) announce("Confirmed.");
   return right;
 }

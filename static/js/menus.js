@@ -1,6 +1,6 @@
 // Menus are popovers of the browser: it opens, places, closes and keeps them on top. Arrow keys walk
 // through them.
-import { all, on, one } from "./dom.js";
+import { all, enhance, on, one } from "./dom.js";
 
 document.addEventListener("toggle", (event) => {
   const menu = event.target;
@@ -16,5 +16,8 @@ on("keydown", ".menu", (event, menu) => {
   const next = stops[(stops.indexOf(document.activeElement) + step + stops.length) % stops.length];
   if (next) { event.preventDefault(); next.focus(); }
 });
+
+// On a phone the current tab may lie beyond the edge.
+enhance(".tabs > [aria-current]", (tab) => { tab.parentElement.scrollLeft = tab.offsetLeft - 24; });
 
 on("click", ".menu a, .menu [data-dialog-open]", (event, item) => item.closest(".menu").hidePopover());

@@ -17,17 +17,17 @@ export function openPalette() {
 }
 
 function local(text) {
-  const pages = all(".nav a").map((link) => ({ label: link.textContent.trim(), url: link.href, hint: "page", icon: "arrow-right" }));
-  const menu = all("#account-menu > a").map((link) => ({ label: link.textContent.trim(), url: link.href, hint: "page", icon: "arrow-right" }));
   const words = text.toLowerCase().split(/\s+/);
-  return [...pages, ...menu].filter((entry) => words.every((word) => entry.label.toLowerCase().includes(word)));
+  return all(".nav a, #account-menu > a")
+    .map((link) => ({ label: link.textContent.trim(), url: link.href, hint: "page" }))
+    .filter(({ label }) => words.every((word) => label.toLowerCase().includes(word)));
 }
 
 function show(found, say = "") {
   entries = found;
   list.replaceChildren(...found.map((entry, index) =>
     make("li", { role: "option", id: `palette-${index}`, "aria-selected": index === 0 ? "true" : "false", "data-index": index },
-      icon(entry.icon || { workflow: "workflows", execution: "executions" }[entry.kind] || "arrow-right"),
+      icon({ workflow: "workflows", execution: "executions" }[entry.kind] || "arrow-right"),
       make("span", { class: "clip", text: entry.label }), make("span", { class: "nowrap", text: entry.hint || entry.kind || "" }))));
   mark(0);
   note.hidden = !say;

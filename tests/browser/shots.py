@@ -52,6 +52,7 @@ class Product:
 
     url: str
     environment: dict[str, str]
+    log: Path
 
     def command(self, *arguments: str) -> str:
         """Run `manage.py` beside it; return what it printed."""
@@ -85,7 +86,7 @@ def running_product() -> Iterator[Product]:
         )  # fmt: skip
     try:
         _wait_until_ready(url, process)
-        yield Product(url, environment)
+        yield Product(url, environment, folder / "log")
     except BaseException:
         print((folder / "log").read_text()[-4000:], file=sys.stderr)
         raise
@@ -145,7 +146,7 @@ def page_names() -> set[str]:
 
     def walk(patterns: list[URLPattern | URLResolver], space: str, before: str) -> None:
         for entry in patterns:
-            route = before + str(entry.pattern)
+            route = before + str(entry.pattern).removeprefix("^")
             if f"/{route}".startswith(LEFT_OUT):
                 continue
             if isinstance(entry, URLResolver):
@@ -196,7 +197,11 @@ class Album:
             self.seen.add(name)
             waiting += [link for link in _links(page, slug) if _name_of(link) not in taken]
             if not self.only or any(word in name for word in self.only):
+                tabs = _tabs(page)
                 self.pictures(page, f"{slug}-{name}")
+                for label, tab in tabs:
+                    page.goto(tab)
+                    self.pictures(page, f"{slug}-{name}-{label}")
             self.noticed += [f"{slug} {address}: {trouble}" for trouble in troubles]
             troubles.clear()
         context.close()
@@ -260,6 +265,17 @@ def _links(page: Page, slug: str) -> list[str]:
     ]
 
 
+def _tabs(page: Page) -> list[tuple[str, str]]:
+    """Return label and address of the other tabs of this very page."""
+    tabs: list[list[str]] = page.eval_on_selector_all(
+        ".tabs a:not([aria-current])",
+        "tabs => tabs.map((tab) => [tab.textContent, new URL(tab.getAttribute('href'), location)])"
+        ".filter(([, url]) => url.pathname === location.pathname)"
+        ".map(([label, url]) => [label.trim().split(/\\s/)[0].toLowerCase(), url.href])",
+    )
+    return [(label, address) for label, address in tabs]
+
+
 def _name_of(address: str) -> str:
     from django.urls import Resolver404, resolve
 
@@ -282,6 +298,8 @@ def main(only: list[str]) -> int:
         album.signed_out(browser)
         for slug in (EXAMPLE, EMPTY, HOSTILE):
             album.tenant(browser, slug)
+        if any(": 500 " in line for line in album.noticed):
+            print(product.log.read_text()[-8000:], file=sys.stderr)
     missing = sorted(page_names() - album.seen)
     print(f"\nNo picture (no page, or no link leads there): {', '.join(missing) or 'none'}")
     print("\n".join(["Noticed:", *album.noticed] if album.noticed else ["Nothing noticed."]))
