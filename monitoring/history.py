@@ -35,7 +35,7 @@ SCAN_SECONDS: Final = 0.12
 """After this time a scan stops at the end of its slice."""
 
 FIRST_SLICE: Final = 1_000
-MOST_BRANCHES: Final = 24
+MOST_BRANCHES: Final = 12
 REASON_LENGTH: Final = 300
 MOST_CANDIDATES: Final = 20
 PROBLEMS: Final = frozenset({Status.FAILED, Status.PARTIAL})

@@ -78,19 +78,15 @@ def make_failed(workflow: Workflow, **fields: Any) -> Execution:
         ),
         NodeSpec("map-items", Status.PENDING, starts_ms=None, duration_ms=None),
     ]
-    return make_execution(
-        workflow,
-        Status.FAILED,
-        **{
-            "nodes": nodes,
-            "error_message": "Connection timed out after 30000 ms",
-            "error_node_id": "fetch-orders",
-            "error_node_name": "Fetch Orders",
-            "duration_ms": 30_400,
-            "version": "8",
-        }
-        | fields,
-    )
+    plain: dict[str, Any] = {
+        "nodes": nodes,
+        "error_message": "Connection timed out after 30000 ms",
+        "error_node_id": "fetch-orders",
+        "error_node_name": "Fetch Orders",
+        "duration_ms": 30_400,
+        "version": "8",
+    }
+    return make_execution(workflow, Status.FAILED, **plain | fields)
 
 
 def test_the_page_says_why_it_failed(viewer: Client, workflow: Workflow) -> None:

@@ -131,7 +131,12 @@ def test_a_workflow_is_chosen_by_number_or_name(
     assert shown(get(viewer, f"{LIST}?workflow={workflow.pk}")) == [str(mine.id)]
     both = get(viewer, f"{LIST}?workflow=Invoice+sync")
     assert set(shown(both)) == {str(mine.id), str(other.id)}
-    assert 'value="Invoice sync · n8n US"' in both
+    suggested = get(
+        viewer,
+        f"{LIST}?workflow=invoice",
+        **{"HX-Request": "true", "HX-Target": "filter-workflows"},
+    )
+    assert 'value="Invoice sync · n8n US"' in suggested
     assert shown(get(viewer, f"{LIST}?workflow=Invoice+sync+·+n8n+US")) == [str(other.id)]
 
 
