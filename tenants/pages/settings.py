@@ -204,7 +204,7 @@ def audit_log(request: TenantRequest, slug: str) -> HttpResponse:
     has_more = len(page) > AUDIT_PAGE
     context = {
         "events": page[:AUDIT_PAGE],
-        "older": page[AUDIT_PAGE - 1].pk if has_more else None,
+        "older": f"?before={page[AUDIT_PAGE - 1].pk}" if has_more else None,
         "is_first": not before,
     }
     return render(request, "tenants/settings_audit.html", context)
