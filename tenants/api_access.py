@@ -20,6 +20,7 @@ from django.core.exceptions import (
     RequestDataTooBig,
     SuspiciousOperation,
 )
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.http.request import UnreadablePostError
@@ -45,6 +46,8 @@ _ROLE_FOR_SCOPE = {
     "write": Role.ADMIN,
     "ingest": Role.ADMIN,
 }
+
+_DATABASE_RETRY_SECONDS = 2
 
 _View = Callable[..., HttpResponseBase]
 
@@ -249,6 +252,11 @@ def _as_problem(error: Exception, request: HttpRequest) -> Problem:
         return problems.bad_request("The body ended too early.")
     if isinstance(error, SuspiciousOperation | MultiPartParserError):
         return problems.bad_request("The request could not be understood.")
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.warning("%s %s: %s", request.method, request.path, error)
+        return problems.unavailable(
+            "The database can't be reached now; repeat the call.", _DATABASE_RETRY_SECONDS
+        )
     logger.error("%s %s failed", request.method, request.path, exc_info=error)
     return problems.internal_error()
 

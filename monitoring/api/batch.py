@@ -16,7 +16,7 @@ from django.http import HttpResponse
 from monitoring.api import examples
 from monitoring.api.answers import json_answer
 from monitoring.api.bodies import JSON, NDJSON, BodyStream, demand_content_type
-from monitoring.api.endpoints import DATABASE_RETRY_SECONDS, Answer, Body, operation
+from monitoring.api.endpoints import Answer, Body, operation
 from monitoring.api.ingest import (
     IDEMPOTENCY_KEY,
     PROBLEMS,
@@ -28,7 +28,7 @@ from monitoring.api.ingest import (
 )
 from monitoring.api.lines import Messages
 from monitoring.api.messages import FullExecution, ShortLog
-from monitoring.recording import schema, store
+from monitoring.recording import schema, store, writer
 from monitoring.recording.record import ExecutionRecord, Outcome, Result
 from tenants import problems
 from tenants.api_access import Access, ApiRequest
@@ -120,7 +120,7 @@ def record_batch(request: ApiRequest) -> HttpResponse:
     if counts[Outcome.FAILED] and not _STORED & counts.keys():
         raise problems.unavailable(
             "The database can't be reached. Nothing was stored; repeat the call.",
-            DATABASE_RETRY_SECONDS,
+            writer.RETRY_AFTER_SECONDS,
         )
     return json_answer(
         {

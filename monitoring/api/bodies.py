@@ -11,9 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import zstandard
-from django.conf import settings
 from django.http import HttpRequest
-from django.http.request import UnreadablePostError
 
 from tenants import problems
 from tenants.problems import Problem
@@ -47,32 +45,25 @@ def demand_content_type(request: HttpRequest, *allowed: str) -> str:
 
 
 def read_body(request: HttpRequest, limit: int) -> bytes:
-    """The whole body, unpacked. Raises 400, 408, 413 or 415."""
+    """The whole body, unpacked. Raises 400, 413 or 415."""
     stream = BodyStream(request, limit)
-    if stream.is_plain and stream.declared_length is not None:
-        # The usual case: one read, no copies.
-        body = stream.read(max(stream.declared_length, 1))
-        if len(body) == stream.declared_length:
-            return body
-        pieces = [body]
-    else:
-        pieces = []
-    while piece := stream.read(PIECE):
+    pieces = []
+    while piece := stream.read(stream.likely_size):
         pieces.append(piece)
-    return b"".join(pieces)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 class BodyStream:
     """A body that is unpacked as it is read; at most `limit` bytes, as sent and unpacked."""
 
     def __init__(self, request: HttpRequest, limit: int) -> None:
-        encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
         self._sent = _Sent(request, limit)
         self._limit = limit
         self._count = 0
         self._source = _unpacked(encoding, self._sent)
-        self.is_plain = self._source is self._sent
-        self.declared_length = self._sent.declared
+        # What isn't packed comes in one piece.
+        self.likely_size = (self._sent.declared or 1) if self._source is self._sent else PIECE
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes; none at the end."""
@@ -82,70 +73,38 @@ class BodyStream:
             raise problems.bad_request(f"The body could not be unpacked: {error}.") from None
         self._count += len(piece)
         if self._count > self._limit:
-            raise self._sent.too_large()
+            raise too_large(self._limit)
         return piece
 
 
 class _Sent:
-    """The body as it comes from the connection, counted."""
+    """The body as it was sent, counted."""
 
     def __init__(self, request: HttpRequest, limit: int) -> None:
+        self._request = request
         self._limit = limit
         self._count = 0
         self.declared = _declared_length(request)
-        # Django reads nothing without a Content-Length, but some servers end the input themselves.
-        self._input: _Readable = (
-            request.META["wsgi.input"]
-            if self.declared is None and request.META.get("wsgi.input_terminated")
-            else request
-        )
-        if self.declared is not None and self.declared > limit:
-            raise self.too_large()
+        if self.declared > limit:
+            raise too_large(limit)
 
     def read(self, size: int) -> bytes:
-        piece = self._receive(size)
+        piece: bytes = self._request.read(size)
         self._count += len(piece)
-        if self._count > self._limit:
-            raise self.too_large()
-        if not piece and self.declared is not None and self._count < self.declared:
+        if not piece and self._count < self.declared:
             raise problems.bad_request("The body ended before its Content-Length.")
         return piece
 
-    def too_large(self) -> Problem:
-        """The refusal, after taking in what a client that doesn't listen yet is still sending."""
-        most = settings.LIMITS.batch_bytes
-        while self._count < most and (piece := self._receive(PIECE)):
-            self._count += len(piece)
-        return problems.too_large(
-            f"A body may have at most {self._limit:,} bytes here, also after unpacking."
-        )
 
-    def _receive(self, size: int) -> bytes:
-        try:
-            return self._input.read(size)
-        except TimeoutError:
-            raise _too_slow() from None
-        except UnreadablePostError as error:
-            if isinstance(error.__cause__ or error.__context__, TimeoutError):
-                raise _too_slow() from None
-            raise
-        except OSError as error:
-            raise UnreadablePostError(*error.args) from error
+def too_large(limit: int) -> Problem:
+    """413 with the limit."""
+    return problems.too_large(f"A body may have {limit:,} bytes here, also after unpacking.")
 
 
-def _too_slow() -> Problem:
-    return Problem(
-        408,
-        "body-too-slow",
-        "The body took too long",
-        "The body did not arrive in time. Nothing was stored.",
-        headers={"Connection": "close"},
-    )
-
-
-def _declared_length(request: HttpRequest) -> int | None:
+def _declared_length(request: HttpRequest) -> int:
+    """The Content-Length; Django reads no more than that, and nothing without one."""
     text = request.META.get("CONTENT_LENGTH") or ""
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _unpacked(encoding: str, sent: _Sent) -> _Readable:

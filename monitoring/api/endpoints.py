@@ -11,12 +11,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, re_path
@@ -27,12 +25,7 @@ from tenants import problems
 from tenants.api_access import Access, api_endpoint
 from tenants.problems import Problem, problem_response
 
-logger = logging.getLogger(__name__)
-
 View = Callable[..., HttpResponseBase]
-
-DATABASE_RETRY_SECONDS = 2
-"""What a caller is told to wait when the database can't be reached."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -173,7 +166,7 @@ def _endpoint(operations: Sequence[Operation]) -> View:
     """The view of one address: lets callers in and hands over to the method's own view."""
     if operations[0].access is None:
         return _public(operations[0])
-    views = {entry.method: _steadied(entry.view) for entry in operations}
+    views = {entry.method: entry.view for entry in operations}
 
     @functools.wraps(operations[0].view)
     def view(request: HttpRequest, **ids: str) -> HttpResponseBase:
@@ -182,23 +175,6 @@ def _endpoint(operations: Sequence[Operation]) -> View:
 
     methods = {entry.method: entry.access for entry in operations if entry.access}
     return api_endpoint(**methods)(view)
-
-
-def _steadied(view: View) -> View:
-    """A view that answers 503 while the database can't be reached."""
-
-    @functools.wraps(view)
-    def steadied(request: HttpRequest, **ids: str) -> HttpResponseBase:
-        try:
-            return view(request, **ids)
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("%s %s: %s", request.method, request.path, error)
-            raise problems.unavailable(
-                "The database can't be reached. Nothing was stored; repeat the call.",
-                DATABASE_RETRY_SECONDS,
-            ) from error
-
-    return steadied
 
 
 def _public(entry: Operation) -> View:

@@ -219,7 +219,7 @@ def place_of(loc: str) -> list[str | int]:
 
 def idempotency_key(request: HttpRequest) -> str | None:
     """The call's `Idempotency-Key`, None without one; raises 422 for one that can't be kept."""
-    key = request.headers.get(IDEMPOTENCY_KEY.name)
+    key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
         return None
     if len(key) > settings.LIMITS.text or not _VISIBLE.fullmatch(key):

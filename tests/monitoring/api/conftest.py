@@ -5,10 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 
 from monitoring.api import urls  # noqa: F401 - enters the operations that tests go through
@@ -26,6 +25,9 @@ from tenants.models import Tenant
 from tenants.scoping import across_tenants
 from tenants.tokens import forget_cached_tokens, issue_token
 
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse as ApiAnswer
+
 
 class Api:
     """Calls the API with a token and checks what holds for every answer."""
@@ -36,7 +38,7 @@ class Api:
         # A view that raises is a broken promise, but the promise is about what callers see.
         self._client = Client(raise_request_exception=False)
 
-    def send(self, method: str, path: str, body: bytes | Any = b"", **headers: Any) -> HttpResponse:
+    def send(self, method: str, path: str, body: bytes | Any = b"", **headers: Any) -> ApiAnswer:
         """One call; a body that is no bytes goes as JSON."""
         content_type = headers.pop("content_type", "application/json")
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -54,7 +56,7 @@ class Api:
             assert problem["type"].startswith("/problems/")
             assert problem["title"]
             assert all(isinstance(error["loc"], list) for error in problem["errors"])
-        return answer  # type: ignore[return-value]
+        return answer
 
     def get(self, path: str, **headers: Any) -> Any:
         """The JSON that a path answers."""
@@ -62,7 +64,7 @@ class Api:
         assert answer.status_code == 200, answer.content
         return json.loads(answer.content)
 
-    def post(self, path: str, body: Any, **headers: Any) -> HttpResponse:
+    def post(self, path: str, body: Any, **headers: Any) -> ApiAnswer:
         return self.send("POST", path, body, **headers)
 
 

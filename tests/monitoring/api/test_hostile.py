@@ -317,7 +317,7 @@ def call(api: Api, entry: Operation, **ids: str) -> Any:
     )
 
 
-def named(entries: list[Operation]) -> Any:
+def named(entries: list[Operation]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         "entry", entries, ids=[f"{each.method} {each.path}" for each in entries]
     )

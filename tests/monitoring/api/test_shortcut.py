@@ -1,0 +1,55 @@
+"""Calls with a token take a short way: the same answers, at the same addresses."""
+
+from __future__ import annotations
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
+from django.urls import resolve
+
+from monitoring.api.endpoints import OPERATIONS
+from monitoring.api.shortcut import TokenCalls
+from tenants.models import Membership, Role, Tenant, User
+from tests.monitoring.api.conftest import Api
+
+PATHS = sorted({each.path for each in OPERATIONS})
+IDS = ["w", "a/b", "executions", "a/executions", "stats/overview", "x\ny", "a/logs/logs"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("text", IDS)
+def test_it_finds_what_the_addresses_find(path: str, text: str) -> None:
+    address = path.format(workflow_id=text, execution_id=text)
+    expected = resolve(address)
+    assert TokenCalls(lambda _: HttpResponse())._find(address) == (
+        expected.func,
+        expected.kwargs,
+    )
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/api/", "/api/nothing", "/t/acme/", "/v1/traces"])
+def test_other_addresses_take_the_usual_way(path: str) -> None:
+    usual = HttpResponse("usual")
+    request = RequestFactory().get(path, headers={"Authorization": "Bearer x"})
+    assert TokenCalls(lambda _: usual)(request) is usual
+
+
+@pytest.mark.django_db
+def test_answers_tell_browsers_to_be_careful(api: Api) -> None:
+    for path in ("/api/limits", "/api/executions/none"):
+        answer = api.send("GET", path)
+        assert answer["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in answer["Content-Security-Policy"]
+        assert answer["Cache-Control"] == "no-store"
+        assert int(answer["Content-Length"]) == len(answer.content)
+
+
+@pytest.mark.django_db
+def test_a_session_gets_the_same(api: Api, tenant: Tenant) -> None:
+    person = User.objects.create_user(email="a@example.com", password="right-horse-battery")
+    Membership.objects.create(tenant=tenant, user=person, role=Role.VIEWER)
+    api.post("/api/executions", {"id": "e1", "workflowId": "w", "status": "success"})
+    client = Client()
+    client.force_login(person)
+    for path in ("/api/executions", "/api/executions/e1", "/api/workflows/w/metrics"):
+        assert client.get(path).json() == api.get(path)
