@@ -12,7 +12,7 @@ from django.db import connection
 from monitoring.ids import uuid_floor
 from monitoring.metrics.histogram import Histogram
 from monitoring.metrics.ranges import totals_of_spans
-from monitoring.metrics.reading import PACKED_SLOT_SQL, Span, whole_buckets
+from monitoring.metrics.reading import Span, raw_histogram, whole_buckets
 from monitoring.metrics.rollups import unpack_node_deltas
 from monitoring.metrics.subject import of_workflow
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
@@ -189,13 +189,12 @@ _UNFOLDED: Final = """
 SELECT NULL, NULL, NULL, NULL, NULL, d.nodes FROM monitoring_rollupdelta d
 JOIN segment ON d.bucket >= segment.start AND d.bucket < segment.stop
 WHERE d.tenant_id = %s AND d.workflow_id = %s AND d.nodes <> '{}'"""
-# Alias e is the node execution: PACKED_SLOT_SQL reads its duration.
+# Alias e is the node execution.
 RAW_NODES: Final = f"""
     ARRAY[{_RAW_COUNTS}]::bigint[],
     coalesce(sum(e.duration_ms) FILTER (WHERE e.status IN ({_FINISHED_SQL})), 0),
     count(e.duration_ms) FILTER (WHERE e.status IN ({_FINISHED_SQL})),
-    coalesce(string_agg({PACKED_SLOT_SQL}, ''::bytea) FILTER (
-        WHERE e.duration_ms IS NOT NULL AND e.status IN ({_FINISHED_SQL})), ''::bytea)"""
+    {raw_histogram(statuses=FINISHED)}"""
 _RAW: Final = f"""
 SELECT e.node_id, {RAW_NODES}, NULL
 FROM monitoring_execution x

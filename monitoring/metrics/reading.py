@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from django.db import connection
+from django.utils import timezone
 
 from monitoring.ids import uuid_floor
 from monitoring.metrics.counters import ROLLUP_ARRAYS
@@ -40,28 +41,32 @@ ID_COLUMN: Final = {
 SLOT_SQL: Final = (
     "(width_bucket(e.duration_ms, '{" + ",".join(map(str, BOUNDS)) + "}'::bigint[]) - 1)"
 )
-PACKED_SLOT_SQL: Final = f"int2send({SLOT_SQL}::int2) || int8send(1)"
-"""One duration as Histogram.pack() writes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Buckets of one level; `cut` says which edges of the span lie inside (then read raw)."""
+    """Buckets of one level.
+
+    `cut`: one bucket that the span cuts at its start, end or both; it counts when it is sealed,
+    because then its raw rows are gone, or when it is `whole`: raw rows outside are taken back.
+    """
 
     span: int
     level: Level
     start: dt.datetime
     end: dt.datetime
     cut: int = 0
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RawPiece:
-    """A part of one 5-minute bucket at the edge of a span."""
+    """A part of one 5-minute bucket that is added (+1) or taken back (-1) row by row."""
 
     span: int
     start: dt.datetime
     end: dt.datetime
+    sign: int = 1
 
     @property
     def bucket(self) -> dt.datetime:
@@ -149,21 +154,47 @@ _LENGTHS: Final = dict(ROLLUP_ARRAYS)
 # --- dividing spans -----------------------------------------------------------------------------
 
 
-def divide(number: int, span: Span) -> tuple[list[Segment], list[RawPiece]]:
-    """A span as whole buckets of the coarsest levels and what its edges cut."""
+def divide(number: int, span: Span, now: dt.datetime) -> tuple[list[Segment], list[RawPiece]]:
+    """A span as whole buckets of the coarsest levels and what its edges cut.
+
+    `now` only decides what is cheaper; the sum is the same.
+    """
     start, end = span
     first, last = ceil_to(start, BUCKET), floor_to(end, BUCKET)
     if first > last:  # inside one bucket
-        cut = Segment(number, Level.FIVE_MINUTES, last, first, _CUTS_START | _CUTS_END)
-        return [cut], [RawPiece(number, start, end)]
+        segment, raw = _cut_bucket(number, (start, end), _CUTS_START | _CUTS_END, now)
+        return [segment], raw
     segments, raw = list(whole_buckets(number, first, last)), []
-    if start < first:
-        segments.append(Segment(number, Level.FIVE_MINUTES, first - BUCKET, first, _CUTS_START))
-        raw.append(RawPiece(number, start, first))
-    if last < end:
-        segments.append(Segment(number, Level.FIVE_MINUTES, last, last + BUCKET, _CUTS_END))
-        raw.append(RawPiece(number, last, end))
+    for cut, piece in ((_CUTS_START, (start, first)), (_CUTS_END, (last, end))):
+        if piece[0] < piece[1]:
+            segment, more = _cut_bucket(number, piece, cut, now)
+            segments.append(segment)
+            raw += more
     return segments, raw
+
+
+def _cut_bucket(
+    number: int, piece: Span, cut: int, now: dt.datetime
+) -> tuple[Segment, list[RawPiece]]:
+    """Read the piece of a bucket row by row, or the whole bucket less the rows outside the piece.
+
+    Hardly anything lies in the future: of the bucket that is being filled, next to nothing is read.
+    """
+    bucket = floor_to(piece[0], BUCKET)
+    end = bucket + BUCKET
+    outside = [
+        RawPiece(number, *part, sign=-1)
+        for part in ((bucket, piece[0]), (piece[1], end))
+        if part[0] < part[1]
+    ]
+    if sum(_past(part.start, part.end, now) for part in outside) < _past(*piece, now):
+        return Segment(number, Level.FIVE_MINUTES, bucket, end, cut, whole=True), outside
+    return Segment(number, Level.FIVE_MINUTES, bucket, end, cut), [RawPiece(number, *piece)]
+
+
+def _past(start: dt.datetime, end: dt.datetime, now: dt.datetime) -> float:
+    """Seconds of [start, end) that are over."""
+    return max(0.0, (min(end, now) - start).total_seconds())
 
 
 def whole_buckets(
@@ -201,8 +232,9 @@ def _statement(
 ) -> tuple[str, list[Any]]:
     segments: list[Segment] = []
     raw: list[RawPiece] = []
+    now = timezone.now()
     for number, span in enumerate(spans):
-        more_segments, more_raw = divide(number, span)
+        more_segments, more_raw = divide(number, span, now)
         segments += more_segments
         raw += more_raw
     tenant_id, kind, ids = current_tenant().pk, int(subjects.kind), list(subjects.ids)
@@ -217,6 +249,7 @@ def _statement(
         [segment.start for segment in segments],
         [segment.end for segment in segments],
         [segment.cut for segment in segments],
+        [segment.whole for segment in segments],
         *(tenant_id, kind, ids, sorted({piece.bucket for piece in raw}), ids),
         *(tenant_id, kind, tenant_id, ids),
     ]
@@ -224,7 +257,7 @@ def _statement(
         parts.append(_raw_part(names["id"], len(raw), detail))
         for piece in raw:
             bounds = (uuid_floor(piece.start), uuid_floor(piece.end))
-            params += [piece.span, piece.bucket, tenant_id, ids, *bounds]
+            params += [piece.span, piece.sign, piece.bucket, tenant_id, ids, *bounds]
     sums = ", ".join(
         _sum(name, place) for name, places in _places(detail).items() for place in places
     )
@@ -236,69 +269,74 @@ def _raw_part(id_column: str, pieces: int, detail: Detail) -> str:
     texts = {
         "id": id_column,
         "pieces": "\nUNION ALL\n".join([_RAW_PIECE.format(id=id_column)] * pieces),
-        "histogram": RAW_HISTOGRAM if detail.percentiles else "''::bytea",
+        "histogram": raw_histogram("e.sign") if detail.percentiles else "''::bytea",
     }
-    return _RAW.format_map(texts | raw_columns())
+    return _RAW.format_map(texts | raw_columns("e.sign"))
 
 
-def raw_columns() -> dict[str, str]:
+def raw_columns(weight: str = "1") -> dict[str, str]:
     """What raw rows (alias e) contribute, as the arrays of a rollup; aggregates over a group."""
 
-    def array(terms: Iterator[str]) -> str:
+    def array(terms: Iterable[str]) -> str:
         return f"ARRAY[{', '.join(terms)}]::bigint[]"
+
+    def count(condition: str) -> str:
+        return f"coalesce(sum({weight}) FILTER (WHERE {condition}), 0)"
 
     problems = ", ".join(str(int(status)) for status in Status if status.is_problem)
     return {
-        "counts": array(f"count(*) FILTER (WHERE e.status = {status:d})" for status in Status),
+        "counts": array(count(f"e.status = {status:d}") for status in Status),
         "duration_sums": array(
-            f"coalesce(sum(e.duration_ms) FILTER (WHERE e.status = {status:d}), 0)"
+            f"coalesce(sum(e.duration_ms * {weight}) FILTER (WHERE e.status = {status:d}), 0)"
             if status in FINISHED
             else "0"
             for status in Status
         ),
         "duration_counts": array(
-            f"count(e.duration_ms) FILTER (WHERE e.status = {status:d})"
+            count(f"e.status = {status:d} AND e.duration_ms IS NOT NULL")
             if status in FINISHED
             else "0"
             for status in Status
         ),
         "error_classes": array(
-            f"count(*) FILTER (WHERE e.error_class = {kind:d} AND e.status IN ({problems}))"
-            for kind in ErrorClass
+            count(f"e.error_class = {kind:d} AND e.status IN ({problems})") for kind in ErrorClass
         ),
     }
 
 
-_RATED_SQL: Final = ", ".join(str(int(status)) for status in sorted(RATED))
-RAW_HISTOGRAM: Final = (
-    f"coalesce(string_agg({PACKED_SLOT_SQL}, ''::bytea)"
-    f" FILTER (WHERE e.duration_ms IS NOT NULL AND e.status IN ({_RATED_SQL})), ''::bytea)"
-)
+def raw_histogram(weight: str = "1", statuses: Iterable[Status] = RATED) -> str:
+    """Histogram of the durations of raw rows (alias e), packed; aggregates over a group."""
+    counted = ", ".join(str(int(status)) for status in sorted(statuses))
+    return (
+        f"coalesce(string_agg(int2send({SLOT_SQL}::int2) || int8send({weight}), ''::bytea)"
+        f" FILTER (WHERE e.duration_ms IS NOT NULL AND e.status IN ({counted})), ''::bytea)"
+    )
+
 
 # OFFSET 0 keeps the planner from turning the look-up of each segment into one scan of all buckets.
 _FOLDED: Final = """
-SELECT s.subject_id, segment.span, segment.cut, r.counts, r.duration_sums, r.duration_counts,
-    r.error_classes, r.histogram
+SELECT s.subject_id, segment.span, CASE WHEN r.sealed THEN segment.cut ELSE 0 END, r.counts,
+    r.duration_sums, r.duration_counts, r.error_classes, r.histogram
 FROM subject s CROSS JOIN segment CROSS JOIN LATERAL (
-    SELECT counts, duration_sums, duration_counts, error_classes, {histogram}
+    SELECT sealed, counts, duration_sums, duration_counts, error_classes, {histogram}
     FROM monitoring_rollup r
     WHERE r.tenant_id = %s AND r.subject_kind = %s AND r.subject_id = s.subject_id
         AND r.level = segment.level AND r.bucket >= segment.start AND r.bucket < segment.stop
-        AND (segment.cut = 0 OR r.sealed)
+        AND (segment.cut = 0 OR segment.whole OR r.sealed)
     OFFSET 0
 ) r"""
 _UNFOLDED: Final = """
-SELECT d.{id}, segment.span, segment.cut, d.counts, d.duration_sums, d.duration_counts,
-    d.error_classes, d.histogram
+SELECT d.{id}, segment.span, 0, d.counts, d.duration_sums, d.duration_counts, d.error_classes,
+    d.histogram
 FROM (
     SELECT {id}, bucket, counts, duration_sums, duration_counts, error_classes, {histogram}
     FROM monitoring_rollupdelta WHERE tenant_id = %s AND {id} = ANY(%s::bigint[])
 ) d JOIN segment ON d.bucket >= segment.start AND d.bucket < segment.stop
-WHERE segment.cut = 0
+WHERE segment.cut = 0 OR segment.whole
     OR EXISTS (SELECT FROM sealed WHERE sealed.subject_id = d.{id} AND sealed.bucket = d.bucket)"""
 _RAW_PIECE: Final = """
-    SELECT %s AS span, %s::timestamptz AS bucket, {id} AS subject_id, status, duration_ms,
-        error_class
+    SELECT %s AS span, %s AS sign, %s::timestamptz AS bucket, {id} AS subject_id, status,
+        duration_ms, error_class
     FROM monitoring_execution
     WHERE tenant_id = %s AND {id} = ANY(%s::bigint[]) AND id >= %s AND id < %s"""
 _RAW: Final = """
@@ -309,8 +347,9 @@ WHERE NOT EXISTS (
     SELECT FROM sealed WHERE sealed.subject_id = e.subject_id AND sealed.bucket = e.bucket)
 GROUP BY e.subject_id, e.span"""
 _FRAME: Final = """
-WITH segment (span, level, start, stop, cut) AS MATERIALIZED (
-    SELECT * FROM unnest(%s::int[], %s::smallint[], %s::timestamptz[], %s::timestamptz[], %s::int[])
+WITH segment (span, level, start, stop, cut, whole) AS MATERIALIZED (
+    SELECT * FROM unnest(%s::int[], %s::smallint[], %s::timestamptz[], %s::timestamptz[],
+        %s::int[], %s::boolean[])
 ), sealed AS MATERIALIZED (
     SELECT subject_id, bucket FROM monitoring_rollup
     WHERE tenant_id = %s AND subject_kind = %s AND subject_id = ANY(%s::bigint[]) AND level = 0

@@ -29,7 +29,7 @@ from monitoring.metrics.counters import (
 )
 from monitoring.metrics.histogram import Histogram
 from monitoring.metrics.nodes import RAW_NODES
-from monitoring.metrics.reading import RAW_HISTOGRAM, raw_columns
+from monitoring.metrics.reading import raw_columns, raw_histogram
 from monitoring.metrics.rollups import (
     FOLD_LOCK,
     NODE_COLUMNS,
@@ -177,7 +177,7 @@ _RAW_EXECUTIONS: Final = (
     WHERE e.tenant_id = %s AND e.id >= %s AND e.id < %s
     GROUP BY 1, 2, 3
 """
-).format(bucket=_bucket_sql("e.id"), histogram=RAW_HISTOGRAM, **raw_columns())
+).format(bucket=_bucket_sql("e.id"), histogram=raw_histogram(), **raw_columns())
 _RAW_NODES: Final = f"""
     SELECT x.environment_id, x.workflow_id, {_bucket_sql("x.id")}, e.node_id, {RAW_NODES}
     FROM monitoring_execution x

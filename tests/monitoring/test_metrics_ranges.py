@@ -126,11 +126,16 @@ def test_totals_of_any_range_equal_a_recount(
 
 def test_the_work_grows_with_the_buckets_of_the_answer() -> None:
     start = DAY_ZERO + dt.timedelta(minutes=2, seconds=3)
-    segments, raw = divide(0, (start, start + dt.timedelta(days=90)))
+    end = start + dt.timedelta(days=90)
+    segments, raw = divide(0, (start, end), now=end)
     rows = sum((segment.end - segment.start) // segment.level.length for segment in segments)
     assert rows <= 90 + 46 + 22 + 2
-    assert len(raw) == 2
     assert {segment.level for segment in segments} == set(Level)
+    # 2:03 into one bucket, and of the one that is being filled only what lies in the future.
+    assert [(piece.start, piece.end, piece.sign) for piece in raw] == [
+        (start - dt.timedelta(seconds=123), start, -1),
+        (end, end + dt.timedelta(seconds=177), -1),
+    ]
 
 
 def test_numbers_are_exact_before_and_after_folding(workflow: Workflow) -> None:
