@@ -106,7 +106,7 @@ def _listings(ids: Sequence[int], range_: TimeRange) -> list[Listing]:
         return []
     workflows = Workflow.objects.select_related("environment").in_bulk(ids)
     now = totals_by_workflow(ids, range_)
-    before = totals_by_workflow(ids, range_.previous, percentiles=False)
+    before = totals_by_workflow(ids, range_.previous, percentiles=False, durations=False)
     points = sparklines_by_workflow(ids, range_)
     last, failures = last_executions(ids), last_failures(ids, range_.start, range_.end)
     return [

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
-from monitoring.history import ExecutionQuery, page
+from monitoring.history import of_ids
 from monitoring.metrics.kpis import Kpis
 from monitoring.metrics.ranges import sparklines_by_workflow
 from monitoring.metrics.subject import of_tenant
@@ -41,7 +41,7 @@ from monitoring.pages.figures import (
     percentile_figure,
     title_of,
 )
-from monitoring.pages.rows import ExecutionRow, reason, rows_of
+from monitoring.pages.rows import reason, rows_of
 from monitoring.pages.time_range import PageRange, page_range, span_query
 from monitoring.panels import Place, panels_at
 from monitoring.recent import Recent, last_executions, last_failures
@@ -70,16 +70,17 @@ def overview(request: TenantRequest, slug: str) -> HttpResponse:
     if not kpis.totals.total and not Workflow.objects.exists():
         return render(request, "monitoring/overview_empty.html", first_steps(request))
     failing = workflows_needing_a_look(of_tenant(request.tenant), shown.range, limit=CANDIDATES)
+    number_under_way, under_way = _under_way()
     context = {
         "time_range": shown,
         "verdict": _verdict(findings(failing, shown.range), kpis, shown, slug),
-        "figures": _figures(kpis, shown, slug),
+        "figures": _figures(kpis, shown, number_under_way, slug),
         "chart_url": f"{reverse('monitoring:overview-chart', args=[slug])}?{shown.query}",
         "chart_note": step_words(shown.range),
         "heat_note": "this time" if shown.range.length > HEAT_SPAN else "last 30 days",
         "heat": _heat(failure_heat_map(of_tenant(request.tenant), _heat_range(shown.range))),
         "workflows": _workflow_rows(failing[:NEED_A_LOOK], shown, slug),
-        "under_way": _under_way(slug),
+        "under_way": rows_of(under_way, slug, ""),
         "panels": panels_at(Place.OVERVIEW, request, request.tenant),
     }
     return render(request, "monitoring/overview.html", context)
@@ -162,26 +163,15 @@ def since_words(moment: dt.datetime) -> str:
 # --- figures and heat map -----------------------------------------------------------------------
 
 
-def _figures(kpis: Kpis, shown: PageRange, slug: str) -> list[Figure]:
+def _figures(kpis: Kpis, shown: PageRange, under_way: UnderWay, slug: str) -> list[Figure]:
     url = reverse("monitoring:executions", args=[slug])
     unfinished = "&".join(f"status={status.slug}" for status in UNFINISHED)
     return [
         executions_figure(kpis, shown, f"{url}?{shown.query}"),
         failure_rate_figure(kpis, shown, f"{url}?status=failed&status=partial&{shown.query}"),
         percentile_figure(kpis, shown, 95),
-        open_figure(_under_way_counts(), f"{url}?{unfinished}&range=30d"),
+        open_figure(under_way, f"{url}?{unfinished}&range=30d"),
     ]
-
-
-def _under_way_counts() -> UnderWay:
-    """Count the newest unfinished executions, so that a flood of them costs no time."""
-    newest = Execution.objects.with_status(UNFINISHED).order_by("-id")
-    counts = Counter(newest.values_list("status", flat=True)[:MOST_COUNTED])
-    return UnderWay(
-        running=counts[Status.RUNNING] + counts[Status.PENDING],
-        waiting=counts[Status.WAITING],
-        is_all=counts.total() < MOST_COUNTED,
-    )
 
 
 def step_words(range_: TimeRange) -> str:
@@ -291,6 +281,14 @@ def failure_url(failure: Recent | None, slug: str) -> str:
     return reverse("monitoring:execution", args=[slug, failure.id]) if failure else ""
 
 
-def _under_way(slug: str) -> list[ExecutionRow]:
-    found = page(ExecutionQuery(statuses=frozenset(UNFINISHED)), limit=UNDER_WAY)
-    return rows_of(found.rows, slug, "")
+def _under_way() -> tuple[UnderWay, list[Execution]]:
+    """Count the newest unfinished executions, bounded against a flood; return some of them."""
+    unfinished = Execution.objects.with_status(UNFINISHED).order_by("-id")
+    newest = list(unfinished.values_list("id", "status")[:MOST_COUNTED])
+    counts = Counter(status for _, status in newest)
+    number = UnderWay(
+        running=counts[Status.RUNNING] + counts[Status.PENDING],
+        waiting=counts[Status.WAITING],
+        is_all=len(newest) < MOST_COUNTED,
+    )
+    return number, of_ids([found for found, _ in newest[:UNDER_WAY]])
