@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 
 from tenants import problems
-from tenants.problems import Problem, problem_response
+from tenants.problems import problem_response
 
-_MACHINE_PATHS = ("/api/", "/v1/", "/internal/")
+_MACHINE_PATHS = ("/api/", "/v1/", "/internal/", "/health/")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404, without telling unknown from forbidden."""
-    return _answer(request, problems.not_found(), "404.html")
+    if _is_machine(request):
+        return problem_response(problems.not_found())
+    return render(request, "404.html", status=404)
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """403 of Django itself; pages with roles have their own."""
-    return _answer(request, problems.forbidden("You may not do this."), "403.html")
+    if _is_machine(request):
+        return problem_response(problems.forbidden("You may not do this."))
+    return render(request, "403.html", status=403)
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """500: a fault of ours."""
-    return _answer(request, problems.internal_error(), "500.html")
+    """500: a fault of ours. Asks nothing, not even who looks: the database may be what broke."""
+    if _is_machine(request):
+        return problem_response(problems.internal_error())
+    return HttpResponse(render_to_string("500.html"), status=500)
 
 
-def _answer(request: HttpRequest, problem: Problem, template: str) -> HttpResponse:
-    if request.path.startswith(_MACHINE_PATHS):
-        return problem_response(problem)
-    return render(request, template, status=problem.status)
+def _is_machine(request: HttpRequest) -> bool:
+    return request.path.startswith(_MACHINE_PATHS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.db import OperationalError
 from django.http import Http404, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import include, path
 
@@ -39,6 +40,8 @@ def broken(request: ApiRequest, how: str) -> HttpResponse:
         raise problems.conflict("Two match.", candidates=[{"id": 1}])
     if how == "missing":
         raise Http404
+    if how == "database":
+        raise OperationalError("connection refused at 10.0.0.5")
     if how == "body":
         return HttpResponse(request.body)
     raise RuntimeError("a secret detail")

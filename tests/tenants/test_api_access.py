@@ -324,6 +324,14 @@ def test_a_fault_of_ours_is_logged_and_told_without_details(
     assert "a secret detail" in caplog.text
 
 
+def test_without_database_the_call_may_be_repeated(tenant: Tenant) -> None:
+    _, secret = make_token(tenant)
+    response = Client().get("/api/broken/database", headers=bearer(secret))
+    problem(response, 503)
+    assert int(response["Retry-After"]) > 0
+    assert b"10.0.0.5" not in response.content
+
+
 def test_a_form_too_large_for_django_is_413(tenant: Tenant, settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
     _, secret = make_token(tenant)

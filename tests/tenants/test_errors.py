@@ -1,0 +1,40 @@
+"""What is answered where no view answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client, RequestFactory
+
+from tenants import errors
+from tests.tenants.factories import make_person, signed_in_as
+
+MACHINE_PATHS = ["/api/no/such", "/v1/no/such"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", MACHINE_PATHS)
+def test_a_machine_gets_a_problem(path: str) -> None:
+    response = Client().get(path)
+    assert response.status_code == 404
+    assert response["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.django_db
+def test_a_person_gets_a_page(client: Client) -> None:
+    for browser in (client, signed_in_as(make_person())):
+        response = browser.get("/no/such")
+        assert response.status_code == 404
+        assert response["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("path", ["/t/acme/", *MACHINE_PATHS])
+def test_the_page_for_our_faults_asks_the_database_nothing(path: str, rf: RequestFactory) -> None:
+    # Without django_db any query fails this test; a request whose person is looked up does too.
+    request: Any = rf.get(path)
+    request.user = property(lambda _self: pytest.fail("the person was asked for"))
+    response = errors.broken(request)
+    assert response.status_code == 500
+    is_page = response["Content-Type"].startswith("text/html")
+    assert is_page == (path not in MACHINE_PATHS)
