@@ -89,6 +89,8 @@ class BodyReader:
 
     async def read(self, scope: Scope, receive: Receive) -> tuple[IO[bytes], int]:
         """The whole body and its size. Raises :class:`Refusal` or :class:`ClientGone`."""
+        if _announced_size(scope) > self.largest:
+            raise self._too_large()
         task = asyncio.current_task()
         assert task is not None
         loop = task.get_loop()
@@ -338,6 +340,10 @@ def _environ_name(name: bytes) -> str:
     if b"_" in name or name.lower() == b"transfer-encoding":
         return ""
     return "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
+
+
+def _announced_size(scope: Scope) -> int:
+    return next((int(v) for name, v in scope["headers"] if name == b"content-length"), 0)
 
 
 def _announces_body(scope: Scope) -> bool:

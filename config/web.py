@@ -2,6 +2,8 @@
 
 import os
 import resource
+import signal
+from typing import TYPE_CHECKING
 
 from granian.constants import Interfaces, Loops
 from granian.http import HTTP1Settings
@@ -11,9 +13,12 @@ from granian.server import Server
 from config.environment import Environment
 from config.lifeline import follow_parent
 
+if TYPE_CHECKING:
+    from config.bridge import Bridge
+
 # Connections, not requests: idle keep-alives and slow senders count too (docs/decisions/0002).
 CONNECTIONS = 2048
-STOP_SECONDS = 15
+STOP_SECONDS = 10
 
 
 def main() -> None:
@@ -23,7 +28,8 @@ def main() -> None:
     _allow_many_files()
     env = Environment.read()
     Server(
-        "config.asgi:application",
+        "config.web:load_application",
+        factory=True,
         address=env.bind_address,
         port=env.port,
         interface=Interfaces.ASGINL,
@@ -38,6 +44,17 @@ def main() -> None:
         respawn_interval=1.0,
         workers_kill_timeout=STOP_SECONDS,
     ).serve()
+
+
+def load_application() -> "Bridge":
+    """What each server process serves; called in that process."""
+    # It inherited granian's handlers, which only mark something in the parent: until it serves,
+    # TERM simply ends it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from config.asgi import application
+
+    return application
 
 
 def _allow_many_files() -> None:

@@ -1,11 +1,13 @@
 """One PostgreSQL for the whole run, one database for each worker, the app role for every test."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
 from pytest_django.plugin import DjangoDbBlocker
 
+from tests.config.servers import WebServer
 from tests.database import TestServer, create_worker_database
 
 SERVER = pytest.StashKey[TestServer]()
@@ -28,3 +30,10 @@ def django_db_setup(django_db_blocker: DjangoDbBlocker) -> None:
     """Give this worker its database (pytest-django's own would need the right to create one)."""
     with django_db_blocker.unblock():
         create_worker_database(settings.DATABASES["default"]["NAME"])
+
+
+@pytest.fixture
+def granian_server(transactional_db: None) -> Iterator[WebServer]:
+    """The real web server on this test's database; ``.url``, ``.port``."""
+    with WebServer() as server:
+        yield server

@@ -1,0 +1,132 @@
+"""The bridge between event loop and threads, without a network."""
+
+import asyncio
+import io
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from config.bridge import SPOOL_BYTES, Bridge, Deadlines, environ_of
+
+Headers = list[tuple[str, str]]
+
+
+def scope(
+    method: str = "POST", path: str = "/x", headers: Iterable[tuple[bytes, bytes]] = ()
+) -> Any:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": "q=é".encode(),
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("127.0.0.1", 8000),
+        "client": ("192.0.2.1", 4711),
+        "headers": list(headers),
+    }
+
+
+def answer_of(application: Any, pieces: Iterable[bytes], **options: Any) -> list[dict[str, Any]]:
+    """All messages that the bridge sends for a body that arrives in these pieces."""
+    sent: list[dict[str, Any]] = []
+    waiting = list(pieces)
+
+    async def receive() -> dict[str, Any]:
+        if not waiting:
+            await asyncio.sleep(3600)
+        return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    bridge = Bridge(
+        application, threads=1, deadlines=Deadlines(total=1.0, idle=0.2), largest_body=2_000_000
+    )
+    asyncio.run(bridge(scope(**options), receive, send))
+    return sent
+
+
+def echo(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Length", "0")])
+    body = environ["wsgi.input"].read()
+    return [
+        f"{environ['CONTENT_LENGTH']} {len(body)} {type(environ['wsgi.input']).__name__}".encode()
+    ]
+
+
+@pytest.mark.parametrize("size", [0, 1, SPOOL_BYTES, SPOOL_BYTES + 1])
+def test_a_body_arrives_whole_in_memory_or_in_a_file(size: int) -> None:
+    pieces = [b"x" * min(65536, size - at) for at in range(0, size, 65536)] or [b""]
+    start, body = answer_of(echo, pieces, headers=[(b"content-length", str(size).encode())])
+    kind = "BytesIO" if size <= SPOOL_BYTES else "BufferedRandom"
+    assert start["status"] == 200
+    assert body["body"] == f"{size} {size} {kind}".encode()
+
+
+def test_a_body_that_stops_is_cut_with_a_problem() -> None:
+    start, body = answer_of(echo, [])
+    assert start["status"] == 408
+    assert (b"connection", b"close") in start["headers"]
+    assert b'"type": "/problems/slow-body"' in body["body"]
+
+
+def test_a_body_without_a_length_is_refused_when_it_grows_too_large() -> None:
+    start, _ = answer_of(echo, [b"x" * 1_000_000] * 3)
+    assert start["status"] == 413
+
+
+def test_an_error_outside_of_django_reaches_the_server() -> None:
+    def broken(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        raise RuntimeError("outside")
+
+    with pytest.raises(RuntimeError, match="outside"):
+        answer_of(broken, [b""])
+
+
+class Stream:
+    """An answer of unknown length that knows whether it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from (b"one", b"", b"two")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_stream_goes_out_piece_by_piece_and_is_closed() -> None:
+    stream = Stream()
+
+    def application(environ: dict[str, Any], start_response: Any) -> Stream:
+        start_response("200 OK", [("X", "é")])
+        return stream
+
+    messages = answer_of(application, [b""])
+    assert [m.get("body") for m in messages] == [None, b"one", b"two", b""]
+    assert messages[-1]["more_body"] is False
+    assert stream.closed
+
+
+def test_the_environment_is_what_wsgi_says() -> None:
+    headers = [
+        (b"x-api-key", b"k"),
+        (b"x_api_key", b"forged"),
+        (b"cookie", b"a=1"),
+        (b"cookie", b"b=2"),
+        (b"accept", b"x"),
+        (b"accept", b"y"),
+        (b"transfer-encoding", b"chunked"),
+    ]
+    environ = environ_of(scope(path="/é/%", headers=headers), io.BytesIO(b"ab"), 2)
+    assert environ["PATH_INFO"].encode("latin-1").decode() == "/é/%"
+    assert environ["QUERY_STRING"].encode("latin-1").decode() == "q=é"
+    assert environ["HTTP_X_API_KEY"] == "k"
+    assert environ["HTTP_COOKIE"] == "a=1; b=2"
+    assert environ["HTTP_ACCEPT"] == "x,y"
+    assert environ["CONTENT_LENGTH"] == "2"
+    assert environ["REMOTE_ADDR"] == "192.0.2.1"
+    assert "HTTP_TRANSFER_ENCODING" not in environ

@@ -1,0 +1,32 @@
+"""One event is one line, whatever a sender put into it."""
+
+import logging
+
+from config.logs import LineFormatter
+
+
+def formatted(message: str, **extra: object) -> str:
+    record = logging.makeLogRecord({"msg": message, "name": "a.b", "levelname": "INFO", **extra})
+    return LineFormatter().format(record)
+
+
+def test_fields_follow_the_message() -> None:
+    assert formatted("stored", count=3, name_of="x").endswith(
+        'INFO a.b: stored count=3 name_of="x"'
+    )
+
+
+def test_no_text_makes_a_second_line_or_moves_the_cursor() -> None:
+    line = formatted("bad\r\nINFO forged\x1b[2J", field="two\nlines")
+    assert len(line.splitlines()) == 1
+    assert "\x1b" not in line
+    assert r"bad\r\nINFO forged\x1b[2J" in line
+
+
+def test_a_traceback_is_indented() -> None:
+    try:
+        raise ValueError("x\nINFO forged")
+    except ValueError as error:
+        info = (type(error), error, error.__traceback__)
+    lines = formatted("broke", exc_info=info).splitlines()
+    assert all(line.startswith("    ") for line in lines[1:])

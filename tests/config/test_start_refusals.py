@@ -1,0 +1,57 @@
+"""A database that could lose what was acknowledged, or is newer than this code, starts nothing."""
+
+import os
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from config.postgres.binaries import find_binaries
+from config.postgres.cluster import DATABASE, SUPERUSER, Cluster
+from config.postgres.server import Server
+from tests.config.trees import Tree
+
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
+
+
+@pytest.fixture(scope="module")
+def tree() -> Iterator[Tree]:
+    """A migrated data folder on which nothing runs."""
+    tree = Tree()
+    try:
+        assert tree.command("migrate", "--verbosity", "0").returncode == 0
+        yield tree
+    finally:
+        tree.throw_away()
+
+
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
+def test_a_database_that_may_lose_data_is_refused(tree: Tree, setting: str) -> None:
+    configuration = tree.cluster.data / "postgresql.conf"
+    kept = configuration.read_text()
+    configuration.write_text(f"{kept}\n{setting} = off\n")
+    try:
+        words = tree.run_refused()
+    finally:
+        configuration.write_text(kept)
+    assert f"{setting} is off" in words
+    assert f"Set {setting} = on" in words
+    assert tree.gone()
+
+
+def test_a_database_of_a_newer_version_is_refused(tree: Tree) -> None:
+    statement = (
+        "INSERT INTO django_migrations (app, name, applied) VALUES ('tenants', '9999_later', now())"
+    )
+    server = Server(
+        Cluster(tree.cluster.home), find_binaries(os.environ.get("FLOWWATCH_POSTGRES_BIN"))
+    )
+    server.start()
+    try:
+        with psycopg.connect(**tree.cluster.connection_parameters(SUPERUSER, DATABASE)) as admin:
+            admin.execute(statement)
+    finally:
+        server.stop()
+    words = tree.run_refused()
+    assert "newer Flowwatch" in words
+    assert "tenants.9999_later" in words
