@@ -28,13 +28,14 @@ from monitoring.models import Environment, Execution, ExecutionKey, Workflow
 from monitoring.models.execution import ExecutionQuerySet
 from monitoring.words import Status
 
-SCAN_ROWS: Final = 20_000
+SCAN_ROWS: Final = 50_000
 """Rows that one page compares at most when no index answers its filter."""
 
-SCAN_SECONDS: Final = 0.12
+SCAN_SECONDS: Final = 0.1
 """After this time a scan stops at the end of its slice."""
 
 FIRST_SLICE: Final = 1_000
+LARGEST_SLICE: Final = 10_000
 MOST_BRANCHES: Final = 12
 REASON_LENGTH: Final = 300
 MOST_CANDIDATES: Final = 20
@@ -469,7 +470,7 @@ def _scan(
         scanned, position = scanned + size, edge
         if scanned >= SCAN_ROWS or time.monotonic() >= give_up_at:
             return _Found(rows, edge)
-        size = min(size * 2, SCAN_ROWS - scanned)
+        size = min(size * 2, LARGEST_SLICE, SCAN_ROWS - scanned)
 
 
 def _beyond(

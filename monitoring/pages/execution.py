@@ -312,9 +312,7 @@ class _View:
         return {
             "said": said,
             "is_bad": execution.state is Status.FAILED,
-            "error_class": None
-            if execution.error_class is None
-            else ErrorClass(execution.error_class).label,
+            "error_class": _class_words(execution),
             "severity": None if execution.severity is None else Severity(execution.severity).slug,
             "stack": None if self.selected else self._own_stack(),
             **self._same_error(),
@@ -491,6 +489,14 @@ def _verb(execution: Execution) -> str:
         "lost": "lost contact",
     }
     return words.get(status, status_word(status).lower())
+
+
+def _class_words(execution: Execution) -> str:
+    """What kind of error it is, in words."""
+    if execution.error_class is None:
+        return ""
+    error_class = ErrorClass(execution.error_class)
+    return "unclassified error" if error_class is ErrorClass.UNKNOWN else error_class.label
 
 
 def _items(count: int | None) -> str:
