@@ -90,7 +90,7 @@ function figure(data, element) {
     barmode: "stack", bargap: 0.16, font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 44, r: 8, t: 14, b: 34 }, showlegend: false, hovermode: "x unified", dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     hoverlabel: { bgcolor: surface, bordercolor: strong, font: { ...font, color: text, size: 12 } },
-    xaxis: { gridcolor: line, showgrid: false, linecolor: line, zeroline: false, automargin: true, hoverformat: "%a %-d %b %Y %H:%M", tickformatstops: [
+    xaxis: { gridcolor: line, showgrid: false, linecolor: line, zeroline: false, automargin: true, minallowed: edge(data, 0, -1), maxallowed: edge(data, data.x.length - 1, 1), hoverformat: "%a %-d %b %Y %H:%M", tickformatstops: [
       { dtickrange: [null, 86399999], value: "%H:%M\n%-d %b" }, { dtickrange: [86400000, null], value: "%-d %b" }], spikecolor: strong },
     yaxis: { automargin: true, gridcolor: line, zeroline: false, fixedrange: true, rangemode: "tozero", ticksuffix: suffix, ticklabelstandoff: 6, nticks: 5, ...(!data.unit && most(data) < 6 ? { dtick: 1 } : {}), separatethousands: true },
     separators: ".\u202f",
@@ -107,19 +107,22 @@ const escapeText = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<
 /** The clock on the wall as Plotly counts it: it ignores offsets. */
 const wall = (x) => Date.parse(`${x.replace(" ", "T").replace(/([+-]\d\d:?\d\d|Z)$/, "")}${x.includes(":") ? "Z" : ""}`);
 
+/** The left (-1) or right (1) edge of a step of time; undefined when x are words. */
+function edge(data, index, side) {
+  const half = (wall(data.x[1] || "") - wall(data.x[0])) / 2;
+  return Number.isNaN(half) ? undefined : new Date(wall(data.x[index]) + side * half).toISOString().slice(0, 19);
+}
+
 /** Where nothing is known a shaded band stands: nothing happened and nothing known look different. */
 function gaps(data, fill) {
   const bands = [];
-  if (data.x.length < 2 || !data.series.length) return bands;
+  if (!edge(data, 0, 1)) return bands;
   const unknown = data.x.map((_, index) => data.series.every((series) => series.values[index] === null));
-  const half = (wall(data.x[1]) - wall(data.x[0])) / 2;
-  if (Number.isNaN(half)) return bands;
-  const edge = (time) => new Date(time).toISOString().slice(0, 19);
   for (let from = 0; from < unknown.length; from += 1) {
     if (!unknown[from]) continue;
     let to = from;
     while (unknown[to + 1]) to += 1;
-    bands.push({ type: "rect", x0: edge(wall(data.x[from]) - half), x1: edge(wall(data.x[to]) + half), y0: 0, y1: 1, yref: "paper", fillcolor: fill, opacity: 0.9, line: { width: 0 }, layer: "below", label: { text: (to - from + 1) * 9 > unknown.length ? "no data" : "", font: { size: 11 } } });
+    bands.push({ type: "rect", x0: edge(data, from, -1), x1: edge(data, to, 1), y0: 0, y1: 1, yref: "paper", fillcolor: fill, opacity: 0.9, line: { width: 0 }, layer: "below", label: { text: (to - from + 1) * 9 > unknown.length ? "no data" : "", font: { size: 11 } } });
     from = to;
   }
   return bands;

@@ -1,0 +1,105 @@
+"""The product's addresses, and a page that shows the interactive parts with data of its own."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template import RequestContext, Template
+from django.urls import include, path
+
+SCRIPT = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+STEPS = [f"2026-11-21T{hour:02}:00:00+01:00" for hour in range(24)]
+
+PAGE = """
+{% extends "base.html" %}{% load ui %}
+{% block content %}
+  <h1>Parts</h1>
+  {% include "components/chart.html" with url="/parts/bars" title="Executions" only %}
+  {% include "components/chart.html" with url="/parts/lines" title="Duration" only %}
+  {% include "components/chart.html" with url="/parts/nothing" title="Nothing" size="short" only %}
+  {% include "components/chart.html" with url="/parts/broken" title="Broken" size="short" only %}
+  <section class="card" id="tree">
+    {% include "components/json_tree.html" with url="/parts/json" name="Input" only %}
+  </section>
+  <table class="table"><tbody>
+    <tr data-href="#first"><td class="lead"><a href="#first">First</a></td></tr>
+    <tr data-href="#second"><td class="lead"><a href="#second">Second</a></td></tr>
+  </tbody></table>
+  {% include "components/code_block.html" with code="curl it" label="Paste" only %}
+  <form method="post" action="/parts/done" data-confirm="It goes away."><button class="btn danger">Delete it</button></form>
+{% endblock %}
+"""
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """Show all parts."""
+    return HttpResponse(Template(PAGE).render(RequestContext(request)))
+
+
+def bars(request: HttpRequest) -> JsonResponse:
+    """Two series with a gap, hostile names, links."""
+    known = [None if 5 <= hour < 10 else hour for hour in range(24)]
+    return JsonResponse(
+        {
+            "kind": "bars",
+            "x": STEPS,
+            "series": [
+                {"name": "success", "tone": "success", "values": known},
+                {"name": SCRIPT, "tone": 'failed"><b>', "values": known},
+            ],
+            "links": [f"/parts/done?hour={hour}" for hour in range(24)],
+            "marks": [{"x": STEPS[3], "label": SCRIPT}],
+        }
+    )
+
+
+def lines(request: HttpRequest) -> JsonResponse:
+    """Milliseconds with a lonely value."""
+    values: list[int | None] = [None] * 24
+    values[0:3], values[12] = [900, 187_000, 2_000], 400
+    series = [{"name": "p95", "tone": "warn", "values": values}]
+    return JsonResponse({"kind": "lines", "x": STEPS, "unit": "ms", "series": series})
+
+
+def nothing(request: HttpRequest) -> JsonResponse:
+    """Answer a range without data."""
+    return JsonResponse({"kind": "bars", "x": [], "series": []})
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """Fail as a database that is away does."""
+    return HttpResponse(status=503)
+
+
+def data(request: HttpRequest) -> HttpResponse:
+    """Answer data that is large and hostile, with marks and a number beyond doubles."""
+    rows = [{"id": i, "street": f"Street {i}"} for i in range(2_000)]
+    answer = JsonResponse(
+        {
+            "html": SCRIPT,
+            SCRIPT: 1,
+            "__proto__": {"polluted": True},
+            "secret": "Bearer [scrubbed:bearer:3f9a]",
+            "cut": {"__truncated__": {"bytes": 2_097_152, "kept": 5, "text": "[1, 2"}},
+            "long": "lorem ipsum " * 200,
+            "exact": 12345678901234567890,
+            "rows": rows,
+        }
+    )
+    return HttpResponse(answer.content, content_type="application/json")
+
+
+def done(request: HttpRequest) -> HttpResponse:
+    """Say that an act or a click arrived."""
+    return HttpResponse("arrived")
+
+
+urlpatterns = [
+    path("parts/", page),
+    path("parts/bars", bars),
+    path("parts/lines", lines),
+    path("parts/nothing", nothing),
+    path("parts/broken", broken),
+    path("parts/json", data),
+    path("parts/done", done),
+    path("", include("config.urls")),
+]
