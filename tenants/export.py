@@ -22,21 +22,28 @@ STEP = 1_000
 
 
 def export_tenants(tenants: Iterable[Tenant], *, request: HttpRequest | None = None) -> IO[bytes]:
-    """Return an open temporary file, rewound: a zip with a folder for each tenant.
+    """Return an open temporary file, rewound, with what `write_export` writes."""
+    # The caller streams and closes it.
+    file = TemporaryFile()  # noqa: SIM115
+    write_export(file, tenants, request=request)
+    file.seek(0)
+    return file
+
+
+def write_export(
+    file: IO[bytes], tenants: Iterable[Tenant], *, request: HttpRequest | None = None
+) -> None:
+    """Write a zip with a folder for each tenant, and in it a file of JSON lines for each kind.
 
     Rows are written as they are read, so that memory does not grow with them. No digest of a token
     and no password is in it.
     """
-    # The caller streams and closes it.
-    file = TemporaryFile()  # noqa: SIM115
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for tenant in tenants:
             audit.record("tenant.export", tenant=tenant, request=request, subject=tenant.slug)
             with tenant_scope(tenant):
                 for name, rows in _parts(tenant):
                     _write_lines(archive, f"{tenant.slug}/{name}.ndjson", rows)
-    file.seek(0)
-    return file
 
 
 def _parts(tenant: Tenant) -> Iterator[tuple[str, Iterable[Row]]]:

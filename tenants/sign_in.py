@@ -155,8 +155,9 @@ def _buckets(email: str, place: Place) -> list[Bucket]:
     if place.device and place.device in known:
         return [KNOWN_DEVICE.bucket(email, place.device)]
     if place.address in known:
-        return [KNOWN_ADDRESS.bucket(email, place.address), ADDRESS.bucket(place.address)]
-    return [STRANGERS.bucket(email), ADDRESS.bucket(place.address)]
+        return [ADDRESS.bucket(place.address), KNOWN_ADDRESS.bucket(email, place.address)]
+    # The address first: when it is used up, no counter is made for what else it tries.
+    return [ADDRESS.bucket(place.address), STRANGERS.bucket(email)]
 
 
 def _record_failure(request: HttpRequest, email: str, buckets: list[Bucket]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from io import StringIO
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -152,6 +154,18 @@ def test_create_member_makes_nothing_when_something_is_wrong(arguments: list[str
         run("create_member", *arguments)
     with across_tenants():
         assert [str(m) for m in Membership.objects.all()] == ["member@example.com, viewer"]
+
+
+def test_export_tenant_writes_a_file_and_prints_its_name(tmp_path: Path) -> None:
+    make_tenant(slug="acme")
+    file = tmp_path / "acme.zip"
+    assert run("export_tenant", "acme", str(file)) == (f"{file}\n", "")
+    assert file.stat().st_mode & 0o777 == 0o600
+    with zipfile.ZipFile(file) as archive:
+        assert "acme/tenant.ndjson" in archive.namelist()
+    for wrong in (["acme", str(file)], ["acme", str(tmp_path)], ["unknown", f"{file}2"]):
+        with pytest.raises(CommandError):
+            run("export_tenant", *wrong)
 
 
 def test_what_commands_do_is_in_the_audit_log() -> None:

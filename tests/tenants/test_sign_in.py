@@ -278,6 +278,7 @@ def test_one_address_reaches_the_hasher_100_times_an_hour_over_all_accounts(
         with suppress(TooManyTries):
             guess(f"person-{n}@example.com", "guess", "203.0.113.1")
     assert len(hashed) == ADDRESS.tries
+    assert SignInBucket.objects.count() == ADDRESS.tries + 1
     # A neighbour in the same IPv4 network is somebody else; in the same IPv6 /64 it isn't.
     assert sign_in(Client(), "z@example.com", "guess", ip="203.0.113.2").status_code == 200
 
