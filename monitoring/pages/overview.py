@@ -188,6 +188,7 @@ def step_words(range_: TimeRange) -> str:
 class HeatCell:
     """An hour of a weekday: `level` 0–5 against the worst hour."""
 
+    hour: str
     level: int
     failed: int
     title: str
@@ -223,7 +224,7 @@ def _heat_cell(heat: HeatMap, weekday: int, hour: int, most: int) -> HeatCell:
         f"{WEEKDAYS[weekday]} {hour:02}–{(hour + 1) % 24:02} h:"
         f" {thousands(failed)} of {thousands(rated)} failed"
     )
-    return HeatCell(math.ceil(failed / most * HEAT_LEVELS), failed, title)
+    return HeatCell(f"{hour:02}", math.ceil(failed / most * HEAT_LEVELS), failed, title)
 
 
 # --- workflows that need a look, what is under way ------------------------------------------------
