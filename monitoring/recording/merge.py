@@ -9,11 +9,13 @@ messages ends in the same state.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import uuid
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+import zstandard
 
 from monitoring.ids import milliseconds as epoch_milliseconds
 from monitoring.ids import new_id
@@ -29,6 +31,8 @@ from monitoring.recording.record import (
     present_bitmap,
 )
 from monitoring.words import ErrorClass, Severity, Status, severity_of
+
+logger = logging.getLogger(__name__)
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
@@ -135,7 +139,12 @@ class ExecutionState(msgspec.Struct):
     def open_payload(self) -> Payload:
         """The payload for changing; packed again when the state is written."""
         if self.payload is None:
-            self.payload = unpack(self.packed_payload)
+            try:
+                self.payload = unpack(self.packed_payload)
+            except (zstandard.ZstdError, msgspec.DecodeError):
+                # What can't be read can't be merged: what comes now must not be lost with it.
+                logger.exception("The payload of execution %s is damaged", self.id)
+                self.payload = Payload()
         return self.payload
 
     def pack_payload(self) -> bytes | None:

@@ -15,9 +15,12 @@ import zstandard
 
 _EMPTY = msgspec.Raw(b"null")
 _LEVEL = 3
-# Bound of what a stored payload may unpack to: 5,000 nodes with inputs and outputs arrive in bodies
-# of at most 64 MB, and messages for the same execution add up.
-MAX_BYTES = 256 * 1024 * 1024
+# Messages for one execution add up; this is what they may weigh together, unpacked.
+MAX_BYTES = 64 * 1024 * 1024
+
+
+class PayloadTooLargeError(ValueError):
+    """All messages of one execution together bring more data than one execution may hold."""
 
 
 class NodePayload(msgspec.Struct, omit_defaults=True):
@@ -81,8 +84,12 @@ _NOTHING = b"{}"
 
 
 def pack(payload: Payload) -> bytes | None:
-    """Compressed bytes; None when there is nothing to keep."""
+    """Compressed bytes; None when there is nothing to keep. Raises PayloadTooLargeError."""
     text = _codecs.encode(payload)
+    if len(text) > MAX_BYTES:
+        raise PayloadTooLargeError(
+            f"All data of this execution together is larger than {MAX_BYTES // 1024**2} MB."
+        )
     return None if text == _NOTHING else _codecs.compress(text)
 
 

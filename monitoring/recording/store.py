@@ -37,6 +37,7 @@ from monitoring.recording.merge import (
     merge,
     new_state,
 )
+from monitoring.recording.payload import PayloadTooLargeError
 from monitoring.recording.record import ExecutionRecord, Outcome, Result
 from monitoring.recording.workflows import Workflows
 
@@ -51,8 +52,8 @@ def record_executions(records: Sequence[ExecutionRecord]) -> list[Result]:
     """Store records in chunks; return what became of each, in order.
 
     Each chunk of at most 1,000 is one transaction: when this returns, everything that is not
-    rejected or failed is durable. A record that the database refuses is rejected alone (the chunk is
-    bisected). Raises OperationalError or InterfaceError when the database can't be reached.
+    rejected or failed is durable. A record that can't be stored is rejected or failed alone (the chunk
+    is bisected). Raises OperationalError or InterfaceError when the database can't be reached.
     """
     results: list[Result] = []
     for start in range(0, len(records), CHUNK):
@@ -65,20 +66,35 @@ def _store_or_bisect(records: Sequence[ExecutionRecord]) -> list[Result]:
         return _store_again_after_conflict(records)
     except (OperationalError, InterfaceError):
         raise
-    except (Error, ValueError) as error:
+    except Exception as error:  # whatever one record does, it may harm no other
         if len(records) > 1:
             middle = len(records) // 2
             return _store_or_bisect(records[:middle]) + _store_or_bisect(records[middle:])
-        logger.warning(
-            "The database refused a record of tenant %s: %s", records[0].tenant_id, error
-        )
-        return [Result(Outcome.REJECTED, external_id=records[0].external_id, reason=_reason(error))]
+        return [_refusal(records[0], error)]
+
+
+def _refusal(record: ExecutionRecord, error: Exception) -> Result:
+    """Rejected for good when record or database say so, failed when the fault may be ours."""
+    known = isinstance(error, PayloadTooLargeError | Error)
+    outcome = Outcome.REJECTED if known else Outcome.FAILED
+    logger.log(
+        logging.WARNING if known else logging.ERROR,
+        "A record of tenant %s was %s",
+        record.tenant_id,
+        outcome.value,
+        exc_info=error,
+    )
+    return Result(outcome, external_id=record.external_id, reason=_reason(error))
 
 
 def _reason(error: Exception) -> str:
     """The database's own short words, without the values in its DETAIL."""
+    if isinstance(error, PayloadTooLargeError):
+        return str(error)
+    if isinstance(error, tables.Vanished):
+        return "The execution is being deleted: repeat later."
     cause = error.__cause__ if isinstance(error.__cause__, psycopg.Error) else None
-    return (cause.diag.message_primary if cause else None) or "The database refused this record."
+    return (cause.diag.message_primary if cause else None) or "This record could not be stored."
 
 
 def _store_again_after_conflict(records: Sequence[ExecutionRecord]) -> list[Result]:

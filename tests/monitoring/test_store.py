@@ -22,10 +22,10 @@ from monitoring.models import (
     RollupDelta,
     Workflow,
 )
-from monitoring.recording import schema
+from monitoring.recording import payload, schema
 from monitoring.recording.environments import source_for
 from monitoring.recording.order import body_hash
-from monitoring.recording.payload import json_of, unpack
+from monitoring.recording.payload import json_of
 from monitoring.recording.record import ExecutionRecord, Idempotency, Outcome, Result
 from monitoring.recording.store import record_executions
 from monitoring.words import ErrorClass, Severity, Status
@@ -148,7 +148,7 @@ def test_richer_data_completes_poorer(tenant: Tenant) -> None:
     store(tenant, poorer)
     with tenant_scope(tenant):
         node = NodeExecution.objects.get()
-        kept = unpack(Execution.objects.get().payload).node("n1", 0)
+        kept = payload.unpack(Execution.objects.get().payload).node("n1", 0)
     assert (node.name, node.input_items, node.output_items) == ("Fetch", 1, 2)
     assert (json_of(kept.input), json_of(kept.output)) == (b'{"a":1}', b"[1,2]")
 
@@ -267,6 +267,34 @@ def test_one_bad_record_harms_no_other(tenant: Tenant) -> None:
     assert results[3].reason
     with tenant_scope(tenant):
         assert Execution.objects.count() == 6
+
+
+def test_too_much_data_for_one_execution_is_rejected_alone(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payload, "MAX_BYTES", 2_000)
+    store(tenant, message(trigger={"data": "x" * 1_500}))
+    results = store(tenant, message(id="other"), message(result="y" * 1_500, version="9"))
+    assert outcomes(results) == ["created", "rejected"]
+    assert "larger than" in (results[1].reason or "")
+
+
+def test_a_damaged_payload_does_not_block_its_execution(tenant: Tenant) -> None:
+    (first,) = store(tenant, message(status="running", trigger={"data": {"a": 1}}))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE monitoring_execution SET payload = 'broken' WHERE id = %s", [first.id]
+        )
+    assert outcomes(store(tenant, message(result={"b": 2}))) == ["updated"]
+    kept = payload.unpack(only_execution(tenant).payload)
+    assert json_of(kept.result) == b'{"b":2}'
+
+
+def test_a_key_without_its_execution_fails_alone(tenant: Tenant) -> None:
+    store(tenant, message())
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM monitoring_execution")
+    assert outcomes(store(tenant, message(version="2"), message(id="b"))) == ["failed", "created"]
 
 
 def test_times_of_every_age_find_a_partition(tenant: Tenant) -> None:
