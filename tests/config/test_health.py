@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.test import Client
-from pytest_django import DjangoSettingsWrapper
+from pytest_django import Settings
 
 from config import soundness
 from tenants.models import User
@@ -58,7 +58,7 @@ def test_ready_says_503_when_the_database_is_away(
 
 
 @pytest.mark.django_db
-def test_details_are_for_staff(client: Client, settings: DjangoSettingsWrapper) -> None:
+def test_details_are_for_staff(client: Client, settings: Settings) -> None:
     settings.MAIL_CONFIGURED = False
     assert client.get("/health/detailed").json() == {"status": "ok"}
     user = User.objects.create_user(email="vendor@example.com", password="x" * 12)
