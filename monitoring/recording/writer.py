@@ -13,7 +13,7 @@ import time
 from collections import deque
 
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from monitoring.recording.record import ExecutionRecord, Result
 from monitoring.recording.store import CHUNK, record_executions
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 QUEUE_LIMIT = 5_000
 WAIT_SECONDS = 10.0
 RETRY_AFTER_SECONDS = 2
+_DATABASE_AWAY = "The database can't be reached."
 
 
 class Overloaded(Exception):
@@ -67,7 +68,7 @@ class Writer:
             waiting.given_up = True
             raise Overloaded("Storing took too long; the execution may or may not be stored.")
         if waiting.error is not None:
-            raise Overloaded("The database can't be reached.") from waiting.error
+            raise Overloaded(_DATABASE_AWAY) from waiting.error
         if waiting.result is None:
             raise Overloaded("The writer ended without an answer.")
         return waiting.result
@@ -113,5 +114,8 @@ os.register_at_fork(after_in_child=_after_fork)
 def record(execution: ExecutionRecord) -> Result:
     """Store one record durably and say what became of it. Raises Overloaded (repeat later)."""
     if settings.INGEST_WRITER == "inline":
-        return record_executions([execution])[0]
+        try:
+            return record_executions([execution])[0]
+        except (OperationalError, InterfaceError) as error:
+            raise Overloaded(_DATABASE_AWAY) from error
     return _writer.record(execution)
