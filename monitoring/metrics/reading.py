@@ -104,6 +104,8 @@ def read_totals(
     The work grows with the buckets in the spans: at most 22 of 5 minutes, 46 hours and the days
     for each, and the raw rows of two cut buckets. Needs a tenant's scope.
     """
+    if not subjects.ids:
+        return {}
     statement, params = _statement(subjects, spans, detail)
     found: dict[tuple[int, int], Totals] = {}
     with connection.cursor() as cursor:

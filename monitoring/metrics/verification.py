@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
@@ -72,22 +72,25 @@ class Report:
     days: int = 0
     compared: int = 0
     sealed: int = 0
-    differences: list[Difference] = field(default_factory=list)
+    differences: int = 0
 
 
-def verify(tenant: Tenant, *, repair: bool = False) -> Report:
+def verify(
+    tenant: Tenant, *, repair: bool = False, tell: Callable[[Difference], object] = str
+) -> Report:
     """Compare every rollup and every workflow's statistics of a tenant; with `repair`, rewrite.
 
-    Sealed rollups have lost their raw rows: they are counted and skipped. Must not be called in a
+    Each difference is told when it is found; memory is bounded by what one day holds. Sealed
+    rollups have lost their raw rows: they are counted and skipped. Must not be called in a
     transaction. Repairing waits for the folder and keeps it away until it is done.
     """
     report = Report()
     with _fold_lock() if repair else _nothing():
         days = _days_of(tenant)
         while (day := next(days, None)) is not None:
-            _Day(tenant, day, repair, report).verify()
+            _Day(tenant, day, repair, report, tell).verify()
             report.days += 1
-        _verify_workflows(tenant, repair, report)
+        _verify_workflows(tenant, repair, report, tell)
     return report
 
 
@@ -237,11 +240,19 @@ _NODE_NUMBERS: Final = [
 class _Day:
     """Comparison of one day of one tenant."""
 
-    def __init__(self, tenant: Tenant, day: dt.datetime, repair: bool, report: Report) -> None:
+    def __init__(
+        self,
+        tenant: Tenant,
+        day: dt.datetime,
+        repair: bool,
+        report: Report,
+        tell: Callable[[Difference], object],
+    ) -> None:
         self.tenant = tenant
         self.start, self.end = day, day + _DAY
         self.repair = repair
         self.report = report
+        self.tell = tell
 
     def verify(self) -> None:
         with _snapshot() as db:
@@ -316,9 +327,9 @@ class _Day:
             if should_be != row:
                 right[key] = should_be
                 found = Counters.sum([row, unfolded.get(key, zero)])
-                self.report.differences += _differences(
-                    name(key), numbers, expected.get(key, zero), found
-                )
+                for difference in _differences(name(key), numbers, expected.get(key, zero), found):
+                    self.report.differences += 1
+                    self.tell(difference)
         if right and self.repair:
             write(right)
 
@@ -400,16 +411,18 @@ _WRITE_STATISTICS: Final = f"""
 """
 
 
-def _verify_workflows(tenant: Tenant, repair: bool, report: Report) -> None:
+def _verify_workflows(
+    tenant: Tenant, repair: bool, report: Report, tell: Callable[[Difference], object]
+) -> None:
     with _snapshot() as db:
         db.execute(_WORKFLOWS, [tenant.pk])
         for workflow_id, found, of_days in db.fetchall():
             report.compared += 1
             expected = workflow_statistics_of(Counters([int(number) for number in of_days]))
-            report.differences += [
-                Difference(f"workflow {workflow_id}, all time", name, should_be, int(is_now))
-                for name, should_be, is_now in zip(_STATISTICS, expected, found, strict=True)
-                if should_be != is_now
-            ]
+            for name, should_be, is_now in zip(_STATISTICS, expected, found, strict=True):
+                if should_be != is_now:
+                    what = f"workflow {workflow_id}, all time"
+                    report.differences += 1
+                    tell(Difference(what, name, should_be, int(is_now)))
             if repair and expected != [int(number) for number in found]:
                 db.execute(_WRITE_STATISTICS, [*expected, workflow_id])
