@@ -11,6 +11,7 @@ from typing import IO
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest
+from django.utils import timezone
 
 from tenants import audit, registry
 from tenants.models import ApiToken, AuditEvent, Membership, Tenant
@@ -89,7 +90,9 @@ def _audit_rows() -> Iterator[Row]:
 
 
 def _write_lines(archive: zipfile.ZipFile, name: str, rows: Iterable[Row]) -> None:
-    with archive.open(re.sub(r"[^\w./-]", "_", name), "w", force_zip64=True) as entry:
+    info = zipfile.ZipInfo(re.sub(r"[^\w./-]", "_", name), timezone.now().timetuple()[:6])
+    info.compress_type = zipfile.ZIP_DEFLATED
+    with archive.open(info, "w", force_zip64=True) as entry:
         for row in rows:
             line = json.dumps(row, cls=DjangoJSONEncoder, ensure_ascii=False)
             entry.write(line.encode("utf-8", "backslashreplace") + b"\n")
