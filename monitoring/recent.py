@@ -16,6 +16,7 @@ from monitoring.words import RATED, Status
 from tenants.scoping import current_tenant
 
 REASON_LENGTH: Final = 300
+UNFINISHED: Final = (Status.PENDING, Status.RUNNING, Status.WAITING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,14 @@ def last_rated(
     return _latest(workflow_ids, None, end, f"e.status IN ({rated})", limit)
 
 
+def unfinished(most: int) -> list[tuple[uuid.UUID, Status]]:
+    """The newest `most` executions of each unfinished status, the newest first."""
+    with connection.cursor() as cursor:
+        statuses = [int(status) for status in UNFINISHED]
+        cursor.execute(_UNFINISHED, [statuses, current_tenant().pk, most])
+        return [(execution_id, Status(status)) for execution_id, status in cursor.fetchall()]
+
+
 def version_changes(workflow_id: int, edges: Sequence[dt.datetime]) -> list[VersionChange]:
     """Where a workflow's version changed between `edges`, as far as looks after each edge tell.
 
@@ -129,6 +138,14 @@ FROM (SELECT %s::int AS reason_length) AS said,
     WHERE e.tenant_id = %s AND e.workflow_id = w.id AND {condition}{bounds}
     ORDER BY e.id DESC LIMIT %s
 ) e"""
+# One look into the index for each status; "<> 3" is that of the index of all but successes.
+_UNFINISHED: Final = """
+SELECT e.id, e.status
+FROM unnest(%s::smallint[]) AS asked (status) CROSS JOIN LATERAL (
+    SELECT e.id, e.status FROM monitoring_execution e
+    WHERE e.tenant_id = %s AND e.status = asked.status AND e.status <> 3
+    ORDER BY e.id DESC LIMIT %s
+) e ORDER BY e.id DESC"""
 _VERSIONS: Final = """
 SELECT e.id, e.version
 FROM unnest(%s::uuid[], %s::uuid[]) WITH ORDINALITY AS span (lower, upper, number)

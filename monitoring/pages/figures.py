@@ -16,11 +16,9 @@ from monitoring.metrics.timerange import TimeRange
 from monitoring.metrics.totals import Totals
 from monitoring.models import Workflow
 from monitoring.pages.time_range import PageRange
-from monitoring.words import Status
 from tenants.templatetags.ui import NOTHING, change, clock, duration, percent, thousands
 
 CLEAR_PERCENT: Final = 5
-UNFINISHED: Final = (Status.PENDING, Status.RUNNING, Status.WAITING)
 
 
 @dataclass(frozen=True, slots=True)

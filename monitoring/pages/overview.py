@@ -30,7 +30,6 @@ from monitoring.metrics.trends import (
 from monitoring.models import Execution, Workflow
 from monitoring.pages.empty import first_steps
 from monitoring.pages.figures import (
-    UNFINISHED,
     Figure,
     UnderWay,
     as_percent,
@@ -44,7 +43,13 @@ from monitoring.pages.figures import (
 from monitoring.pages.rows import reason, rows_of
 from monitoring.pages.time_range import PageRange, page_range, span_query
 from monitoring.panels import Place, panels_at
-from monitoring.recent import Recent, last_executions, last_failures
+from monitoring.recent import (
+    UNFINISHED,
+    Recent,
+    last_executions,
+    last_failures,
+    unfinished,
+)
 from monitoring.verdict import CANDIDATES, Finding, findings
 from monitoring.words import Status
 from tenants.access import TenantRequest, tenant_member
@@ -165,12 +170,12 @@ def since_words(moment: dt.datetime) -> str:
 
 def _figures(kpis: Kpis, shown: PageRange, under_way: UnderWay, slug: str) -> list[Figure]:
     url = reverse("monitoring:executions", args=[slug])
-    unfinished = "&".join(f"status={status.slug}" for status in UNFINISHED)
+    under_way_query = "&".join(f"status={status.slug}" for status in UNFINISHED)
     return [
         executions_figure(kpis, shown, f"{url}?{shown.query}"),
         failure_rate_figure(kpis, shown, f"{url}?status=failed&status=partial&{shown.query}"),
         percentile_figure(kpis, shown, 95),
-        open_figure(under_way, f"{url}?{unfinished}&range=30d"),
+        open_figure(under_way, f"{url}?{under_way_query}&range=30d"),
     ]
 
 
@@ -283,13 +288,12 @@ def failure_url(failure: Recent | None, slug: str) -> str:
 
 
 def _under_way() -> tuple[UnderWay, list[Execution]]:
-    """Count the newest unfinished executions, bounded against a flood; return some of them."""
-    unfinished = Execution.objects.with_status(UNFINISHED).order_by("-id")
-    newest = list(unfinished.values_list("id", "status")[:MOST_COUNTED])
+    """Count the unfinished executions, bounded against a flood; return the newest."""
+    newest = unfinished(MOST_COUNTED)
     counts = Counter(status for _, status in newest)
     number = UnderWay(
         running=counts[Status.RUNNING] + counts[Status.PENDING],
         waiting=counts[Status.WAITING],
-        is_all=len(newest) < MOST_COUNTED,
+        is_all=max(counts.values(), default=0) < MOST_COUNTED,
     )
     return number, of_ids([found for found, _ in newest[:UNDER_WAY]])
