@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,8 +23,11 @@ from monitoring.models import (
     Workflow,
 )
 from monitoring.recording.classify import classify
+from monitoring.recording.environments import source_for
 from monitoring.recording.fingerprint import fingerprint, mask
 from monitoring.recording.payload import NodePayload, Payload, node_key, pack
+from monitoring.recording.schema import decode, full_execution
+from monitoring.recording.store import record_executions
 from monitoring.words import Status, severity_of
 from tenants.models import Membership, Role, Tenant, User
 from tenants.scoping import tenant_scope
@@ -221,3 +225,33 @@ def _make_node(execution: Execution, node: NodeSpec, position: int, start: dt.da
 
 def _size(value: Any) -> int | None:
     return None if value is None else len(msgspec.json.encode(value))
+
+
+def record_executions_of(
+    workflow: Workflow,
+    number: int,
+    *,
+    status: str = "success",
+    newest: dt.datetime | None = None,
+    step: dt.timedelta = dt.timedelta(seconds=1),
+    **fields: Any,
+) -> list[uuid.UUID]:
+    """Executions that came in by the one way in, so that rollups count them; the newest first."""
+    newest = newest or timezone.now() - dt.timedelta(minutes=1)
+    source = source_for(workflow.tenant_id, requested_environment_id=workflow.environment_id)
+    records = []
+    for place in range(number):
+        began = newest - place * step
+        message = {
+            "id": f"sent-{next(_numbers)}",
+            "workflowId": workflow.external_id,
+            "workflowName": workflow.name,
+            "status": status,
+            "startedAt": began.isoformat(),
+            "durationMs": 500,
+        } | fields
+        body = json.dumps(message).encode()
+        records.append(full_execution(decode(body), body, source))
+    results = record_executions(records)
+    assert all(result.created for result in results), results
+    return [result.id for result in results if result.id is not None]

@@ -23,6 +23,7 @@ from tests.monitoring.factories import (
     make_member,
     make_tenant,
     make_workflow,
+    record_executions_of,
 )
 
 pytestmark = pytest.mark.django_db
@@ -83,8 +84,8 @@ def test_all_that_match_are_deleted_in_steps(
     admin: Client, tenant: Tenant, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "STEP", 10)
-    make_executions(workflow, 25, status=Status.FAILED)
-    make_executions(workflow, 4)
+    record_executions_of(workflow, 25, status="failed")
+    record_executions_of(workflow, 4)
     progress = confirm(admin, "?status=failed")
     assert left(tenant) == 29
     make_execution(workflow, Status.FAILED, started_at=timezone.now())  # not previewed

@@ -23,6 +23,7 @@ from tests.monitoring.factories import (
     make_member,
     make_tenant,
     make_workflow,
+    record_executions_of,
 )
 
 pytestmark = pytest.mark.django_db
@@ -178,7 +179,7 @@ def test_htmx_gets_the_list_alone(viewer: Client, workflow: Workflow) -> None:
 
 
 def test_the_histogram_comes_after_with_the_total(viewer: Client, workflow: Workflow) -> None:
-    make_executions(workflow, 12)
+    record_executions_of(workflow, 12)
     part = get(viewer, f"{LIST}?range=1h", **{"HX-Request": "true", "HX-Target": "shape"})
     assert "12 match" in part
     assert re.search(r'<a href="\?[^"]*start=[^"]+" aria-label="[^"]*12 success', part)
