@@ -14,6 +14,7 @@ from django.db.models import F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from monitoring.deletion import delete_executions
 from monitoring.metrics.histogram import Histogram
 from monitoring.metrics.nodes import node_totals
 from monitoring.metrics.rollups import FOLD_LOCK, fold_deltas
@@ -275,6 +276,22 @@ def test_any_sequence_of_messages_leaves_nothing_to_repair(
     assert verify(workflow.tenant).differences == 0
     fold_all()
     assert verify(workflow.tenant).differences == 0
+
+
+def test_what_a_person_deletes_is_subtracted(workflow: Workflow) -> None:
+    some_history(workflow)
+    fold_deltas(limit=1)
+    with tenant_scope(workflow.tenant):
+        ids = list(Execution.objects.order_by("id").values_list("id", flat=True))
+    for gone in (ids[:1], ids[1:]):
+        delete_executions(workflow.tenant_id, gone)
+        assert verify(workflow.tenant).differences == 0
+    fold_all()
+    assert verify(workflow.tenant).differences == 0
+    with tenant_scope(workflow.tenant):
+        assert not Rollup.objects.exists()
+        assert not NodeRollup.objects.exists()
+        assert workflow_statistics([workflow])[workflow.pk].execution_count == 0
 
 
 def plant_wrong_count(workflow: Workflow) -> None:
