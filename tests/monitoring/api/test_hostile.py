@@ -438,16 +438,22 @@ def test_a_session_without_csrf_token_is_403(tenant: Tenant, entry: Operation) -
 # --- addresses ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", sorted({each.path for each in OPERATIONS}))
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "GET"])
+KNOWN = {(each.path, each.method) for each in OPERATIONS}
+WRONG = sorted(
+    (path, method)
+    for path in {each.path for each in OPERATIONS}
+    for method in ("DELETE", "GET", "PATCH", "POST", "PUT", "TRACE")
+    if (path, method) not in KNOWN
+)
+
+
+@pytest.mark.parametrize(("path", "method"), WRONG)
 @pytest.mark.usefixtures("unchanged")
 def test_a_wrong_method_is_405_with_the_right_ones(api: Api, path: str, method: str) -> None:
-    known = {each.method for each in OPERATIONS if each.path == path}
-    if method in known:
-        pytest.skip("this is one")
     answer = api.send(method, path.format(**IDS))
     assert answer.status_code == 405
-    assert known <= set(answer["Allow"].split(", "))
+    right = {known for at, known in KNOWN if at == path}
+    assert right <= set(answer["Allow"].split(", "))
 
 
 @pytest.mark.parametrize(

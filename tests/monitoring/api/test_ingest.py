@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 import zstandard
+from django.db import OperationalError, connections
 from django.utils import timezone
 
 from monitoring.api import examples
@@ -258,6 +259,18 @@ def test_a_body_may_be_packed(api: Api, encoding: str, pack: Any) -> None:
 def test_the_database_away_is_503_with_retry_after(api: Api) -> None:
     with mock.patch.object(writer, "record", side_effect=writer.Overloaded("full")):
         answer = api.post(FULL, examples.FULL_EXECUTION)
+    assert answer.status_code == 503
+    assert int(answer["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", FULL), ("POST", SHORT), ("POST", "/api/executions/batch"), ("GET", "/api/workflows")],
+)
+def test_a_database_that_is_away_is_503_everywhere(api: Api, method: str, path: str) -> None:
+    away = mock.patch.object(connections["default"], "cursor", side_effect=OperationalError("away"))
+    with away:
+        answer = api.send(method, path, examples.SHORT_LOG)
     assert answer.status_code == 503
     assert int(answer["Retry-After"]) > 0
 

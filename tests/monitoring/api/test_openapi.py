@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -152,3 +153,9 @@ def test_the_page_shows_every_call_and_loads_nothing_foreign(
     assert set(links.targets) <= set(links.ids)
     assert len(links.ids) == len(set(links.ids))
     assert page.count("data-copy-text") == 2 * len(OPERATIONS)
+
+
+def test_the_guide_names_every_address_and_no_other() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+    named = {path for path in re.findall(r"`(/api/[^`\s]*)`", guide) if "…" not in path}
+    assert named == {each.path for each in OPERATIONS}
