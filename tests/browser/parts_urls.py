@@ -25,7 +25,9 @@ PAGE = """
     <tr data-href="#second"><td class="lead"><a href="#second">Second</a></td></tr>
   </tbody></table>
   {% include "components/code_block.html" with code="curl it" label="Paste" only %}
-  <form method="post" action="/parts/done" data-confirm="It goes away."><button class="btn danger">Delete it</button></form>
+  <form method="post" action="/parts/done" data-confirm="It goes away.">
+    <button class="btn danger">Delete it</button>
+  </form>
 {% endblock %}
 """
 
