@@ -37,10 +37,7 @@ class LimitsAnswer(msgspec.Struct):
     answers=(Answer(200, "The limits.", LimitsAnswer, examples.LIMITS),),
 )
 def show_limits(request: ApiRequest) -> HttpResponse:
-    """Show the limits and capabilities.
-
-    Any valid token may ask.
-    """
+    """Show the limits and capabilities."""
     return json_answer(LimitsAnswer(dataclasses.asdict(settings.LIMITS), capabilities()))
 
 

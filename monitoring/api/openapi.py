@@ -36,10 +36,18 @@ short while `nextCursor` is not null: go on.
 **Forms.** Times are ISO 8601, durations integer milliseconds, rates percent (0–100). What is sent
 may be camelCase or snake_case.
 
-**Errors** are `application/problem+json` (RFC 9457) with `errors: [{loc, msg}]`. 503 and 429 carry
-`Retry-After`: nothing was stored, repeat the call.
+**Errors** are `application/problem+json` (RFC 9457) with `errors: [{loc, msg}]`. 503 carries
+`Retry-After`: repeat the call then.
 """
 
+_SUBJECTS = (
+    "Ingest",
+    "Executions",
+    "Workflows",
+    "Workflow executions",
+    "Observability",
+    "About",
+)
 _PLACE = re.compile(r"\{(\w+)\}")
 _PLACES = {
     "workflow_id": "The workflow's external id.",
@@ -55,7 +63,7 @@ _TITLES = {
     413: "Too many bytes or lines.",
     415: "A content type or encoding that isn't taken here.",
     422: "JSON that breaks the schema, or a key used with another body.",
-    503: "Nothing was stored; repeat after `Retry-After` seconds.",
+    503: "The database is away or too much is waiting; repeat after `Retry-After` seconds.",
 }
 
 
@@ -95,8 +103,8 @@ def document() -> dict[str, Any]:
 
 
 def subjects() -> list[str]:
-    """The groups of operations, in the order of the table."""
-    return list(dict.fromkeys(entry.subject for entry in OPERATIONS))
+    """The groups of operations, in the order in which people need them."""
+    return sorted({entry.subject for entry in OPERATIONS}, key=_SUBJECTS.index)
 
 
 _Schemas = dict[int, dict[str, Any]]
