@@ -2,6 +2,7 @@
 #   make run      start everything (PORT, FLOWWATCH_DATA, …: README)
 #   make test     all tests on a PostgreSQL of their own      ARGS="-k name" for some
 #   make check    format, lint, types, migrations, templates, imports, known vulnerabilities
+#                 (make -k check goes on after a failure; make check-lint and so on are its parts)
 #   make bench    the figures of docs/performance.md
 #   make shots    screenshots of every page into shots/
 #   make lock     renew requirements/*.txt from pyproject.toml
@@ -15,12 +16,13 @@ DEV_STAMP := $(VENV)/.dev-installed
 ARGS ?=
 
 # For checks that only load settings: no data folder, no database.
-SETTINGS_ONLY := SECRET_KEY=only-to-load-the-settings-0123456789abcdef \
+SETTINGS_ONLY := SECRET_KEY=only-to-load-the-settings-0123456789abcdefghijklmnopq \
 	DATABASE_URL=postgresql://nobody@localhost:1/none \
 	MIGRATION_DATABASE_URL=postgresql://owner@localhost:1/none \
 	FRONTEND_URL=https://flowwatch.example.com ALLOWED_HOSTS=flowwatch.example.com
 
-.PHONY: run test check bench shots lock format clean
+.PHONY: run test check bench shots lock format clean check-format check-lint check-types \
+	check-imports check-templates check-deploy check-migrations check-vulnerabilities
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP)
@@ -29,14 +31,24 @@ run: $(RUN_STAMP)
 test: $(DEV_STAMP)
 	$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
 
-check: $(DEV_STAMP)
+check: check-format check-lint check-types check-imports check-templates check-deploy \
+	check-migrations check-vulnerabilities
+
+check-format: $(DEV_STAMP)
 	$(VENV)/bin/ruff format --check .
+check-lint: $(DEV_STAMP)
 	$(VENV)/bin/ruff check .
+check-types: $(DEV_STAMP)
 	$(VENV)/bin/mypy
+check-imports: $(DEV_STAMP)
 	$(VENV)/bin/lint-imports
+check-templates: $(DEV_STAMP)
 	$(VENV)/bin/djlint templates --lint --quiet
+check-deploy: $(DEV_STAMP)
 	$(SETTINGS_ONLY) $(PY) manage.py check --deploy --fail-level WARNING
+check-migrations: $(DEV_STAMP)
 	$(SETTINGS_ONLY) $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+check-vulnerabilities: $(DEV_STAMP)
 	$(PY) tools/check_vulnerabilities.py
 
 bench: $(DEV_STAMP)

@@ -167,6 +167,9 @@ SECURE_HSTS_PRELOAD = False
 # The proxy in front terminates TLS and says so; only then may the header be believed.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
 SECURE_SSL_REDIRECT = False
+# Redirecting http to https is the proxy's work, and its health probes speak http; whether a domain
+# is put on the browsers' preload list is its owner's decision.
+SILENCED_SYSTEM_CHECKS = ["security.W008", "security.W021"]
 
 # --- static files -------------------------------------------------------------------------------
 STATIC_URL = "static/"
