@@ -69,7 +69,8 @@ def shape_of(query: ExecutionQuery, range_: TimeRange) -> Shape:
         return Shape(thousands(counted.number) + more, counted.number, (), 0, 0)
     points = series(subject, range_)
     statuses = query.statuses or frozenset(Status)
-    counts = [{one: point.totals.count(one) for one in statuses} for point in points]
+    # Never below zero, also where numbers are wrong until verify_rollups repairs them.
+    counts = [{one: max(point.totals.count(one), 0) for one in statuses} for point in points]
     total = sum(sum(step.values()) for step in counts)
     most = max((sum(step.values()) for step in counts), default=0)
     return Shape(thousands(total), total, _bars(points, counts, most), len(points), most)
