@@ -155,7 +155,9 @@ def test_brackets_go_through_the_executions_of_the_list(page: Page, failed: Exec
 
 def test_the_time_range_is_changed_and_goes_along(page: Page, failed: Execution) -> None:
     sign_in(page)
-    press(page, "t", "ArrowDown", "Enter")
+    press(page, "t")
+    expect(page.locator(":focus")).to_have_text("Last 24 hours")
+    press(page, "ArrowDown", "Enter")
     page.wait_for_url("**range=7d**")
     press(page, "g", "w")
     page.wait_for_url("**/workflows/**range=7d**")
