@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import environs
 
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     argv = list(sys.argv if arguments is None else arguments)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     read_env_file()
+    make_paths_absolute()
     follow_parent()
     command = argv[1] if len(argv) > 1 else ""
     if command == "run":
@@ -35,6 +37,13 @@ def read_env_file() -> None:
     file = SOURCE_ROOT / ".env"
     if file.is_file():
         environs.Env().read_env(str(file), recurse=False)
+
+
+def make_paths_absolute() -> None:
+    """Folders are meant from here; the parts of ``run`` work in another directory."""
+    for name in ("FLOWWATCH_DATA", "FLOWWATCH_POSTGRES_BIN"):
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
 
 
 def _embedded() -> bool:

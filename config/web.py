@@ -10,6 +10,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
+from config.cli import read_env_file
 from config.environment import Environment
 from config.lifeline import follow_parent
 
@@ -25,6 +26,7 @@ def main() -> None:
     """Serve until TERM, or until the parent is gone."""
     os.environ["FLOWWATCH_PROCESS"] = "web"
     follow_parent()
+    read_env_file()
     _allow_many_files()
     env = Environment.read()
     Server(

@@ -3,7 +3,6 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
@@ -51,9 +50,4 @@ class Command(BaseCommand):
                 "This database was used by a newer Flowwatch: it has the migrations "
                 f"{', '.join(unknown)}, which this one lacks. Start that version, or restore a "
                 "backup of before."
-            )
-        if settings.MIGRATION_DATABASE is None:
-            self.stderr.write(
-                "Warning: one database role is both owner and app. Set MIGRATION_DATABASE_URL to "
-                "the owner's and DATABASE_URL to a role without rights to change the schema."
             )
