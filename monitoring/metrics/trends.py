@@ -210,29 +210,3 @@ def _with_workflows(ranking: list[tuple[int, Totals]]) -> list[RankedWorkflow]:
         for workflow_id, numbers in ranking
         if workflow_id in workflows
     ]
-
-
-# --- when it fails ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class HeatMap:
-    """Failures by local weekday (0 = Monday) and hour: `failed[weekday][hour]`; rated likewise."""
-
-    failed: list[list[int]]
-    rated: list[list[int]]
-
-    def failure_rate(self, weekday: int, hour: int) -> float | None:
-        """Fraction of rated executions that failed; None when there were none."""
-        rated = self.rated[weekday][hour]
-        return self.failed[weekday][hour] / rated if rated else None
-
-
-def failure_heat_map(subject: Measured, range_: TimeRange) -> HeatMap:
-    """When a subject fails, by the clock of the range's zone. One statement."""
-    heat = HeatMap([[0] * 24 for _ in range(7)], [[0] * 24 for _ in range(7)])
-    for point in series(subject, range_, Step.HOUR, counts_only=True):
-        local = point.start.astimezone(range_.zone)
-        heat.failed[local.weekday()][local.hour] += point.totals.failed
-        heat.rated[local.weekday()][local.hour] += point.totals.rated
-    return heat

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from django.utils.safestring import SafeString
 
-from monitoring.metrics.kpis import Kpis
+from monitoring.metrics.kpis import Kpis, relative_change
 from monitoring.metrics.ranges import Point, totals_of_spans
 from monitoring.metrics.subject import Measured
 from monitoring.metrics.timerange import TimeRange
@@ -19,6 +19,7 @@ from monitoring.pages.time_range import PageRange
 from tenants.templatetags.ui import NOTHING, change, clock, duration, percent, thousands
 
 CLEAR_PERCENT: Final = 5
+INCOMPARABLE_PERCENT: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def executions_figure(kpis: Kpis, shown: PageRange, url: str = "") -> Figure:
         "Executions",
         thousands(kpis.totals.total),
         f"All that started in this range: {parts or 'none'}. {completeness(kpis.totals)}",
-        change=change(kpis.change.total_executions, "%", "", shown.compared_to, 0),
+        change=_relative(kpis.previous.total, kpis.totals.total, thousands, "", shown),
         spark=[point.totals.total for point in kpis.points],
         spark_label="executions over the range",
         url=url,
@@ -87,22 +88,36 @@ def percentile_figure(kpis: Kpis, shown: PageRange, percentile: int) -> Figure:
     value, before = kpis.totals.percentile(percentile), kpis.previous.percentile(percentile)
     known = kpis.totals.histogram.total if kpis.totals.histogram else 0
     number, unit = split_unit(duration(value))
-    difference = None if not before or value is None else (value - before) / before * 100
     return Figure(
         f"Duration p{percentile}",
         number,
         f"{percentile} % of executions took no longer. n = {thousands(known)} with a known"
         f" duration (success, failed, partial), error at most 1 %. {completeness(kpis.totals)}",
         unit=unit,
-        change=change(difference, "%", _better(difference), shown.compared_to, 0),
+        change=_relative(before, value, duration, "down", shown),
         spark=[point.totals.percentile(percentile) for point in kpis.points],
         spark_label=f"p{percentile} over the range",
     )
 
 
-def _better(difference: float | None) -> str:
-    """Durations always differ a little: only clear differences are good or bad."""
-    return "down" if difference is not None and abs(difference) >= CLEAR_PERCENT else ""
+def _relative(
+    before: float | None,
+    now: float | None,
+    words: Callable[[float], str],
+    better: str,
+    shown: PageRange,
+) -> SafeString | str:
+    """Say a change in percent; one beyond comparison as the figure before.
+
+    Small changes are never good or bad: durations always differ a little.
+    """
+    difference = relative_change(before, now)
+    if difference is None or before is None:
+        return change(None, compared_to=shown.compared_to)
+    if abs(difference) > INCOMPARABLE_PERCENT:
+        return f"{words(before)} in {shown.before}"
+    tone = better if abs(difference) >= CLEAR_PERCENT else ""
+    return change(difference, "%", tone, shown.compared_to, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,13 @@ from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
 from monitoring.history import of_ids
+from monitoring.metrics.heat import HeatMap, failure_heat_map
 from monitoring.metrics.kpis import Kpis
 from monitoring.metrics.ranges import sparklines_by_workflow
 from monitoring.metrics.subject import of_tenant
 from monitoring.metrics.timerange import TimeRange
 from monitoring.metrics.trends import (
-    HeatMap,
     RankedWorkflow,
-    failure_heat_map,
     workflows_needing_a_look,
 )
 from monitoring.models import Execution, Workflow
@@ -129,8 +128,9 @@ def _verdict(found: Sequence[Finding], kpis: Kpis, shown: PageRange, slug: str) 
     if rows:
         things = "1 thing" if len(rows) == 1 else f"{len(rows)} things"
         return Verdict("bad", "critical", f"All right except {things}", note, rows)
-    if not kpis.totals.total:
-        return Verdict("quiet", "info", "Nothing ran in this time", "", [])
+    if not kpis.totals.rated:
+        did = "finished" if kpis.totals.total else "ran"
+        return Verdict("quiet", "info", f"Nothing {did} in this time", "", [])
     return Verdict("good", "success", "All right", note, [])
 
 

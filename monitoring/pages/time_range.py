@@ -14,6 +14,7 @@ from django.utils import timezone
 from monitoring.metrics.timerange import DEFAULT_PRESET, TimeRange, TimeRangeError
 from tenants.templatetags.ui import TIME_PRESETS
 
+_DAYS_ONLY_FROM = dt.timedelta(days=2)
 _LABELS = {preset.key: preset.label for preset in TIME_PRESETS}
 
 
@@ -34,6 +35,12 @@ class PageRange:
         if self.key in _LABELS:
             return _LABELS[self.key]
         first, last = (edge.astimezone(self.range.zone) for edge in (self.start, self.end))
+        if self.range.length > _DAYS_ONLY_FROM:
+            last -= dt.timedelta(microseconds=1)  # an end at midnight belongs to the day before
+            start_format = (
+                "%-d" if (first.year, first.month) == (last.year, last.month) else "%-d %b"
+            )
+            return f"{first.strftime(start_format)} – {last:%-d %b}"
         end_format = "%H:%M" if first.date() == last.date() else "%-d %b %H:%M"
         return f"{first:%-d %b %H:%M} – {last.strftime(end_format)}"
 
@@ -58,10 +65,15 @@ class PageRange:
         return self.start, self.end
 
     @property
-    def compared_to(self) -> str:
-        """What the range before is called: "to the 24 hours before"."""
+    def before(self) -> str:
+        """What the range before is called: "the 24 hours before"."""
         words = _LABELS.get(self.key, "").removeprefix("Last ")
-        return f"to the {words} before" if words else "to the time before"
+        return f"the {words} before" if words else "the time before"
+
+    @property
+    def compared_to(self) -> str:
+        """The tail of a comparison: "to the 24 hours before"."""
+        return f"to {self.before}"
 
 
 def span_query(start: dt.datetime, end: dt.datetime) -> str:

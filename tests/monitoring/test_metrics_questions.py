@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
+from monitoring.metrics.heat import failure_heat_map
 from monitoring.metrics.kpis import kpis
 from monitoring.metrics.ranges import sparklines_by_workflow, totals_by_workflow
 from monitoring.metrics.rollups import fold_deltas
@@ -18,7 +19,6 @@ from monitoring.metrics.totals import Totals
 from monitoring.metrics.trends import (
     Trend,
     Worst,
-    failure_heat_map,
     overview_statistics,
     top_workflows,
     trend_of,
@@ -254,6 +254,28 @@ def test_the_heat_map_follows_the_clock_of_the_zone(workflow: Workflow) -> None:
     assert heat.failure_rate(1, 14) == 0
     assert heat.failure_rate(6, 0) is None
     assert sum(map(sum, heat.rated)) == 3
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_folded", [False, True])
+@pytest.mark.parametrize(
+    "zone", ["UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe"]
+)
+def test_the_heat_map_counts_every_execution_at_its_local_hour(
+    workflow: Workflow, zone: str, is_folded: bool
+) -> None:
+    range_ = TimeRange.of_preset("7d", now=NOW, zone=ZoneInfo(zone))
+    moments = [range_.start + dt.timedelta(minutes=7 + 97 * number) for number in range(100)]
+    record(*(message(workflow, moment, Status.FAILED) for moment in moments))
+    while is_folded and fold_deltas():
+        continue
+    expected = [[0] * 24 for _ in range(7)]
+    for moment in moments:
+        local = moment.astimezone(range_.zone)
+        expected[local.weekday()][local.hour] += 1
+    for subject in (of_workflow(workflow), of_tenant(workflow.tenant)):
+        with tenant_scope(workflow.tenant):
+            assert failure_heat_map(subject, range_).failed == expected
 
 
 # --- asking for a range -------------------------------------------------------------------------
