@@ -22,7 +22,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from monitoring.api.parameters import Parameter
 from tenants import problems
-from tenants.api_access import Access, api_endpoint
+from tenants.api_access import Access, api_endpoint, unknown_api_path
 from tenants.problems import Problem, problem_response
 
 View = Callable[..., HttpResponseBase]
@@ -132,6 +132,14 @@ def operation(
 
 _PLACE = re.compile(r"\{(\w+)\}")
 
+# Fixed ends that have no operation yet: unknown for now, and never part of an id.
+_KEPT_FREE = (
+    "/api/executions/{execution_id}/heartbeat",
+    "/api/workflow-executions/{execution_id}/retry",
+    "/api/workflows/{workflow_id}/analyze-logs",
+    "/api/workflows/{workflow_id}/definition",
+)
+
 
 def url_patterns() -> list[URLPattern]:
     """The addresses of all operations, in the order in which they must be tried.
@@ -143,9 +151,14 @@ def url_patterns() -> list[URLPattern]:
     by_path: dict[str, list[Operation]] = {}
     for entry in OPERATIONS:
         by_path.setdefault(entry.path, []).append(entry)
+    free = set(_KEPT_FREE) - by_path.keys()
     return [
-        re_path(pattern_of(path), _endpoint(by_path[path]), name=f"api-{by_path[path][0].name}")
-        for path in sorted(by_path, key=_rank)
+        re_path(pattern_of(path), unknown_api_path)
+        if path in free
+        else re_path(
+            pattern_of(path), _endpoint(by_path[path]), name=f"api-{by_path[path][0].name}"
+        )
+        for path in sorted({*by_path, *free}, key=lambda path: (*_rank(path), path))
     ]
 
 

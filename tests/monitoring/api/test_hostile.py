@@ -538,3 +538,21 @@ def test_examples_are_stored(api: Api) -> None:
     assert api.post(FULL, PLAIN).status_code == 201
     assert api.post(SHORT, examples.SHORT_LOG).status_code == 201
     assert api.post(FULL, json.loads(nested(62))).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/executions/e1/heartbeat"),
+        ("POST", "/api/heartbeats/w/start"),
+        ("PUT", "/api/workflows/w/definition"),
+        ("POST", "/api/workflows/w/analyze-logs"),
+        ("POST", "/api/workflow-executions/e1/retry"),
+        ("POST", "/api/alerts/test"),
+        ("DELETE", "/api/schedules"),
+        ("GET", "/api/v1/sse/counts/acme"),
+    ],
+)
+def test_what_comes_later_is_unknown_now(api: Api, method: str, path: str) -> None:
+    api.post(FULL, PLAIN)
+    assert api.send(method, path).status_code == 404

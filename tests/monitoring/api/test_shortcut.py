@@ -13,7 +13,7 @@ from tenants.models import Membership, Role, Tenant, User
 from tests.monitoring.api.conftest import Api
 
 PATHS = sorted({each.path for each in OPERATIONS})
-IDS = ["w", "a/b", "executions", "a/executions", "stats/overview", "x\ny", "a/logs/logs"]
+IDS = ["w", "a/b", "executions", "a/executions", "stats/overview", "x\ny", "a/logs/logs", "a/retry"]
 
 
 @pytest.mark.parametrize("path", PATHS)
