@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import environs
+import dotenv
 
 from config.home import SOURCE_ROOT, home_from
 from config.lifeline import SUPERVISED, complain, follow_parent
@@ -34,9 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def read_env_file() -> None:
     """A checkout's ``.env`` adds variables; those that are set already win."""
-    file = SOURCE_ROOT / ".env"
-    if file.is_file():
-        environs.Env().read_env(str(file), recurse=False)
+    dotenv.load_dotenv(SOURCE_ROOT / ".env")
 
 
 def make_paths_absolute() -> None:
