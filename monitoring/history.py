@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from django.db.models import F, Q
 from django.db.models.functions import Left
@@ -118,16 +118,22 @@ def page(
     """One page of matching executions, newest first.
 
     `after` and `before` are a page's `older` and `newer`; rows that arrive meanwhile move nothing.
-    Rows have their workflow and environment, no payload, and `reason`, the beginning of the error's
-    message; `error_message` itself only with `whole_messages`. Raises BrokenCursor.
+    `offset` skips so many matches beyond. Rows have their workflow and environment, no payload, and
+    `reason`, the beginning of the error's message; `error_message` itself only with
+    `whole_messages`. Raises BrokenCursor.
     """
     ascending = before is not None
     position = _position(before if before is not None else after)
-    found = _find(
-        _plan(query), position, ascending, need=offset + limit + 1, whole_messages=whole_messages
-    )
-    rows = found.rows[offset : offset + limit]
-    has_more = len(found.rows) > offset + limit
+    plan, start = _plan(query), position
+    if offset:
+        skipped = _skip(plan, position, ascending, offset)
+        if skipped.last is None:
+            return _paged([], position, ascending, False, skipped.stopped_at)
+        start = skipped.last
+    columns: _Columns = "whole" if whole_messages else "light"
+    found = _find(plan, start, ascending, need=limit + 1, columns=columns)
+    rows = found.rows[:limit]
+    has_more = len(found.rows) > limit
     if ascending:
         rows.reverse()
     _attach_names(rows)
@@ -182,7 +188,7 @@ def chunk(query: ExecutionQuery, after: uuid.UUID | None, size: int) -> Chunk:
 
     It may be empty although more follow, where a filter finds nothing for a while.
     """
-    found = _find(_plan(query), after, False, need=size, whole_messages=True)
+    found = _find(_plan(query), after, False, need=size, columns="whole")
     last = found.rows[-1].id if len(found.rows) == size else None
     return Chunk(found.rows, last or found.stopped_at)
 
@@ -208,7 +214,7 @@ def last_success_before(execution: Execution, within: int = 2_000) -> Execution 
     edge = _edge([earlier], False, within)
     if edge is not None:
         earlier = earlier.filter(id__gte=edge)
-    return _light(earlier.with_status([Status.SUCCESS]), False).order_by("-id").first()
+    return _light(earlier.with_status([Status.SUCCESS]), "light").order_by("-id").first()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +239,13 @@ def attempts_of(execution: Execution, at_most: int = 50) -> list[Execution]:
     if not names:
         return [execution]
     of_workflow = Execution.objects.filter(workflow_id=execution.workflow_id)
-    retries = _light(of_workflow.filter(retry_of__in=names), False).order_by("id")[:at_most]
+    retries = _light(of_workflow.filter(retry_of__in=names), "light").order_by("id")[:at_most]
     found = {one.id: one for one in retries}
     if execution.retry_of is not None:
         first = _ids_of_sender(
             execution.retry_of, [execution.workflow_id], execution.environment_id
         )
-        found |= {one.id: one for one in _light(of_workflow.filter(id__in=first), False)}
+        found |= {one.id: one for one in _light(of_workflow.filter(id__in=first), "light")}
     found[execution.id] = execution
     return sorted(found.values(), key=lambda one: one.id)
 
@@ -248,7 +254,7 @@ def children_of(execution: Execution, at_most: int = 20) -> list[Execution]:
     """Executions that this one started, the oldest first."""
     names = [str(execution.id), *([execution.external_id] if execution.external_id else [])]
     children = Execution.objects.filter(parent_execution_id__in=names).exclude(id=execution.id)
-    found = list(_light(children, False).order_by("id")[:at_most])
+    found = list(_light(children, "light").order_by("id")[:at_most])
     _attach_names(found)
     return found
 
@@ -257,7 +263,7 @@ def neighbours(execution_id: uuid.UUID, query: ExecutionQuery) -> Neighbours:
     """The next newer and older executions that match; None also where a bounded search saw none."""
     plan = _plan(query)
     newer, older = (
-        _find(plan, execution_id, ascending, need=1, whole_messages=False).rows
+        _find(plan, execution_id, ascending, need=1, columns="ids").rows
         for ascending in (True, False)
     )
     return Neighbours(newer[0].id if newer else None, older[0].id if older else None)
@@ -271,7 +277,7 @@ def get(execution_id: uuid.UUID) -> Execution | None:
 
 def of_ids(ids: Sequence[uuid.UUID]) -> list[Execution]:
     """The executions of these ids that exist, newest first, without payload."""
-    found = list(_light(Execution.objects.filter(id__in=ids), True).order_by("-id"))
+    found = list(_light(Execution.objects.filter(id__in=ids)).order_by("-id"))
     _attach_names(found)
     return found
 
@@ -284,8 +290,10 @@ def find_by_any_id(
     Several mean that workflow or environment must decide; at most 20 are returned, newest first,
     without payload.
     """
+    if "\0" in text:  # which PostgreSQL can't hold, so nothing can have it
+        return []
     try:
-        ours = list(_light(Execution.objects.filter(id=uuid.UUID(text)), True))
+        ours = list(_light(Execution.objects.filter(id=uuid.UUID(text))))
     except ValueError:
         ours = []
     found = [
@@ -296,7 +304,7 @@ def find_by_any_id(
     ]
     if not found:
         ids = _ids_of_sender(text, workflow_ids, environment_id)
-        found = list(_light(Execution.objects.filter(id__in=ids), True).order_by("-id"))
+        found = list(_light(Execution.objects.filter(id__in=ids)).order_by("-id"))
     _attach_names(found)
     return found
 
@@ -329,6 +337,8 @@ def _position(cursor: str | None) -> uuid.UUID | None:
 
 # --- how a filter is answered ---------------------------------------------------------------------
 _Branch: TypeAlias = dict[str, Any]
+_Columns: TypeAlias = Literal["ids", "light", "whole"]
+"""What is read of a row: its id, all but payload and message, or all but the payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +352,14 @@ class _Plan:
 @dataclass(frozen=True, slots=True)
 class _Found:
     rows: list[Execution]
+    stopped_at: uuid.UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Skipped:
+    """The last match that was skipped; None: there are not so many, or the search stopped."""
+
+    last: uuid.UUID | None
     stopped_at: uuid.UUID | None
 
 
@@ -434,7 +452,7 @@ def _never_indexed(query: ExecutionQuery) -> Q:
 
 # --- reading --------------------------------------------------------------------------------------
 def _find(
-    plan: _Plan, position: uuid.UUID | None, ascending: bool, *, need: int, whole_messages: bool
+    plan: _Plan, position: uuid.UUID | None, ascending: bool, *, need: int, columns: _Columns
 ) -> _Found:
     """The next `need` matches beyond `position` in one direction, and where the search stopped.
 
@@ -444,8 +462,20 @@ def _find(
         return _Found([], None)
     if plan.rest is None:
         branches = _beyond(plan.branches, position, ascending)
-        return _Found(_first(branches, ascending, need, whole_messages), None)
-    return _scan(plan, plan.rest, position, ascending, need, whole_messages)
+        return _Found(_first(branches, ascending, need, columns), None)
+    return _scan(plan, plan.rest, position, ascending, need, columns)
+
+
+def _skip(plan: _Plan, position: uuid.UUID | None, ascending: bool, offset: int) -> _Skipped:
+    """Go `offset` matches beyond `position`, reading ids only."""
+    if not plan.branches:
+        return _Skipped(None, None)
+    if plan.rest is None:
+        branches = _beyond(plan.branches, position, ascending)
+        return _Skipped(_edge(branches, ascending, offset), None)
+    found = _scan(plan, plan.rest, position, ascending, offset, "ids")
+    last = found.rows[-1].id if len(found.rows) == offset else None
+    return _Skipped(last, found.stopped_at)
 
 
 def _scan(
@@ -454,7 +484,7 @@ def _scan(
     position: uuid.UUID | None,
     ascending: bool,
     need: int,
-    whole_messages: bool,
+    columns: _Columns,
 ) -> _Found:
     """Compare slices of growing size until enough is found, or rows or time are used up."""
     rows: list[Execution] = []
@@ -464,7 +494,7 @@ def _scan(
         branches = _beyond(plan.branches, position, ascending)
         edge = _edge(branches, ascending, size)
         slices = [branch.filter(rest) for branch in _up_to(branches, edge, ascending)]
-        rows += _first(slices, ascending, need - len(rows), whole_messages)
+        rows += _first(slices, ascending, need - len(rows), columns)
         if edge is None or len(rows) >= need:
             return _Found(rows, None)
         scanned, position = scanned + size, edge
@@ -504,20 +534,22 @@ def _edge(branches: list[ExecutionQuerySet], ascending: bool, size: int) -> uuid
 
 
 def _first(
-    branches: list[ExecutionQuerySet], ascending: bool, need: int, whole_messages: bool
+    branches: list[ExecutionQuerySet], ascending: bool, need: int, columns: _Columns
 ) -> list[Execution]:
     """The first `need` rows of all branches together, in one statement."""
     order = "id" if ascending else "-id"
-    parts = [_light(branch, whole_messages).order_by(order)[:need] for branch in branches]
+    parts = [_light(branch, columns).order_by(order)[:need] for branch in branches]
     if len(parts) == 1:
         return list(parts[0])
     return list(parts[0].union(*parts[1:], all=True).order_by(order)[:need])
 
 
-def _light(executions: ExecutionQuerySet, whole_messages: bool) -> ExecutionQuerySet:
+def _light(executions: ExecutionQuerySet, columns: _Columns = "whole") -> ExecutionQuerySet:
     """Without payload, which lists never show, with the beginning of the message as `reason`."""
+    if columns == "ids":
+        return executions.only("id")
     light = executions.without_payload().annotate(reason=Left("error_message", REASON_LENGTH))
-    return light if whole_messages else light.defer("error_message")
+    return light if columns == "whole" else light.defer("error_message")
 
 
 def _count_ids(branches: list[ExecutionQuerySet], most: int) -> int:

@@ -174,7 +174,7 @@ class Filters:
 
     def workflow_suggestions(self) -> list[str]:
         """Names that hold what was typed; with the environment where a name alone means several."""
-        found = Workflow.objects.named_like(self.params.get("workflow", "").strip("*"))
+        found = Workflow.objects.named_like(self._given.get("workflow", "").strip("*"))
         found = found.only("name", "environment_id").order_by("name", "id")[:MOST_SUGGESTIONS]
         names = Counter(workflow.name for workflow in found)
         return [self._label_of(w) if names[w.name] > 1 else w.name for w in found]

@@ -6,6 +6,7 @@ import datetime as dt
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -26,6 +27,7 @@ from tests.monitoring.factories import (
 )
 
 pytestmark = pytest.mark.django_db
+TWO = frozenset({Status.FAILED, Status.PARTIAL})
 
 
 @pytest.fixture
@@ -91,6 +93,22 @@ def test_a_page_stays_the_same_while_rows_arrive(workflow: Workflow) -> None:
     make_executions(workflow, 6)
     after = [row.id for row in history.page(ExecutionQuery(), after=cursor, limit=5).rows]
     assert before == after
+
+
+@pytest.mark.parametrize("filters", [{}, {"trigger": "schedule"}, {"statuses": TWO}])
+def test_an_offset_skips_matches(workflow: Workflow, filters: dict[str, Any]) -> None:
+    ids = make_executions(workflow, 15, status=Status.FAILED)
+    query = ExecutionQuery(**filters)
+
+    def shown(offset: int) -> list[uuid.UUID]:
+        return [row.id for row in history.page(query, offset=offset, limit=4).rows]
+
+    assert shown(0) == ids[:4]
+    assert shown(5) == ids[5:9]
+    assert shown(13) == ids[13:]
+    assert shown(15) == shown(9_000) == []
+    second = history.page(query, offset=5, limit=4)
+    assert [row.id for row in history.page(query, after=second.older, limit=4).rows] == ids[9:13]
 
 
 @pytest.mark.parametrize(
@@ -292,6 +310,7 @@ def test_an_execution_is_found_by_our_id_or_the_senders(tenant: Tenant, workflow
     only_there = history.find_by_any_id("4711", environment_id=other.environment_id)
     assert [row.id for row in only_there] == [theirs.id]
     assert history.find_by_any_id("unknown") == []
+    assert history.find_by_any_id("nul \0 inside") == []
     assert history.find_by_any_id(str(uuid.uuid4())) == []
 
 

@@ -170,6 +170,21 @@ def test_a_search_that_stopped_says_how_far_it_came(
     assert "Continue further back" in page
 
 
+@pytest.mark.parametrize("target", ["", "list", "shape", "filter-workflows"])
+@pytest.mark.parametrize(
+    "name", ["error", "workflow", "trigger", "version", "min", "range", "start"]
+)
+def test_no_parameter_breaks_the_page(
+    viewer: Client, workflow: Workflow, name: str, target: str
+) -> None:
+    make_execution(workflow, Status.FAILED, error_message="no")
+    for value in ("\0", "%", "\\", "'", "é" * 400, "9" * 400, "\ud83d", "-1", "[]"):
+        answer = viewer.get(
+            LIST, {name: value.encode("utf-8", "replace")}, headers={"HX-Target": target}
+        )
+        assert answer.status_code == 200, (name, value)
+
+
 def test_htmx_gets_the_list_alone(viewer: Client, workflow: Workflow) -> None:
     execution = make_execution(workflow)
     part = get(viewer, LIST, **{"HX-Request": "true", "HX-Target": "list"})
