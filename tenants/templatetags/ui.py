@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from django import template
@@ -195,6 +196,7 @@ def took(milliseconds: float | str | None) -> SafeString:
 
 # --- icons and states -----------------------------------------------------------------------------
 @register.simple_tag
+@lru_cache(maxsize=1_024)  # a page draws hundreds, of few kinds
 def icon(name: str, classes: str = "", label: str = "") -> SafeString:
     """Draw a symbol of the sprite; without `label` it is decoration that screen readers skip."""
     said = (
