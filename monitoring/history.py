@@ -467,15 +467,23 @@ def _find(
 
 
 def _skip(plan: _Plan, position: uuid.UUID | None, ascending: bool, offset: int) -> _Skipped:
-    """Go `offset` matches beyond `position`, reading ids only."""
+    """Go `offset` matches beyond `position` without reading rows into memory."""
     if not plan.branches:
         return _Skipped(None, None)
     if plan.rest is None:
         branches = _beyond(plan.branches, position, ascending)
         return _Skipped(_edge(branches, ascending, offset), None)
-    found = _scan(plan, plan.rest, position, ascending, offset, "ids")
-    last = found.rows[-1].id if len(found.rows) == offset else None
-    return _Skipped(last, found.stopped_at)
+    for _ in range(SCAN_ROWS // LARGEST_SLICE):
+        branches = _beyond(plan.branches, position, ascending)
+        edge = _edge(branches, ascending, LARGEST_SLICE)
+        matches = [branch.filter(plan.rest) for branch in _up_to(branches, edge, ascending)]
+        number = _count_ids(matches, LARGEST_SLICE)
+        if number >= offset:
+            return _Skipped(_edge(matches, ascending, offset), None)
+        if edge is None:
+            return _Skipped(None, None)
+        offset, position = offset - number, edge
+    return _Skipped(None, position)
 
 
 def _scan(
