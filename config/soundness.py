@@ -45,6 +45,16 @@ def missing_migrations() -> list[str]:
     return sorted(f"{app}.{name}" for app, name in _on_disk() - _applied())
 
 
+def closed_tables() -> list[str]:
+    """Tables that the web's role may not read: another role made them before the two were split."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('public')"
+            " AND relkind IN ('r', 'p') AND NOT has_table_privilege(oid, 'SELECT') ORDER BY 1"
+        )
+        return [name for (name,) in cursor.fetchall()]
+
+
 def _applied() -> set[tuple[str, str]]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('django_migrations')")

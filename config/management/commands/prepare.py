@@ -3,6 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
@@ -10,6 +11,15 @@ from django.db import OperationalError
 from config import soundness
 from config.assets import collect_static_files
 from tenants.models import Tenant
+
+CLOSED_TABLES = """\
+The role {role} of DATABASE_URL may not use {count} tables that another role made before. Let that
+role run, once:
+  GRANT USAGE ON SCHEMA public TO {role};
+  GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
+  GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role};
+  GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role};
+  REVOKE UPDATE, DELETE, TRUNCATE ON tenants_auditevent FROM {role};"""
 
 
 class Command(BaseCommand):
@@ -45,6 +55,8 @@ class Command(BaseCommand):
     def _refuse_unsound(self) -> None:
         if problems := soundness.unsafe_settings():
             raise CommandError("This database is not safe to use.\n" + "\n".join(problems))
+        if closed := soundness.closed_tables():
+            raise CommandError(CLOSED_TABLES.format(count=len(closed), role=settings.APP_ROLE))
         if unknown := soundness.unknown_migrations():
             raise CommandError(
                 "This database was used by a newer Flowwatch: it has the migrations "
