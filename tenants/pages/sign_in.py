@@ -32,7 +32,7 @@ TOO_MANY = (
 def sign_in(request: HttpRequest) -> HttpResponseBase:
     """Ask for mail address and password; signed-in people go on at once."""
     if isinstance(request.user, User) and request.method != "POST":
-        return redirect(_next_address(request))
+        return HttpResponseRedirect(_next_address(request))
     form = SignInForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         user = _person_of(request, form)
@@ -87,4 +87,5 @@ def _next_address(request: HttpRequest) -> str:
     is_ours = url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
-    return wanted if is_ours and wanted.isprintable() else resolve_url("home")
+    is_path = wanted.startswith("/") and wanted.isprintable()
+    return wanted if is_ours and is_path else resolve_url("home")
