@@ -61,6 +61,7 @@ MOST_COUNTED: Final = 1_000
 MESSAGE_LENGTH: Final = 140
 NODE_LENGTH: Final = 60
 HEAT_SPAN: Final = dt.timedelta(days=30)
+LONGEST_HEAT_SPAN: Final = dt.timedelta(days=90)
 HEAT_LEVELS: Final = 5
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -75,14 +76,15 @@ def overview(request: TenantRequest, slug: str) -> HttpResponse:
         return render(request, "monitoring/overview_empty.html", first_steps(request))
     failing = workflows_needing_a_look(of_tenant(request.tenant), shown.range, limit=CANDIDATES)
     number_under_way, under_way = _under_way()
+    heat_range, heat_note = _heat_range(shown.range)
     context = {
         "time_range": shown,
         "verdict": _verdict(findings(failing, shown.range), kpis, shown, slug),
         "figures": _figures(kpis, shown, number_under_way, slug),
         "chart_url": f"{reverse('monitoring:overview-chart', args=[slug])}?{shown.query}",
         "chart_note": step_words(shown.range),
-        "heat_note": "this time" if shown.range.length > HEAT_SPAN else "last 30 days",
-        "heat": _heat(failure_heat_map(of_tenant(request.tenant), _heat_range(shown.range))),
+        "heat_note": heat_note,
+        "heat": _heat(failure_heat_map(of_tenant(request.tenant), heat_range)),
         "workflows": _workflow_rows(failing[:NEED_A_LOOK], shown, slug),
         "under_way": rows_of(under_way, slug, ""),
         "panels": panels_at(Place.OVERVIEW, request, request.tenant),
@@ -207,9 +209,13 @@ class HeatRow:
     cells: Sequence[HeatCell]
 
 
-def _heat_range(range_: TimeRange) -> TimeRange:
-    """At least 30 days: less says nothing about hours and weekdays."""
-    return TimeRange(min(range_.start, range_.end - HEAT_SPAN), range_.end, range_.zone)
+def _heat_range(range_: TimeRange) -> tuple[TimeRange, str]:
+    """The range with its words: 30 days at least, as less says nothing about habits; 90 at most."""
+    if range_.length <= HEAT_SPAN:
+        return TimeRange(range_.end - HEAT_SPAN, range_.end, range_.zone), "last 30 days"
+    if range_.length <= LONGEST_HEAT_SPAN:
+        return range_, "this time"
+    return TimeRange(range_.end - LONGEST_HEAT_SPAN, range_.end, range_.zone), "its last 90 days"
 
 
 def _heat(heat: HeatMap) -> list[HeatRow]:
