@@ -1,4 +1,4 @@
-// The only script of a page. It enhances by attribute; pages work without it.
+// The one script of a page. It enhances by attribute; pages work without.
 import "./theme.js";
 import "./menus.js";
 import "./dialogs.js";
@@ -12,7 +12,7 @@ import "./palette.js";
 import "./requests.js";
 import { all } from "./dom.js";
 
-// The heavy ones come only where they are needed.
+// Heavy ones come only where needed.
 const later = (selector, load) => {
   let loaded = false;
   const look = () => { if (!loaded && all(selector).length) { loaded = true; load(); } };

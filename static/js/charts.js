@@ -52,7 +52,7 @@ function duration(ms) {
   const minutes = Math.round(ms / 60000);
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
 }
-const grouped = (number) => String(Math.round(number * 100) / 100).replace(/\B(?=(\d{3})+(?!\d)(?<!\.\d*))/g, "\u202f");
+const grouped = (number) => number.toLocaleString("en", { maximumFractionDigits: 2 }).replaceAll(",", "\u202f");
 const said = (value, unit) => (value === null || value === undefined ? "no data" : unit === "ms" ? duration(value) : `${grouped(value)}${unit ? ` ${unit}` : ""}`);
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 function saidX(x) {
@@ -84,7 +84,7 @@ function figure(data, element) {
         : { type: "scatter", mode: "lines+markers", line: { color: tone, width: 2 }, connectgaps: false, marker: { color: tone, line: { width: 0 }, size: series.values.map(lonely) } }),
     };
   });
-  const [text, muted, line, surface, raised, accent, strong] = ["text", "muted", "line", "surface", "raised", "accent", "line-strong"].map(colours.get);
+  const [text, muted, line, surface, raised, accent, strong] = "text muted line surface raised accent line-strong".split(" ").map(colours.get);
   const font = { family: getComputedStyle(element).fontFamily, size: 11.5, color: muted };
   const layout = {
     barmode: "stack", bargap: 0.16, font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",

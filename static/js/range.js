@@ -11,7 +11,7 @@ function remembered() {
     if (chosen.size && one("#time-range")) sessionStorage.setItem(KEY, chosen);
     return new URLSearchParams(sessionStorage.getItem(KEY) || "");
   } catch {
-    return chosen; // storage is switched off: the range goes along by links only
+    return chosen; // storage is switched off: only links carry it
   }
 }
 

@@ -17,16 +17,13 @@ const sorry = (status) => ({
 document.addEventListener("htmx:sendError", () => toast(sorry(0), "error"));
 document.addEventListener("htmx:timeout", () => toast("The server took too long. Try a shorter time range.", "error"));
 
-// A form that is wrong (422) comes back with its messages and is shown; other errors are said.
-document.addEventListener("htmx:beforeSwap", (event) => {
-  const { xhr } = event.detail;
-  if (xhr.status === 422) { event.detail.shouldSwap = true; event.detail.isError = false; }
-});
-document.addEventListener("htmx:responseError", (event) => toast(sorry(event.detail.xhr.status), "error"));
+document.addEventListener("htmx:responseError", ({ detail }) => toast(sorry(detail.xhr.status), "error"));
 
-// htmx keeps the focus by id; what has none keeps it by name within the same form.
+// A form that is wrong (422) comes back with its messages and is shown. htmx keeps the focus by id;
+// what has none keeps it by name or address.
 let focused = null;
-document.addEventListener("htmx:beforeSwap", () => {
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (detail.xhr.status === 422) { detail.shouldSwap = true; detail.isError = false; }
   const element = document.activeElement;
   focused = element && element !== document.body ? { id: element.id, name: element.getAttribute("name"), href: element.getAttribute("href") } : null;
 });

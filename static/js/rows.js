@@ -78,5 +78,5 @@ function refresh(form, allMatching) {
   announce(chosen.length ? `${said} selected` : "Nothing selected");
 }
 document.addEventListener("htmx:afterSettle", () => { const form = one("form[data-select]"); if (form) refresh(form, false); });
-// A browser restores ticks when one comes back.
+// Browsers restore ticks when one comes back.
 addEventListener("pageshow", () => { for (const form of all("form[data-select]")) refresh(form, false); });

@@ -5,7 +5,7 @@ const root = document.documentElement;
 const current = () => root.dataset.theme || "system";
 
 function remember() {
-  try { localStorage.setItem("flowwatch-theme", current()); } catch { /* storage is switched off: only pages before sign-in miss it */ }
+  try { localStorage.setItem("flowwatch-theme", current()); } catch { /* only pages before sign-in miss it */ }
 }
 
 function mark() {

@@ -3,8 +3,8 @@ import { all } from "./dom.js";
 
 const STEPS = [[60, "s", 1], [3600, "min", 60], [86400, "h", 3600], [7 * 86400, "d", 86400]];
 
-export function ago(moment, now = Date.now()) {
-  const seconds = (now - moment) / 1000;
+function ago(moment) {
+  const seconds = (Date.now() - moment) / 1000;
   const span = Math.abs(seconds);
   if (span < 5) return "now";
   const step = STEPS.find(([limit]) => span < limit);

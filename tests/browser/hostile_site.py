@@ -1,32 +1,226 @@
 """A tenant in which every text that can be sent or typed is one of the payloads.
 
 There is one execution for each payload, and each field of it takes another one: over all executions
-every field holds every payload.
+every field holds every payload. One more execution has a node for each payload.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
-from urllib.parse import urlencode
 
-from django.urls import reverse
 from django.utils import timezone
 
 from monitoring import bulk
-from monitoring.history import ExecutionQuery, cursor_of
-from monitoring.models import Environment, Execution, Workflow
+from monitoring.history import ExecutionQuery, find_by_any_id
+from monitoring.models import BulkJob, Environment, Execution, NodeExecution, Workflow
 from monitoring.providers.n8n import error_workflow
 from monitoring.recording.environments import source_for
-from monitoring.recording.schema import decode, full_execution, short_log
+from monitoring.recording.record import ExecutionRecord
+from monitoring.recording.schema import Source, decode, full_execution, short_log
 from monitoring.recording.store import record_executions
 from tenants import audit
-from tenants.models import Membership, Role, Scope, Tenant, User
-from tenants.roles import Role as _Role
+from tenants.lifecycle import suspend
+from tenants.models import ApiToken, AuditEvent, Membership, Role, Scope, Tenant, User
 from tenants.scoping import tenant_scope
 from tenants.tokens import issue_token
 from tests.browser.payloads import PAYLOADS
-from tests.security.world import Ids
+from tests.tenants.factories import PASSWORD
+
+STATUSES = ("error", "success", "running", "waiting", "partial", "canceled")
+Pick = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class HostileSite:
+    """The tenant and what its pages are about."""
+
+    tenant: Tenant
+    owner: User
+    member: Membership
+    environment: Environment
+    token: ApiToken
+    job: BulkJob
+    event: AuditEvent
+    executions: list[uuid.UUID]
+    workflows: list[int]
+    many_nodes: uuid.UUID
+    node_ids: list[str]
+
+
+def build_hostile_site() -> HostileSite:
+    """Store it; its owner is an operator of the installation, too, and sees the admin."""
+    tenant = Tenant.objects.create(
+        name=PAYLOADS[5], slug="hostile", location_id=PAYLOADS[8] + PAYLOADS[10]
+    )
+    owner = User.objects.create_superuser("owner@hostile.example", PASSWORD, name=PAYLOADS[6])
+    Membership.objects.create(tenant=tenant, user=owner, role=Role.OWNER)
+    with tenant_scope(tenant):
+        environments = [_environment(tenant, number) for number in range(0, len(PAYLOADS), 6)]
+        tokens = [
+            issue_token(tenant, name=payload, scopes=[Scope.READ], created_by=owner)[0]
+            for payload in PAYLOADS
+        ]
+        event, *_ = [
+            audit.record("test.mark", tenant=tenant, actor=payload, subject=payload, what=payload)
+            for payload in PAYLOADS
+        ]
+    members = [_member(tenant, number) for number in range(0, len(PAYLOADS), 3)]
+    suspend(Tenant.objects.create(name=PAYLOADS[11], slug="hostile-suspended"))
+    _record(tenant, environments)
+    with tenant_scope(tenant):
+        many_nodes = Execution.objects.get(workflow__external_id="many-nodes").id
+        query = ExecutionQuery(workflow_ids=(1,), error_text=PAYLOADS[0])
+        return HostileSite(
+            tenant=tenant,
+            owner=owner,
+            member=members[0],
+            environment=environments[0],
+            token=tokens[0],
+            job=bulk.start_deletion(tenant, query, said=PAYLOADS[5], expected=1, by=owner),
+            event=event,
+            executions=list(
+                # Short logs and calls of error workflows have no version.
+                Execution.objects.exclude(version=None).values_list("id", flat=True)
+            ),
+            workflows=list(Workflow.objects.values_list("pk", flat=True)),
+            many_nodes=many_nodes,
+            node_ids=list(
+                NodeExecution.objects.filter(execution_id=many_nodes).values_list(
+                    "node_id", flat=True
+                )
+            ),
+        )
+
+
+def _environment(tenant: Tenant, number: int) -> Environment:
+    return Environment.objects.create(
+        tenant=tenant,
+        name=PAYLOADS[number],
+        slug=f"environment-{number}",
+        provider="n8n",
+        # No form takes this, but a page must not trust that.
+        base_url="javascript:alert(1)//https://n8n.example" if number == 0 else "https://a.example",
+    )
+
+
+def _member(tenant: Tenant, number: int) -> Membership:
+    """A member whose name and mail address are payloads, as far as an address can be one."""
+    address = f'"<img src=x onerror=alert({number})>"@mail.example'
+    person = User.objects.create_user(address, name=PAYLOADS[number])
+    return Membership.objects.create(tenant=tenant, user=person, role=Role.VIEWER)
+
+
+# --- what is sent ---------------------------------------------------------------------------------
+def _record(tenant: Tenant, environments: list[Environment]) -> None:
+    source = source_for(tenant.pk)
+    records: list[ExecutionRecord] = []
+    now = timezone.now()
+    for number in range(len(PAYLOADS)):
+        started = now - dt.timedelta(minutes=10 * number + 5)
+        environment = environments[number % len(environments)]
+        message = _execution(_picking(number), started, STATUSES[number % len(STATUSES)])
+        body = json.dumps(message | {"environmentId": environment.pk}).encode()
+        records.append(full_execution(decode(body), body, source))
+        records += [_short(_picking(number), source), _error_workflow(_picking(number), source)]
+    body = json.dumps(_many_nodes(now - dt.timedelta(minutes=1))).encode()
+    records.append(full_execution(decode(body), body, source))
+    refused = [result for result in record_executions(records) if result.id is None]
+    assert not refused, refused
+
+
+def _picking(number: int) -> Pick:
+    """Give another payload at each call, beginning with that of this number."""
+    places = count(number)
+    return lambda: PAYLOADS[next(places) % len(PAYLOADS)]
+
+
+def _execution(pick: Pick, started: dt.datetime, status: str) -> dict[str, Any]:
+    is_finished = status not in ("running", "waiting")
+    return {
+        "id": pick(),
+        "workflowId": pick(),
+        "workflowName": pick(),
+        "status": status,
+        "startedAt": started.isoformat(),
+        "completedAt": (started + dt.timedelta(seconds=4)).isoformat() if is_finished else None,
+        "trigger": {"type": pick(), "data": {pick(): [pick()]}},
+        "error": {"message": pick(), "stack": f"{pick()}\n  at {pick()}", "nodeId": "second"},
+        "version": pick(),
+        "retryOf": pick(),
+        "parent": {"executionId": pick(), "nodeId": pick()},
+        "tags": [pick(), pick()],
+        "keys": {pick(): pick()},
+        "result": {pick(): pick()},
+        "unknownField": {pick(): pick()},
+        "nodeExecutions": [_node("first", pick, "success"), _node("second", pick, status)],
+    }
+
+
+def _node(node_id: str, pick: Pick, status: str) -> dict[str, Any]:
+    return {
+        "nodeId": node_id,
+        "nodeName": pick(),
+        "nodeType": pick(),
+        "status": status,
+        "durationMs": 1_500,
+        "input": [{pick(): pick()}],
+        "output": {pick(): {pick(): [pick()]}},
+        "error": {"message": pick(), "stack": pick(), pick(): pick()},
+        "unknownField": {pick(): pick()},
+    }
+
+
+def _many_nodes(started: dt.datetime) -> dict[str, Any]:
+    nodes = []
+    for number, payload in enumerate(PAYLOADS):
+        nodes.append(_node(payload, _picking(number), STATUSES[number % 2]))
+    return {
+        "id": "many-nodes",
+        "workflowId": "many-nodes",
+        "workflowName": PAYLOADS[9],
+        "status": "error",
+        "startedAt": started.isoformat(),
+        "completedAt": (started + dt.timedelta(seconds=9)).isoformat(),
+        "nodeExecutions": nodes,
+    }
+
+
+def _short(pick: Pick, source: Source) -> ExecutionRecord:
+    message = {
+        "status": "failed",
+        "workflowName": pick(),
+        "failedActionId": pick(),
+        "failedActionName": pick(),
+        "errorMessage": pick(),
+        "executionTimeMs": 12,
+        pick(): pick(),
+    }
+    body = json.dumps(message).encode()
+    return short_log(decode(body), body, source, workflow_id=pick())
+
+
+def _error_workflow(pick: Pick, source: Source) -> ExecutionRecord:
+    message = {
+        "execution": {
+            "id": pick(),
+            "url": f"https://n8n.example/{pick()}",
+            "error": {"message": pick(), "stack": pick(), "name": pick(), pick(): pick()},
+            "lastNodeExecuted": pick(),
+            "mode": pick(),
+        },
+        "workflow": {"id": pick(), "name": pick()},
+    }
+    body = json.dumps(message).encode()
+    return error_workflow.execution_of(decode(body), body, source)
+
+
+def found_by(text: str, tenant: Tenant) -> int:
+    """How many executions have this sender's id."""
+    with tenant_scope(tenant):
+        return len(find_by_any_id(text))

@@ -195,13 +195,13 @@ class Album:
             name = _name_of(urlsplit(page.url).path)
             taken[name] = address
             self.seen.add(name)
-            waiting += [link for link in _links(page, slug) if _name_of(link) not in taken]
-            if not self.only or any(word in name for word in self.only):
-                tabs = _tabs(page)
-                self.pictures(page, f"{slug}-{name}")
-                for label, tab in tabs:
-                    page.goto(tab)
-                    self.pictures(page, f"{slug}-{name}-{label}")
+            waiting += _links(page, slug)
+            tabs = _tabs(page)
+            self.pictures(page, f"{slug}-{name}")
+            for label, tab in tabs:
+                page.goto(tab)
+                waiting += _links(page, slug)
+                self.pictures(page, f"{slug}-{name}-{label}")
             self.noticed += [f"{slug} {address}: {trouble}" for trouble in troubles]
             troubles.clear()
         context.close()
@@ -211,14 +211,14 @@ class Album:
         page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
         for address in SIGNED_OUT:
             name = _name_of(address)
-            if self.only and not any(word in name for word in self.only):
-                continue
             page.goto(self.product.url + address)
             self.seen.add(name)
             self.pictures(page, f"signed-out-{name}")
 
     def pictures(self, page: Page, name: str) -> None:
-        """Take the page in both widths and themes."""
+        """Take the page in both widths and themes, if it is wanted."""
+        if self.only and not any(word in name for word in self.only):
+            return
         for width, height in SIZES:
             page.set_viewport_size({"width": width, "height": height})
             for theme in THEMES:
