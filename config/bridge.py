@@ -191,9 +191,14 @@ class Bridge:
             await _refuse(send, refusal)
             return
         with body:
-            job = _Job(asyncio.get_running_loop(), scope, body, size, send)
+            job = _Job(asyncio.get_running_loop(), scope, body, size, receive, send)
             self.jobs.put(job)
-            answer = await job.answer
+            try:
+                answer = await job.answer
+            except ClientGone:
+                if job.gone:
+                    return
+                raise  # cuts the connection: what was sent must not look complete
             if answer is not None:
                 await _send_whole(send, *answer)
 
@@ -241,7 +246,7 @@ Answer = tuple[int, Headers, bytes]
 class _Job:
     """A complete request on its way through a thread."""
 
-    __slots__ = ("answer", "body", "loop", "scope", "send", "size")
+    __slots__ = ("answer", "body", "gone", "loop", "receive", "scope", "send", "size")
 
     def __init__(
         self,
@@ -249,8 +254,11 @@ class _Job:
         scope: Scope,
         body: IO[bytes],
         size: int,
+        receive: Receive,
         send: Send,
     ) -> None:
+        self.gone = False
+        self.receive = receive
         self.loop = loop
         self.scope = scope
         self.body = body
@@ -281,13 +289,28 @@ class _Job:
         }
         body = ({"type": "http.response.body", "body": p, "more_body": True} for p in pieces if p)
         end: Message = {"type": "http.response.body", "body": b"", "more_body": False}
-        for message in itertools.chain([start], body, [end]):
-            sent = asyncio.run_coroutine_threadsafe(_sent(self.send, message), self.loop)
-            try:
-                sent.result(SEND_SECONDS)
-            except (TimeoutError, OSError, RuntimeError) as error:
-                sent.cancel()
-                raise ClientGone from error
+        watch = asyncio.run_coroutine_threadsafe(self._watch_client(), self.loop)
+        try:
+            for message in itertools.chain([start], body, [end]):
+                self._send_from_thread(message)
+        finally:
+            watch.cancel()
+
+    def _send_from_thread(self, message: Message) -> None:
+        if self.gone:
+            raise ClientGone
+        sent = asyncio.run_coroutine_threadsafe(_sent(self.send, message), self.loop)
+        try:
+            sent.result(SEND_SECONDS)
+        except (TimeoutError, OSError, RuntimeError) as error:
+            sent.cancel()
+            raise ClientGone from error
+
+    async def _watch_client(self) -> None:
+        """Notice that nobody listens any more: sending alone does not tell."""
+        while (await self.receive())["type"] != "http.disconnect":
+            continue
+        self.gone = True
 
 
 async def _sent(send: Send, message: Message) -> None:

@@ -28,12 +28,18 @@ def scope(
     }
 
 
-def answer_of(application: Any, pieces: Iterable[bytes], **options: Any) -> list[dict[str, Any]]:
+def answer_of(
+    application: Any, pieces: Iterable[bytes], *, disconnects: bool = False, **options: Any
+) -> list[dict[str, Any]]:
     """All messages that the bridge sends for a body that arrives in these pieces."""
     sent: list[dict[str, Any]] = []
     waiting = list(pieces)
 
     async def receive() -> dict[str, Any]:
+        while not waiting and disconnects:
+            await asyncio.sleep(0.001)
+            if len(sent) > 10:
+                return {"type": "http.disconnect"}
         if not waiting:
             await asyncio.sleep(3600)
         return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
@@ -109,6 +115,24 @@ def test_a_stream_goes_out_piece_by_piece_and_is_closed() -> None:
     assert [m.get("body") for m in messages] == [None, b"one", b"two", b""]
     assert messages[-1]["more_body"] is False
     assert stream.closed
+
+
+def test_a_stream_ends_when_nobody_listens_any_more() -> None:
+    made: list[int] = []
+
+    def endless(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+
+        def pieces() -> Iterator[bytes]:
+            for number in range(1_000_000):
+                made.append(number)
+                yield b"x"
+
+        return pieces()
+
+    messages = answer_of(endless, [b""], disconnects=True)
+    assert 0 < len(made) < 1_000_000
+    assert messages[-1]["more_body"] is True
 
 
 def test_the_environment_is_what_wsgi_says() -> None:
