@@ -7,7 +7,6 @@ import pytest
 from django.conf import settings
 from pytest_django.plugin import DjangoDbBlocker
 
-from tests.browser.chromium import executable
 from tests.config.servers import WebServer
 from tests.database import TestServer, create_worker_database
 
@@ -38,12 +37,3 @@ def granian_server(transactional_db: None) -> Iterator[WebServer]:
     """The real web server on this test's database; ``.url``, ``.port``."""
     with WebServer() as server:
         yield server
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a Chromium the browser tests are skipped, each saying so."""
-    if executable() is None:
-        missing = pytest.mark.skip(reason="no Chromium: install chromium to run the browser tests")
-        for item in items:
-            if item.get_closest_marker("browser"):
-                item.add_marker(missing)
