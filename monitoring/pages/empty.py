@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,49 +13,20 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from monitoring.example import first_execution
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Membership, Role, Scope
 from tenants.tokens import issue_token
 
 SHELL_VARIABLE = "FLOWWATCH_TOKEN"
-_EXAMPLE: dict[str, Any] = {
-    "id": "first-try",
-    "workflowId": "hello-flowwatch",
-    "workflowName": "Hello Flowwatch",
-    "status": "error",
-    "trigger": {"type": "manual"},
-    "nodeExecutions": [
-        {
-            "nodeId": "read",
-            "nodeName": "Read orders",
-            "status": "success",
-            "durationMs": 420,
-            "output": [{"order": 4711}],
-        },
-        {
-            "nodeId": "send",
-            "nodeName": "Send invoice",
-            "status": "error",
-            "durationMs": 30000,
-            "input": [{"order": 4711, "total": 129.9}],
-            "error": {"message": "Connection timed out after 30000 ms"},
-        },
-    ],
-}
-"""A failed execution, so that the first thing seen is what the product is for."""
 
 
 def ingest_command(request: HttpRequest, token: str = f"${SHELL_VARIABLE}") -> str:
     """The curl command that sends one failed execution to this server.
 
-    The body is in single quotes and holds none; without a token the shell puts in its variable.
+    Without a token the shell puts in its variable.
     """
-    return (
-        f"curl {shlex.quote(_origin(request) + '/api/executions')} \\\n"
-        f'  -H "Authorization: Bearer {token}" \\\n'
-        f"  -H 'Content-Type: application/json' \\\n"
-        f"  -d '{json.dumps(_EXAMPLE)}'"
-    )
+    return first_execution.ingest_command(_origin(request), token)
 
 
 def _origin(request: HttpRequest) -> str:

@@ -14,6 +14,8 @@ def register() -> None:
     register_page(Page("monitoring:executions", "Executions", "executions", key="e", rank=20))
     register_page(Page("monitoring:workflows", "Workflows", "workflows", key="w", rank=30))
     register_setting_page(
-        Page("monitoring:environments", "Environments", "workflows", key="", rank=30, role=Role.ADMIN)
+        Page(
+            "monitoring:environments", "Environments", "workflows", key="", rank=30, role=Role.ADMIN
+        )
     )
     workflow.register_tabs()
