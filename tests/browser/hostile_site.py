@@ -218,9 +218,3 @@ def _error_workflow(pick: Pick, source: Source) -> ExecutionRecord:
     }
     body = json.dumps(message).encode()
     return error_workflow.execution_of(decode(body), body, source)
-
-
-def found_by(text: str, tenant: Tenant) -> int:
-    """How many executions have this sender's id."""
-    with tenant_scope(tenant):
-        return len(find_by_any_id(text))
