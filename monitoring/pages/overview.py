@@ -57,6 +57,7 @@ from tenants.templatetags.ui import day, thousands
 
 NEED_A_LOOK: Final = 8
 UNDER_WAY: Final = 8
+THINGS: Final = 6
 MOST_COUNTED: Final = 1_000
 MESSAGE_LENGTH: Final = 140
 NODE_LENGTH: Final = 60
@@ -115,25 +116,29 @@ class VerdictRow:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer: `tone` is good, bad, warn or quiet."""
+    """The answer: `tone` is good, bad or quiet; `more` things are not among the rows."""
 
     tone: str
     icon: str
     title: str
     note: str
-    rows: Sequence[VerdictRow]
+    rows: Sequence[VerdictRow] = ()
+    more: int = 0
 
 
 def _verdict(found: Sequence[Finding], kpis: Kpis, shown: PageRange, slug: str) -> Verdict:
-    rows = [_verdict_row(finding, shown, slug) for finding in found]
     note = f"{thousands(kpis.totals.rated)} finished, {thousands(kpis.totals.failed)} failed"
-    if rows:
-        things = "1 thing" if len(rows) == 1 else f"{len(rows)} things"
-        return Verdict("bad", "critical", f"All right except {things}", note, rows)
+    if found:
+        things = "1 thing" if len(found) == 1 else f"{len(found)} things"
+        if len(found) == CANDIDATES:
+            things += " or more"
+        rows = [_verdict_row(finding, shown, slug) for finding in found[:THINGS]]
+        more = len(found) - len(rows)
+        return Verdict("bad", "critical", f"All right except {things}", note, rows, more)
     if not kpis.totals.rated:
         did = "finished" if kpis.totals.total else "ran"
-        return Verdict("quiet", "info", f"Nothing {did} in this time", "", [])
-    return Verdict("good", "success", "All right", note, [])
+        return Verdict("quiet", "info", f"Nothing {did} in this time", "")
+    return Verdict("good", "success", "All right", note)
 
 
 def _verdict_row(finding: Finding, shown: PageRange, slug: str) -> VerdictRow:

@@ -145,6 +145,16 @@ def test_a_workflow_that_always_failed_a_lot_is_not_all_right(
     assert "fails often:" in page
 
 
+def test_many_things_are_counted_and_the_worst_shown(viewer: Client, tenant: Tenant) -> None:
+    environment = make_environment(tenant)
+    for number in range(9):
+        run(make_workflow(environment, name=f"Workflow {number}"), [F] * (number + 1))
+    html = viewer.get(PAGE).content.decode()
+    assert "All right except 9 things" in html
+    assert html.count('class="verdict-row"') == 6
+    assert "3 more in the list of workflows" in html
+
+
 def test_a_quiet_time_is_no_alarm(viewer: Client, workflow: Workflow) -> None:
     run(workflow, [F, F], until=60 * 24 * 3)
     page = text_of(viewer)
