@@ -17,7 +17,7 @@ from typing import Any
 from django.utils import timezone
 
 from monitoring import bulk
-from monitoring.history import ExecutionQuery, find_by_any_id
+from monitoring.history import ExecutionQuery
 from monitoring.models import BulkJob, Environment, Execution, NodeExecution, Workflow
 from monitoring.providers.n8n import error_workflow
 from monitoring.recording.environments import source_for

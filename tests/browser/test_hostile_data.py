@@ -44,10 +44,10 @@ class Visitor:
         page.on("console", self._note)
 
     def _note(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            # The console tells of every answer of 4xx; for the page itself that may be meant.
-            if message.location["url"] != self.page.url:
-                self.happened.append(f"console: {message.text} {message.location['url']}")
+        # The console tells of every answer of 4xx; for the page itself that may be meant.
+        is_own_status = message.location["url"] == self.page.url
+        if message.type in ("error", "warning") and not is_own_status:
+            self.happened.append(f"console: {message.text} {message.location['url']}")
 
     def open(self, address: str, *, wait_for: str = "") -> None:
         """Open an address, wait for the parts that it loads later, and look at what is there."""

@@ -1,0 +1,68 @@
+"""Every page in both themes: nothing serious for those who can't see or use a mouse, and in budget.
+
+What scripts and styles may weigh stands in tests/tenants/test_look.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+from django.conf import settings
+from playwright.sync_api import Browser, Page
+from pytest_django.live_server_helper import LiveServer
+
+from tests.browser.axe import serious_findings
+from tests.browser.hostile_site import HostileSite, build_hostile_site
+from tests.browser.pages import page_addresses
+from tests.tenants.factories import signed_in_as
+
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+HTML_BYTES = 150 * 1024
+MOST_SHIFT = 0.05
+SHIFT = """new Promise((done) => { let sum = 0;
+  new PerformanceObserver((list) => { for (const one of list.getEntries()) sum += one.value; })
+    .observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => done(sum), 50); })"""
+
+
+@pytest.fixture
+def site(live_server: LiveServer) -> HostileSite:
+    return build_hostile_site()
+
+
+@pytest.fixture
+def page(browser: Browser, site: HostileSite, live_server: LiveServer) -> Iterator[Page]:
+    """A window of the hostile tenant's owner."""
+    key = signed_in_as(site.owner).session.session_key
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, reduced_motion="reduce", base_url=live_server.url
+    )
+    context.add_cookies(
+        [{"name": settings.SESSION_COOKIE_NAME, "value": str(key), "url": live_server.url}]
+    )
+    yield context.new_page()
+    context.close()
+
+
+def test_no_page_shuts_anybody_out_or_grows_beyond_its_budget(
+    page: Page, site: HostileSite
+) -> None:
+    """Serious findings of axe-core, HTML over 150 KB, and parts that move when others arrive."""
+    found = []
+    for address in page_addresses(site):
+        if address.startswith("/admin/"):
+            continue  # Django's own pages
+        answer = page.goto(address, wait_until="load")
+        assert answer is not None
+        size = len(answer.body())
+        if size > HTML_BYTES:
+            found.append(f"{address}: {size} bytes of HTML")
+        page.wait_for_load_state("networkidle")
+        if (shift := float(page.evaluate(SHIFT))) > MOST_SHIFT:
+            found.append(f"{address}: the layout shifts by {shift:.3f}")
+        for theme in THEMES:
+            page.emulate_media(color_scheme=theme)
+            found += [f"{address} ({theme}): {one}" for one in serious_findings(page)]
+    assert not found, "\n".join(found)
