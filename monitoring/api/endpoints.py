@@ -22,7 +22,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from monitoring.api.parameters import Parameter
 from tenants import problems
-from tenants.api_access import Access, api_endpoint, unknown_api_path
+from tenants.api_access import Access, api_endpoint
 from tenants.problems import Problem, problem_response
 
 View = Callable[..., HttpResponseBase]
@@ -151,14 +151,9 @@ def url_patterns() -> list[URLPattern]:
     by_path: dict[str, list[Operation]] = {}
     for entry in OPERATIONS:
         by_path.setdefault(entry.path, []).append(entry)
-    free = set(_KEPT_FREE) - by_path.keys()
     return [
-        re_path(pattern_of(path), unknown_api_path)
-        if path in free
-        else re_path(
-            pattern_of(path), _endpoint(by_path[path]), name=f"api-{by_path[path][0].name}"
-        )
-        for path in sorted({*by_path, *free}, key=lambda path: (*_rank(path), path))
+        re_path(pattern_of(path), _endpoint(by_path[path]), name=f"api-{by_path[path][0].name}")
+        for path in sorted(by_path, key=_rank)
     ]
 
 
@@ -167,7 +162,13 @@ def pattern_of(path: str) -> str:
     parts = _PLACE.split(path.removeprefix("/"))
     fixed = [re.escape(part) for part in parts[::2]]
     places = [rf"(?P<{name}>[\s\S]+)" for name in parts[1::2]] + [""]
-    return "^" + "".join(text + place for text, place in zip(fixed, places, strict=True)) + r"\Z"
+    ends = "".join(
+        f"(?<!{re.escape(free.removeprefix(path))})"
+        for free in _KEPT_FREE
+        if path.endswith("}") and free.startswith(path)
+    )
+    text = "".join(text + place for text, place in zip(fixed, places, strict=True))
+    return f"^{text}{ends}\\Z"
 
 
 def _rank(path: str) -> tuple[bool, int]:
