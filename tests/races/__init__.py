@@ -1,0 +1,1 @@
+"""Many senders at once against real server processes: what they were told is what is stored."""
