@@ -55,3 +55,10 @@ def test_a_session_gets_the_same(api: Api, tenant: Tenant) -> None:
     client.force_login(person)
     for path in ("/api/executions", "/api/executions/e1", "/api/workflows/w/metrics"):
         assert client.get(path).json() == api.get(path)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
+@pytest.mark.parametrize("value", ["", " ", "Bearer", "Bearer ", "Basic eDp5"])
+def test_a_header_without_a_token_is_nobody(header: str, value: str) -> None:
+    assert Client().get("/api/limits", headers={header: value}).status_code == 401
