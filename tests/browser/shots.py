@@ -42,6 +42,8 @@ THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 START_SECONDS = 180
 # Not pages of ours, or pages that end the session that takes the pictures.
 LEFT_OUT = ("/admin/", "/api/", "/health/", "/v1/", "/sign-out/")
+# Pages that only a pressed button leads to: by tenant, the pages with that button.
+ACTS = {EMPTY: ("monitoring:executions",), HOSTILE: ("tokens", "monitoring:workflow-clear")}
 SIGNED_OUT = ("/sign-in/", "/password/reset/", "/password/reset/sent/", "/no-such-page/")
 
 
@@ -204,6 +206,12 @@ class Album:
                 self.pictures(page, f"{slug}-{name}-{label}")
             self.noticed += [f"{slug} {address}: {trouble}" for trouble in troubles]
             troubles.clear()
+        for name in ACTS.get(slug, ()):
+            page.goto(self.product.url + taken[name])
+            page.locator("main form[method=post] .btn.primary").first.click()
+            page.wait_for_load_state("load")
+            self.seen.add(shown := _name_of(urlsplit(page.url).path))
+            self.pictures(page, f"{slug}-{shown}-done")
         context.close()
 
     def signed_out(self, browser: Browser) -> None:
