@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.db.models import Manager
 from pytest_django.plugin import DjangoDbBlocker
 
+from tenants.lifecycle import suspend
+from tenants.models import Membership, Tenant
+from tenants.scoping import TenantManager
 from tests.security.addresses import Address, all_addresses
 from tests.security.calling import AUDIT, UNSAFE, Answer, call, path_of
 from tests.security.entries import ENTRIES
@@ -406,18 +410,11 @@ def test_several_tenants_need_a_word_and_the_word_decides(world: World) -> None:
             assert strange.encode() not in answer.body
 
 
-def _suspended(ids: Ids) -> None:
-    from tenants.lifecycle import suspend
-    from tenants.models import Tenant
-
-    suspend(Tenant.objects.get(pk=ids.tenant))
-
-
 @pytest.mark.parametrize("name", ["viewer", "owner", "token read", "token write", "token ingest"])
 def test_a_suspended_tenant_answers_its_members_and_tokens_403(world: World, name: str) -> None:
     wrong = []
     with transaction.atomic():
-        _suspended(world.own)
+        suspend(Tenant.objects.get(pk=world.own.tenant))
         for address in ADDRESSES:
             entry, actor = entry_of(address), world.actors[name]
             for method, said in entry.calls.items():
@@ -431,3 +428,36 @@ def test_a_suspended_tenant_answers_its_members_and_tokens_403(world: World, nam
                     wrong.append(f"{method} {address.key}: {answer.status} {answer.body[:200]!r}")
         transaction.set_rollback(True)
     assert not wrong, "\n" + "\n".join(wrong)
+
+
+# --- the matrix would see it ----------------------------------------------------------------------
+BY_ID = (
+    "monitoring:execution",
+    "monitoring:workflow-clear",
+    "monitoring:environment",
+    "monitoring:bulk-job-cancel",
+    "token-revoke",
+    "member-role",
+    "monitoring:api-execution",
+    "monitoring:api-workflow-metrics",
+)
+
+
+@each(lambda entry, address: address.key in BY_ID)
+def test_the_matrix_would_see_queries_without_a_tenant(
+    world: World, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mutant: scopes that limit nothing."""
+    monkeypatch.setattr(TenantManager, "get_queryset", Manager.get_queryset)
+    with pytest.raises(AssertionError):
+        test_anothers_ids_in_the_path_are_unknown_ids(world, address)
+
+
+@each(lambda entry, address: address.key in ("tokens", "members", "monitoring:api-execution"))
+def test_the_matrix_would_see_roles_that_forbid_nothing(
+    world: World, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mutant: every member may everything."""
+    monkeypatch.setattr(Membership, "may", lambda membership, role: True)
+    with pytest.raises(AssertionError):
+        test_everybody_gets_what_the_table_says(world, address)
