@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -50,7 +51,9 @@ def answer_of(
     bridge = Bridge(
         application, threads=1, deadlines=Deadlines(total=1.0, idle=0.2), largest_body=2_000_000
     )
-    asyncio.run(bridge(scope(**options), receive, send))
+    # In a thread of its own: a browser test before may have left this one a running event loop.
+    with ThreadPoolExecutor(1) as other:
+        other.submit(asyncio.run, bridge(scope(**options), receive, send)).result()
     return sent
 
 
