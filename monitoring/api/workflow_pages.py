@@ -68,7 +68,7 @@ def _cursor_after(workflow: Workflow) -> str:
 
 def _after(cursor: str) -> Q:
     try:
-        place = base64.b64decode(cursor + "==", altchars=b"-_", validate=True)
+        place = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         name, workflow_id = msgspec.json.decode(place, type=tuple[str, int])
     except (binascii.Error, ValueError):
         raise broken_cursor() from None
