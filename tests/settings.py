@@ -1,6 +1,8 @@
 """The product's settings for the tests: a throw-away data folder and cheap password hashes."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -10,6 +12,7 @@ if TEST_HOME_VARIABLE not in os.environ:
     os.environ[TEST_HOME_VARIABLE] = tempfile.mkdtemp(prefix="flowwatch-tests-")
     # As root, the database's own system user has to pass through.
     Path(os.environ[TEST_HOME_VARIABLE]).chmod(0o711)
+    atexit.register(shutil.rmtree, os.environ[TEST_HOME_VARIABLE], ignore_errors=True)
 
 for name in (
     "DATABASE_URL",
