@@ -46,12 +46,11 @@ _JSON_PAYLOAD = (_EXECUTION_PAYLOAD | _NODE_PAYLOAD) - {"error_stack"}
 _EXECUTION_NUMBER = {name: number for number, name in enumerate(EXECUTION_FIELDS)}
 _NODE_NUMBER = {name: number for number, name in enumerate(NODE_FIELDS)}
 EXECUTION_COLUMNS = tuple(name for name in EXECUTION_FIELDS if name not in _EXECUTION_PAYLOAD)
-NODE_COLUMNS = tuple(name for name in NODE_FIELDS if name not in _NODE_PAYLOAD)
 
 NodeIdentity = tuple[str, int]
 
 
-class NodeState(msgspec.Struct):
+class NodeState(msgspec.Struct, gc=False):
     """One node run: told columns, and bytes and items of what the payload holds."""
 
     node_id: str
@@ -79,7 +78,7 @@ class NodeState(msgspec.Struct):
         return _duration(self.duration_ms, self.started_at, self.completed_at)
 
 
-class Derived(msgspec.Struct, frozen=True):
+class Derived(msgspec.Struct, frozen=True, gc=False):
     """What follows from the told fields."""
 
     duration_ms: int | None
@@ -94,7 +93,7 @@ class Derived(msgspec.Struct, frozen=True):
     node_done_count: int
 
 
-class Contribution(msgspec.Struct, frozen=True):
+class Contribution(msgspec.Struct, frozen=True, gc=False):
     """What one execution adds to the counters of its bucket; durations only of finished runs."""
 
     status: Status
@@ -103,7 +102,7 @@ class Contribution(msgspec.Struct, frozen=True):
     nodes: tuple[tuple[str, Status, int | None], ...]
 
 
-class ExecutionState(msgspec.Struct):
+class ExecutionState(msgspec.Struct, gc=False):
     """One execution: told columns, nodes and payload. `packed_payload` is what the database holds."""
 
     tenant_id: int
@@ -170,50 +169,65 @@ def first_id(record: ExecutionRecord) -> uuid.UUID:
 
 def new_state(record: ExecutionRecord, execution_id: uuid.UUID, workflow_id: int) -> ExecutionState:
     """The state after an execution's first message."""
-    state = ExecutionState(
+    payload = Payload()
+    for name in _EXECUTION_PAYLOAD:
+        _set_payload(payload, name, getattr(record, name))
+    key = record.order_key
+    return ExecutionState(
         tenant_id=record.tenant_id,
         id=execution_id,
         environment_id=record.environment_id,
         workflow_id=workflow_id,
         external_id=record.external_id,
         status=record.status,
-        order_keys=pack_single(
-            record.order_key, present_bitmap(record, EXECUTION_FIELDS), record.truncated
-        ),
+        order_keys=pack_single(key, present_bitmap(record, EXECUTION_FIELDS), record.truncated),
         received_at=record.received_at,
         changed_at=record.received_at,
-        payload=Payload(),
+        started_at=record.started_at,
+        completed_at=record.completed_at,
+        updated_at=record.updated_at,
+        duration_ms=record.duration_ms,
+        trigger_type=record.trigger_type,
+        attempt=record.attempt,
+        retry_of=record.retry_of,
+        parent_execution_id=record.parent_execution_id,
+        parent_node_id=record.parent_node_id,
+        version=record.version,
+        tags=record.tags,
+        keys=record.keys,
+        error_message=record.error_message,
+        error_node_id=record.error_node_id,
+        heartbeat_seconds=record.heartbeat_seconds,
+        nodes={
+            (node.node_id, node.run_index): _new_node(node, key, payload) for node in record.nodes
+        },
+        payload=payload,
     )
-    for name in EXECUTION_COLUMNS:
-        setattr(state, name, getattr(record, name))
-    payload = state.open_payload()
-    for name in _EXECUTION_PAYLOAD:
-        _set_payload(payload, name, getattr(record, name))
-    state.nodes = {
-        (node.node_id, node.run_index): _new_node(node, record.order_key, payload)
-        for node in record.nodes
-    }
-    return state
 
 
 def _new_node(node: NodeRecord, key: bytes, payload: Payload) -> NodeState:
-    state = NodeState(
-        node_id=node.node_id,
-        run_index=node.run_index,
-        status=node.status,
-        order_keys=pack_single(key, present_bitmap(node, NODE_FIELDS), node.truncated),
-        input_items=node.input_items,
-        output_items=node.output_items,
-        input_bytes=None if node.input is None else len(node.input),
-        output_bytes=None if node.output is None else len(node.output),
-    )
-    for name in NODE_COLUMNS:
-        setattr(state, name, getattr(node, name))
     for name in _NODE_PAYLOAD:
         value = getattr(node, name)
         if value is not None:
             _set_node_payload(payload, node, name, value)
-    return state
+    return NodeState(
+        node_id=node.node_id,
+        run_index=node.run_index,
+        status=node.status,
+        order_keys=pack_single(key, present_bitmap(node, NODE_FIELDS), node.truncated),
+        position=node.position,
+        name=node.name,
+        type=node.type,
+        started_at=node.started_at,
+        completed_at=node.completed_at,
+        duration_ms=node.duration_ms,
+        attempt=node.attempt,
+        error_message=node.error_message,
+        input_bytes=None if node.input is None else len(node.input),
+        output_bytes=None if node.output is None else len(node.output),
+        input_items=node.input_items,
+        output_items=node.output_items,
+    )
 
 
 def _set_payload(payload: Payload | NodePayload, name: str, value: Any) -> None:

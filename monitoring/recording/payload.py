@@ -23,7 +23,7 @@ class PayloadTooLargeError(ValueError):
     """All messages of one execution together bring more data than one execution may hold."""
 
 
-class NodePayload(msgspec.Struct, omit_defaults=True):
+class NodePayload(msgspec.Struct, omit_defaults=True, gc=False):
     input: msgspec.Raw = msgspec.field(default=_EMPTY, name="i")
     output: msgspec.Raw = msgspec.field(default=_EMPTY, name="o")
     error_stack: str | None = msgspec.field(default=None, name="s")
@@ -31,7 +31,7 @@ class NodePayload(msgspec.Struct, omit_defaults=True):
     extra: msgspec.Raw = msgspec.field(default=_EMPTY, name="x")
 
 
-class Payload(msgspec.Struct, omit_defaults=True):
+class Payload(msgspec.Struct, omit_defaults=True, gc=False):
     trigger_data: msgspec.Raw = msgspec.field(default=_EMPTY, name="trigger")
     raw_log: msgspec.Raw = msgspec.field(default=_EMPTY, name="raw")
     result: msgspec.Raw = _EMPTY

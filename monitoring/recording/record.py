@@ -1,4 +1,7 @@
-"""The canonical record: what every way in (webhook, batch, error workflow, sync, client) becomes."""
+"""The canonical record: what every way in (webhook, batch, error workflow, sync, client) becomes.
+
+Records and states hold no cycles, so the garbage collector need not look at them (`gc=False`).
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ NODE_FIELDS: Final = (
 )
 
 
-class NodeRecord(msgspec.Struct):
+class NodeRecord(msgspec.Struct, gc=False):
     """One run of one node as a message tells it; None: not told.
 
     `input`, `output`, `error_details` and `extra` are JSON text, scrubbed and cut. `truncated` is a
@@ -82,7 +85,7 @@ class NodeRecord(msgspec.Struct):
     truncated: int = 0
 
 
-class ExecutionRecord(msgspec.Struct):
+class ExecutionRecord(msgspec.Struct, gc=False):
     """One message about one execution.
 
     `external_id` None and `idempotency` None: always a new execution. `order_key` is the message's
@@ -140,7 +143,7 @@ class Outcome(enum.StrEnum):
     FAILED = "failed"
 
 
-class Result(msgspec.Struct):
+class Result(msgspec.Struct, gc=False):
     """What became of one record; `reason` says why it was rejected (final) or failed (repeat).
 
     `kind` names the reason for programs: "key-reused", or None for what has no name of its own.

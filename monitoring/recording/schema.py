@@ -139,6 +139,20 @@ _NODE_SPELLINGS = _spellings(_NODE_NAMES)
 _SHORT_SPELLINGS = _spellings(_SHORT_NAMES)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Suspicion:
+    """What one look at a whole body can't rule out; most bodies spare their values a walk."""
+
+    values: bool
+    anything: bool
+
+    @classmethod
+    def of(cls, body: bytes) -> _Suspicion:
+        found = scrub.suspect(body)
+        may_be_deep = body.count(b"[") + body.count(b"{") > settings.LIMITS.depth
+        return cls(values=found.values, anything=found.values or found.keys or may_be_deep)
+
+
 class _Reader:
     """Reads the fields of one JSON object and collects what is wrong with them."""
 
@@ -147,7 +161,7 @@ class _Reader:
         "latest",
         "limits",
         "loc",
-        "scrub_values",
+        "suspicion",
         "truncated",
         "unknown",
         "values",
@@ -160,7 +174,7 @@ class _Reader:
         *,
         errors: list[FieldError],
         latest: dt.datetime,
-        scrub_values: bool,
+        suspicion: _Suspicion,
         loc: str = "",
     ) -> None:
         self.values: dict[str, Any] = {
@@ -176,7 +190,7 @@ class _Reader:
         self.limits = settings.LIMITS
         self.errors = errors
         self.latest = latest
-        self.scrub_values = scrub_values
+        self.suspicion = suspicion
         self.loc = loc
         self.truncated: set[str] = set()
 
@@ -205,7 +219,7 @@ class _Reader:
             )
             return None
         text: str = value
-        return scrub.scrub_text(text) if self.scrub_values else text
+        return scrub.scrub_text(text) if self.suspicion.values else text
 
     def status(self, allowed: frozenset[Status] | None = None) -> Status:
         """The canonical status; SKIPPED stands in after an error, which refuses the message anyway."""
@@ -269,7 +283,7 @@ class _Reader:
         if value is None:
             return None
         text: str = value if type(value) is str else msgspec.json.encode(value).decode()
-        if self.scrub_values:
+        if self.suspicion.values:
             text = scrub.scrub_text(text)
         encoded = text.encode()
         if len(encoded) <= limit:
@@ -283,12 +297,15 @@ class _Reader:
         """JSON text of any value: scrubbed, replaced by a mark with its beginning when too big."""
         if value is None:
             return None
-        try:
-            clean = scrub.scrub(value, depth=self.limits.depth, look_at_values=self.scrub_values)
-        except scrub.TooDeep:
-            self.errors.append(_too_deep(f"{self.loc}{camel(name)}"))
-            return None
-        text = msgspec.json.encode(clean)
+        if self.suspicion.anything:
+            try:
+                value = scrub.scrub(
+                    value, depth=self.limits.depth, look_at_values=self.suspicion.values
+                )
+            except scrub.TooDeep:
+                self.errors.append(_too_deep(f"{self.loc}{camel(name)}"))
+                return None
+        text = msgspec.json.encode(value)
         limit = self.limits.node_data_bytes
         if len(text) <= limit:
             return text
@@ -361,7 +378,7 @@ def full_execution(message: Any, body: bytes, source: Source) -> ExecutionRecord
         _EXECUTION_SPELLINGS,
         errors=errors,
         latest=source.received_at + AHEAD,
-        scrub_values=scrub.may_hold_secret_value(body),
+        suspicion=_Suspicion.of(body),
     )
     status = reader.status()
     started_at, completed_at, updated_at = map(
@@ -421,7 +438,7 @@ def short_log(
         _SHORT_SPELLINGS,
         errors=errors,
         latest=source.received_at + AHEAD,
-        scrub_values=scrub.may_hold_secret_value(body),
+        suspicion=_Suspicion.of(body),
     )
     status = reader.status(_SHORT_STATUSES)
     started_at = reader.time("executed_at")
@@ -516,7 +533,7 @@ def _inner_text(reader: _Reader, outer: str, value: dict[str, Any], name: str) -
         {name: name},
         errors=reader.errors,
         latest=reader.latest,
-        scrub_values=reader.scrub_values,
+        suspicion=reader.suspicion,
         loc=f"{reader.loc}{camel(outer)}.",
     )
     return inner.text(name, number_allowed=True)
@@ -619,7 +636,7 @@ def _node(
         _NODE_SPELLINGS,
         errors=outer.errors,
         latest=outer.latest,
-        scrub_values=outer.scrub_values,
+        suspicion=outer.suspicion,
         loc=loc,
     )
     node_id = reader.text("node_id", required=True, number_allowed=True)

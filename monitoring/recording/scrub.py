@@ -7,6 +7,7 @@ All patterns run on RE2 (linear time), because senders choose the text.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import re
@@ -22,6 +23,11 @@ _SECRET_KEY = re.compile(
     r"(?:^|_)(?:passwords?|passwd|passphrase|pwd|secrets?|api_?keys?|apikey|access_?keys?|"
     r"private_?keys?|auth|authorization|credentials?|tokens?|bearer|cookies?|session_?id|"
     r"csrf|xsrf|jwt|cvv|cvc|card_?numbers?|client_?secret|signature|mysql_pwd|pin)$"
+)
+# The same words as they may stand in a raw body: every secret key has one of them.
+_TELLING_WORDS = (
+    r"(?i)passw|passphrase|pwd|secret|(?:api|access|private)[^a-z0-9]*key|auth|credential|token|bearer"
+    r"|cookie|session[^a-z0-9]*id|csrf|xsrf|jwt|cvv|cvc|card[^a-z0-9]*number|signature|pin"
 )
 # Counts and limits that end in a secret word are numbers people need to see.
 _SAFE_KEY = re.compile(
@@ -89,9 +95,30 @@ def is_secret_key(key: str) -> bool:
     return len(key) <= 255 and _is_secret_key_short(key)
 
 
-def may_hold_secret_value(body: bytes) -> bool:
-    """Whether any text in a JSON body may look like a secret; False spares looking at each one."""
-    return b"\\u" in body or _ANY_SHAPE.search(body.decode("utf-8", "replace")) is not None
+@functools.lru_cache(maxsize=1)
+def _any_secret_key() -> Any:
+    """A pattern that every secret key matches, wherever it stands; it may match more."""
+    extra = [
+        "[^a-z0-9]*".join(map(re2.escape, name.split("_"))) for name in settings.SCRUB_EXTRA_KEYS
+    ]
+    return re2.compile("|".join([_TELLING_WORDS, *extra]))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Suspicion:
+    """What a whole body may hold; False spares looking at each key or text of it."""
+
+    keys: bool
+    values: bool
+
+
+def suspect(body: bytes) -> Suspicion:
+    """Look once at a JSON body; what escapes may hide is suspect."""
+    text = body.decode("utf-8", "replace")
+    return Suspicion(
+        keys=b"\\u" in body or _any_secret_key().search(text) is not None,
+        values=b"\\" in body or _ANY_SHAPE.search(text) is not None,
+    )
 
 
 def scrub_text(text: str) -> str:

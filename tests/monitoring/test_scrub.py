@@ -53,7 +53,7 @@ def test_harmless_keys_keep_their_values(key: str) -> None:
 def test_secret_shapes_in_any_text_become_typed_marks(kind: str, text: str) -> None:
     clean = scrub.scrub_text(text)
     assert f"{_MARK}{kind}:" in clean
-    assert scrub.may_hold_secret_value(json.dumps({"x": text}).encode())
+    assert scrub.suspect(json.dumps({"x": text}).encode()).values
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,48 @@ _json = st.recursive(
     ),
     max_leaves=20,
 )
+
+
+_telling = st.sampled_from(
+    [
+        "password",
+        "api--key",
+        "apiKey",
+        "X-Auth",
+        "cardNumber",
+        "Session Id",
+        "author",
+        "name",
+        "PIN",
+    ]
+)
+_texts = st.sampled_from(
+    [
+        "Bearer\tabcdefghijklmnop",
+        "https://a:b@c.example",
+        "AKIAIOSFODNN7EXAMPLE",
+        "plain",
+        "token=abcdefgh",
+    ]
+)
+
+
+@given(
+    st.dictionaries(_telling | st.text(max_size=9), _texts | st.text(max_size=30), max_size=4),
+    st.booleans(),
+)
+def test_what_one_look_rules_out_is_not_there(value: dict[str, str], as_ascii: bool) -> None:
+    """Bodies that are not suspect are stored without a walk: nothing secret may be in them."""
+    body = (
+        json.dumps(value, ensure_ascii=as_ascii)
+        .replace("/", "\\/")
+        .encode("utf-8", "surrogatepass")
+    )
+    found = scrub.suspect(body)
+    if not found.keys:
+        assert not any(scrub.is_secret_key(key) for key in value)
+    if not found.values:
+        assert all(scrub.scrub_text(text) == text for text in (*value, *value.values()))
 
 
 @given(_json)
