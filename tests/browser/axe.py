@@ -8,9 +8,13 @@ from playwright.sync_api import Page
 SERIOUS = ("serious", "critical")
 
 
-def serious_findings(page: Page) -> list[str]:
-    """Return one line for each serious or critical finding of axe-core, with where it is."""
-    found = Axe().run(page).response["violations"]
+def serious_findings(page: Page, *rules: str) -> list[str]:
+    """Return one line for each serious or critical finding of axe-core, with where it is.
+
+    `rules` limits it to those ("color-contrast"); by default all are asked.
+    """
+    options = {"runOnly": list(rules)} if rules else None
+    found = Axe().run(page, options=options).response["violations"]
     return [
         f"{finding['id']}: {finding['help']} at {_where(finding['nodes'])}"
         for finding in found

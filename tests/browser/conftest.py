@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.contrib.staticfiles.handlers import StaticFilesHandler
 from playwright.sync_api import Browser
 
 from tests.browser.chromium import NAMES, chromium, executable
@@ -31,3 +32,12 @@ def browser() -> Iterator[Browser]:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         with chromium() as started:
             yield started
+
+
+@pytest.fixture
+def cached_static_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let WhiteNoise serve scripts and styles, as in production: a browser then keeps them.
+
+    The live server's own handler is asked again for each of them on each page.
+    """
+    monkeypatch.setattr(StaticFilesHandler, "_should_handle", lambda handler, path: False)
