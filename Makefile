@@ -29,7 +29,7 @@ run: $(RUN_STAMP)
 	@exec $(PY) manage.py run --end-with-parent $(ARGS)
 
 test: $(DEV_STAMP)
-	$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(PY) -m pytest -n 2 $(ARGS)
 
 check: check-format check-lint check-types check-imports check-templates check-deploy \
 	check-migrations check-vulnerabilities

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 import pytest
 from django.conf import settings
 from pytest_django.plugin import DjangoDbBlocker
+from xdist.remote import Producer
+from xdist.scheduler import Scheduling
 
 from tests.config.servers import WebServer
 from tests.database import TestServer, create_worker_database
+from tests.scheduling import ProcessesOneByOne
 
 SERVER = pytest.StashKey[TestServer]()
 
@@ -23,6 +26,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the server and throw its files away."""
     if server := config.stash.get(SERVER, None):
         server.stop()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Two real process trees at a time are one too many for two cores."""
+    return ProcessesOneByOne(config, log)
 
 
 @pytest.fixture(scope="session")

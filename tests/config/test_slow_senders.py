@@ -13,7 +13,6 @@ from tests.config.servers import WebServer
 
 pytestmark = [
     pytest.mark.processes,
-    pytest.mark.xdist_group("processes"),
     pytest.mark.django_db(transaction=True),
 ]
 

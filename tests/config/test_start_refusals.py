@@ -11,7 +11,7 @@ from config.postgres.cluster import DATABASE, SUPERUSER, Cluster
 from config.postgres.server import Server
 from tests.config.trees import Tree
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.processes
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.config.trees import Tree, kill, wait_for
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.processes
 
 
 @pytest.fixture(scope="module")
