@@ -28,7 +28,8 @@ from monitoring.recording.record import (
     NODE_FIELDS,
     ExecutionRecord,
     NodeRecord,
-    present_bitmap,
+    told_by_execution,
+    told_by_node,
 )
 from monitoring.words import ErrorClass, Severity, Status, severity_of
 
@@ -180,7 +181,7 @@ def new_state(record: ExecutionRecord, execution_id: uuid.UUID, workflow_id: int
         workflow_id=workflow_id,
         external_id=record.external_id,
         status=record.status,
-        order_keys=pack_single(key, present_bitmap(record, EXECUTION_FIELDS), record.truncated),
+        order_keys=pack_single(key, told_by_execution(record), record.truncated),
         received_at=record.received_at,
         changed_at=record.received_at,
         started_at=record.started_at,
@@ -214,7 +215,7 @@ def _new_node(node: NodeRecord, key: bytes, payload: Payload) -> NodeState:
         node_id=node.node_id,
         run_index=node.run_index,
         status=node.status,
-        order_keys=pack_single(key, present_bitmap(node, NODE_FIELDS), node.truncated),
+        order_keys=pack_single(key, told_by_node(node), node.truncated),
         position=node.position,
         name=node.name,
         type=node.type,
@@ -247,7 +248,7 @@ def merge(state: ExecutionState, record: ExecutionRecord) -> bool:
     """Take from a further message what it wins; return whether anything changed."""
     keys = FieldKeys.unpack(state.order_keys)
     told = FieldKeys.of_message(
-        record.order_key, _bits(present_bitmap(record, EXECUTION_FIELDS)), record.truncated
+        record.order_key, _bits(told_by_execution(record)), record.truncated
     )
     won = keys.take(told)
     for number in won:
@@ -273,9 +274,7 @@ def _merge_node(state: ExecutionState, node: NodeRecord, key: bytes) -> bool:
         state.nodes[identity] = _new_node(node, key, state.open_payload())
         return True
     keys = FieldKeys.unpack(known.order_keys)
-    won = keys.take(
-        FieldKeys.of_message(key, _bits(present_bitmap(node, NODE_FIELDS)), node.truncated)
-    )
+    won = keys.take(FieldKeys.of_message(key, _bits(told_by_node(node)), node.truncated))
     for number in won:
         name = NODE_FIELDS[number]
         value = getattr(node, name)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import operator
 import uuid
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -160,10 +161,24 @@ class Result(msgspec.Struct, gc=False):
         return self.outcome is Outcome.CREATED
 
 
-def present_bitmap(record: Any, fields: tuple[str, ...]) -> int:
-    """Bitmap of the fields that a record brings."""
+_BITS = tuple(1 << number for number in range(32))
+_execution_values = operator.attrgetter(*EXECUTION_FIELDS)
+_node_values = operator.attrgetter(*NODE_FIELDS)
+
+
+def told_by_execution(record: ExecutionRecord) -> int:
+    """Bitmap over EXECUTION_FIELDS of what a record brings."""
+    return _bitmap(_execution_values(record))
+
+
+def told_by_node(record: NodeRecord) -> int:
+    """Bitmap over NODE_FIELDS of what a node's record brings."""
+    return _bitmap(_node_values(record))
+
+
+def _bitmap(values: tuple[object, ...]) -> int:
     bitmap = 0
-    for number, name in enumerate(fields):
-        if getattr(record, name) is not None:
-            bitmap |= 1 << number
+    for bit, value in zip(_BITS, values, strict=False):
+        if value is not None:
+            bitmap |= bit
     return bitmap
