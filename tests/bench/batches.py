@@ -1,4 +1,4 @@
-"""Batches beside raw COPY of the same rows into the same tables."""
+"""Batches beside raw COPY of the same rows into the same tables, in the same kind of client."""
 
 from __future__ import annotations
 
@@ -51,11 +51,14 @@ def measure(site: Site, token: str, seconds: float, repeats: int) -> list[str]:
             [sys.executable, "manage.py", "shell", "--no-imports", "-c", _COPY_AGAIN],
             cwd=ROOT, env=site.environment, check=True, capture_output=True, text=True,
         )  # fmt: skip
-        rates.setdefault("raw COPY", []).append(float(raw.stdout))
+        ready, formatted = map(float, raw.stdout.split())
+        rates.setdefault("raw COPY, Python rows", []).append(formatted)
+        rates.setdefault("raw COPY, ready text", []).append(ready)
     middle = {name: sorted(values)[len(values) // 2] for name, values in rates.items()}
     lines = [f"Batches of {LINES} executions with 5 nodes, one sender (medians of {repeats}):"]
     lines += [
-        f"  {name:<28} {rate:8.0f}/s   {100 * rate / middle['raw COPY']:5.1f} % of raw COPY"
+        f"  {name:<28} {rate:8.0f}/s   {100 * rate / middle['raw COPY, Python rows']:5.1f} %"
+        " of raw COPY of Python rows"
         for name, rate in middle.items()
     ]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -63,31 +66,52 @@ def measure(site: Site, token: str, seconds: float, repeats: int) -> list[str]:
     return lines
 
 
-# The same rows, read back as COPY's text and written again under new ids: indexes and partitions
-# are the same, parsing and deciding are left out. Prints executions a second.
+# The same rows under new ids: indexes and partitions are the same, parsing and deciding are left out.
+# "ready text" sends bytes that PostgreSQL gave; "Python rows" has a client format typed values, as any
+# sender in Python must. Prints both rates, executions a second.
 _COPY_AGAIN = """
 import time
+import uuid
+import psycopg
 from django.db import connection
 connection.ensure_connection()
 pg = connection.connection
-parts = []
-for table, column in (("monitoring_execution", "id"), ("monitoring_nodeexecution", "execution_id")):
-    columns = [c.name for c in pg.execute(f"SELECT * FROM {table} LIMIT 0").description]
-    moved = f"overlay({column}::text placing 'ffff' from 20 for 4)"
-    chosen = ", ".join(moved if name == column else name for name in columns)
-    wanted = "SELECT id FROM monitoring_execution ORDER BY id DESC LIMIT 5000"
-    with pg.cursor().copy(
-        f"COPY (SELECT {chosen} FROM {table} WHERE {column} IN ({wanted})) TO STDOUT"
-    ) as copy:
-        parts.append((table, columns, b"".join(copy)))
+tables = {"monitoring_execution": "id", "monitoring_nodeexecution": "execution_id"}
+wanted = "SELECT id FROM monitoring_execution ORDER BY id DESC LIMIT 5000"
+
+def moved(column, mark):
+    return f"overlay({column}::text placing '{mark}' from 20 for 4)::uuid"
+
+def selection(table, mark):
+    column = tables[table]
+    names = [c.name for c in pg.execute(f"SELECT * FROM {table} LIMIT 0").description]
+    chosen = ", ".join(f"{moved(name, mark)} AS {name}" if name == column else name for name in names)
+    return names, f"SELECT {chosen} FROM {table} WHERE {column} IN ({wanted})"
+
+texts, rows = [], []
+for table in tables:
+    names, query = selection(table, "bfff")
+    with pg.cursor().copy(f"COPY ({query}) TO STDOUT") as copy:
+        texts.append((f"COPY {table} ({', '.join(names)}) FROM STDIN", b"".join(copy)))
+    names, query = selection(table, "bffe")
+    found = psycopg.Cursor(pg).execute(query).fetchall()
+    rows.append((f"COPY {table} ({', '.join(names)}) FROM STDIN", found))
+
 begun = time.perf_counter()
-with connection.cursor(), pg.transaction():
-    for table, columns, text in parts:
-        with pg.cursor().copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
+with pg.transaction():
+    for statement, text in texts:
+        with pg.cursor().copy(statement) as copy:
             copy.write(text)
-took = time.perf_counter() - begun
+ready = time.perf_counter() - begun
+begun = time.perf_counter()
+with pg.transaction():
+    for statement, found in rows:
+        with pg.cursor().copy(statement) as copy:
+            for row in found:
+                copy.write_row(row)
+formatted = time.perf_counter() - begun
 with connection.cursor() as cursor:
-    for table, column in (("monitoring_nodeexecution", "execution_id"), ("monitoring_execution", "id")):
-        cursor.execute(f"DELETE FROM {table} WHERE substr({column}::text, 20, 4) = 'ffff'")
-print(5000 / took)
+    for table, column in tables.items():
+        cursor.execute(f"DELETE FROM {table} WHERE substr({column}::text, 20, 3) = 'bff'")
+print(5000 / ready, 5000 / formatted)
 """
