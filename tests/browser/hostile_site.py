@@ -53,26 +53,29 @@ class HostileSite:
     node_ids: list[str]
 
 
-def build_hostile_site() -> HostileSite:
-    """Store it; its owner is an operator of the installation, too, and sees the admin."""
+def build_hostile_site(size: int = len(PAYLOADS)) -> HostileSite:
+    """Store it; its owner is an operator of the installation, too, and sees the admin.
+
+    With a smaller `size` there are fewer rows of everything, and not every payload everywhere.
+    """
     tenant = Tenant.objects.create(
         name=PAYLOADS[5], slug="hostile", location_id=PAYLOADS[8] + PAYLOADS[10]
     )
     owner = User.objects.create_superuser("owner@hostile.example", PASSWORD, name=PAYLOADS[6])
     Membership.objects.create(tenant=tenant, user=owner, role=Role.OWNER)
     with tenant_scope(tenant):
-        environments = [_environment(tenant, number) for number in range(0, len(PAYLOADS), 6)]
+        environments = [_environment(tenant, number) for number in range(0, size, 6)]
         tokens = [
             issue_token(tenant, name=payload, scopes=[Scope.READ], created_by=owner)[0]
-            for payload in PAYLOADS
+            for payload in PAYLOADS[:size]
         ]
         event, *_ = [
             audit.record("test.mark", tenant=tenant, actor=payload, subject=payload, what=payload)
-            for payload in PAYLOADS
+            for payload in PAYLOADS[:size]
         ]
-    members = [_member(tenant, number) for number in range(0, len(PAYLOADS), 3)]
+    members = [_member(tenant, number) for number in range(0, size, 3)]
     suspend(Tenant.objects.create(name=PAYLOADS[11], slug="hostile-suspended"))
-    _record(tenant, environments)
+    _record(tenant, environments, size)
     with tenant_scope(tenant):
         many_nodes = Execution.objects.get(workflow__external_id="many-nodes").id
         query = ExecutionQuery(workflow_ids=(1,), error_text=PAYLOADS[0])
@@ -117,18 +120,18 @@ def _member(tenant: Tenant, number: int) -> Membership:
 
 
 # --- what is sent ---------------------------------------------------------------------------------
-def _record(tenant: Tenant, environments: list[Environment]) -> None:
+def _record(tenant: Tenant, environments: list[Environment], size: int) -> None:
     source = source_for(tenant.pk)
     records: list[ExecutionRecord] = []
     now = timezone.now()
-    for number in range(len(PAYLOADS)):
+    for number in range(size):
         started = now - dt.timedelta(minutes=10 * number + 5)
         environment = environments[number % len(environments)]
         message = _execution(_picking(number), started, STATUSES[number % len(STATUSES)])
         body = json.dumps(message | {"environmentId": environment.pk}).encode()
         records.append(full_execution(decode(body), body, source))
         records += [_short(_picking(number), source), _error_workflow(_picking(number), source)]
-    body = json.dumps(_many_nodes(now - dt.timedelta(minutes=1))).encode()
+    body = json.dumps(_many_nodes(now - dt.timedelta(minutes=1), size)).encode()
     records.append(full_execution(decode(body), body, source))
     refused = [result for result in record_executions(records) if result.id is None]
     assert not refused, refused
@@ -176,9 +179,9 @@ def _node(node_id: str, pick: Pick, status: str) -> dict[str, Any]:
     }
 
 
-def _many_nodes(started: dt.datetime) -> dict[str, Any]:
+def _many_nodes(started: dt.datetime, size: int) -> dict[str, Any]:
     nodes = []
-    for number, payload in enumerate(PAYLOADS):
+    for number, payload in enumerate(PAYLOADS[:size]):
         nodes.append(_node(payload, _picking(number), STATUSES[number % 2]))
     return {
         "id": "many-nodes",
