@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from django.conf import settings
 from django.http import HttpRequest
 
+from monitoring.metrics.timerange import YEARS
 from monitoring.words import Status, status_from_word
 from tenants.problems import Problem
 
@@ -95,14 +96,19 @@ def parse_time(text: str) -> dt.datetime:
     """A moment in ISO 8601; without an offset it is UTC, a date is its midnight."""
     try:
         moment = dt.datetime.fromisoformat(_LOST_PLUS.sub(r"+\1", text))
-        return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=dt.UTC)
+        moment = moment.astimezone(dt.UTC)
     except (ValueError, OverflowError):
         raise ValueError("must be a time in ISO 8601, like 2026-02-14T10:30:00Z") from None
+    if moment.year not in YEARS:
+        raise ValueError(f"must lie in the years {YEARS.start} to {YEARS.stop - 1}")
+    return moment
 
 
 def _end_time(text: str) -> dt.datetime:
     moment = parse_time(text)
-    if re.fullmatch(r"\d{4}-?\d\d-?\d\d", text) and moment.year < dt.MAXYEAR:
+    if re.fullmatch(r"\d{4}-?\d\d-?\d\d", text):
         moment += dt.timedelta(days=1)
     return moment
 

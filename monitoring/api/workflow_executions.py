@@ -348,10 +348,7 @@ def _range(request: ApiRequest) -> TimeRange:
     """What `startDate` and `endDate` ask for; either may be left out."""
     start, end = START_DATE.of(request), END_DATE.of(request)
     last = end or timezone.now()
-    try:
-        first = start or last - dt.timedelta(days=OVERVIEW_DAYS)
-    except OverflowError:
-        raise END_DATE.refusal("lies too far back") from None
+    first = start or last - dt.timedelta(days=OVERVIEW_DAYS)
     if first >= last:
         raise START_DATE.refusal("must lie before endDate")
     if last - first > LONGEST:

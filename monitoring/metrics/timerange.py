@@ -28,7 +28,8 @@ CUSTOM: Final = "custom"
 DEFAULT_PRESET: Final = "24h"
 LONGEST: Final = 3_660 * _DAY
 """Longer than the longest retention; keeps the work of a question bounded."""
-_YEARS: Final = range(1990, 2200)
+YEARS: Final = range(1990, 2200)
+"""Years that a question may name; beyond them nothing is, and arithmetic with dates overflows."""
 
 
 class TimeRangeError(ValueError):
@@ -298,8 +299,8 @@ def _moment_of(
         raise TimeRangeError(
             field, "Not a time; use ISO 8601 such as 2026-01-31T09:00:00+01:00."
         ) from error
-    if moment.year not in _YEARS:
-        raise TimeRangeError(field, f"The year must lie in {_YEARS.start} to {_YEARS.stop - 1}.")
+    if moment.year not in YEARS:
+        raise TimeRangeError(field, f"The year must lie in {YEARS.start} to {YEARS.stop - 1}.")
     if end_of_day and len(text) <= len("2026-01-31"):
         moment += _DAY
     aware = moment if moment.tzinfo else moment.replace(tzinfo=naive_zone)
