@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -10,8 +11,10 @@ from django.db import models
 
 from monitoring.ids import time_of
 from monitoring.models import Environment, Execution, NodeExecution, Workflow
-from monitoring.recording.payload import Payload, unpack, value_of
+from monitoring.recording.payload import DamagedPayload, Payload, unpack, value_of
 from tenants.models import Tenant
+
+logger = logging.getLogger(__name__)
 
 _PAGE = 200
 Record = Mapping[str, object]
@@ -63,7 +66,7 @@ def _by_id(found: models.QuerySet[Any]) -> Iterator[Any]:
 
 
 def _execution_record(execution: Execution, nodes: list[NodeExecution]) -> Record:
-    payload = unpack(execution.payload)
+    payload = _payload_of(execution)
     return {
         "id": execution.pk,
         "external_id": execution.external_id,
@@ -92,6 +95,15 @@ def _execution_record(execution: Execution, nodes: list[NodeExecution]) -> Recor
             for node in sorted(nodes, key=lambda n: (n.position or 0, n.run_index))
         ],
     }
+
+
+def _payload_of(execution: Execution) -> Payload:
+    """The payload; an empty one where the stored bytes are damaged: the rest is still theirs."""
+    try:
+        return unpack(execution.payload)
+    except DamagedPayload:
+        logger.exception("The payload of execution %s is damaged", execution.pk)
+        return Payload()
 
 
 def _node_record(node: NodeExecution, payload: Payload) -> Record:

@@ -11,18 +11,21 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-import zstandard
 from django.db.models.functions import Substr
 
 from monitoring.models import Execution, NodeExecution
-from monitoring.recording.payload import Payload, unpack
+from monitoring.recording.payload import (
+    HEAD_BYTES,
+    DamagedPayload,
+    Payload,
+    unpack,
+    unpacked_size,
+)
 
 logger = logging.getLogger(__name__)
 
 BUDGET_BYTES = 8 * 1024 * 1024
 BUDGET_NODES = 10_000
-_FRAME_HEADER = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +92,9 @@ def _within_budget(executions: Sequence[Execution], with_nodes: bool) -> list[uu
 def _sizes(ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:
     """Unpacked size of each payload, read from the head of its frame."""
     heads = Execution.objects.filter(id__in=ids, payload__isnull=False).values_list(
-        "id", Substr("payload", 1, _FRAME_HEADER)
+        "id", Substr("payload", 1, HEAD_BYTES)
     )
-    return {execution_id: zstandard.frame_content_size(bytes(head)) for execution_id, head in heads}
+    return {execution_id: unpacked_size(bytes(head)) for execution_id, head in heads}
 
 
 def _payloads(ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
@@ -102,7 +105,7 @@ def _payloads(ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
 def _unpacked(execution_id: uuid.UUID, packed: bytes | memoryview | None) -> Payload:
     try:
         return unpack(packed)
-    except (zstandard.ZstdError, msgspec.DecodeError):
+    except DamagedPayload:
         # The rest of the execution still answers; the damage is the operator's to look into.
         logger.exception("The payload of execution %s is damaged", execution_id)
         return Payload()

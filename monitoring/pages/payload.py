@@ -5,14 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
-import msgspec
-import zstandard
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
 from monitoring.models import Execution
-from monitoring.recording.payload import Payload, json_of, unpack
+from monitoring.recording.payload import DamagedPayload, Payload, json_of, unpack
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
 
@@ -36,7 +34,7 @@ def payload_of(execution: Execution) -> Payload | None:
     """The execution's payload; None when the stored bytes are damaged."""
     try:
         return unpack(execution.payload)
-    except (zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError, MemoryError):
+    except DamagedPayload:
         return None
 
 

@@ -15,14 +15,20 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-import zstandard
 
 from monitoring.ids import milliseconds as epoch_milliseconds
 from monitoring.ids import new_id
 from monitoring.recording.classify import classify
 from monitoring.recording.fingerprint import fingerprint, mask
 from monitoring.recording.order import FieldKeys, pack_single
-from monitoring.recording.payload import NodePayload, Payload, node_key, pack, unpack
+from monitoring.recording.payload import (
+    DamagedPayload,
+    NodePayload,
+    Payload,
+    node_key,
+    pack,
+    unpack,
+)
 from monitoring.recording.record import (
     EXECUTION_FIELDS,
     NODE_FIELDS,
@@ -141,7 +147,7 @@ class ExecutionState(msgspec.Struct, gc=False):
         if self.payload is None:
             try:
                 self.payload = unpack(self.packed_payload)
-            except (zstandard.ZstdError, msgspec.DecodeError):
+            except DamagedPayload:
                 # What can't be read can't be merged: what comes now must not be lost with it.
                 logger.exception("The payload of execution %s is damaged", self.id)
                 self.payload = Payload()

@@ -23,6 +23,10 @@ class PayloadTooLargeError(ValueError):
     """All messages of one execution together bring more data than one execution may hold."""
 
 
+class DamagedPayload(ValueError):
+    """The stored bytes are not a payload any more."""
+
+
 class NodePayload(msgspec.Struct, omit_defaults=True, gc=False):
     input: msgspec.Raw = msgspec.field(default=_EMPTY, name="i")
     output: msgspec.Raw = msgspec.field(default=_EMPTY, name="o")
@@ -94,10 +98,23 @@ def pack(payload: Payload) -> bytes | None:
 
 
 def unpack(packed: bytes | memoryview | None) -> Payload:
-    """The payload of a stored row.
-
-    Raises zstandard.ZstdError or msgspec.DecodeError when the stored bytes are damaged.
-    """
+    """The payload of a stored row. Raises DamagedPayload."""
     if packed is None:
         return Payload()
-    return _codecs.decode(_codecs.decompress(packed, max_output_size=MAX_BYTES))
+    try:
+        return _codecs.decode(_codecs.decompress(packed, max_output_size=MAX_BYTES))
+    except (zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError, MemoryError) as error:
+        # MemoryError: damaged bytes may claim any size.
+        raise DamagedPayload(str(error)) from error
+
+
+HEAD_BYTES = 18
+"""The longest head of a frame, in which `unpacked_size` finds its size."""
+
+
+def unpacked_size(head: bytes) -> int:
+    """Bytes that a packed payload with this head unpacks to; 0 when the head is damaged."""
+    try:
+        return max(zstandard.frame_content_size(head), 0)
+    except zstandard.ZstdError:
+        return 0

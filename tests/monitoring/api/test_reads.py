@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from typing import Any
 from urllib.parse import quote
 
@@ -29,6 +30,7 @@ from monitoring.api.workflow_executions import (
 )
 from monitoring.api.workflows import FailureEntry, LogEntry, MetricsAnswer, WorkflowAnswer
 from monitoring.models import Environment, Execution, RollupDelta
+from monitoring.tenant_data import execution_records
 from tenants.models import AuditEvent, Tenant
 from tenants.scoping import across_tenants, tenant_scope
 from tests.monitoring.api.conftest import Api, api_for, counts
@@ -565,3 +567,21 @@ def test_reading_changes_nothing(api: Api) -> None:
         assert list(RollupDelta.objects.values_list("id", "counts")) == deltas
         assert list(Execution.objects.values_list("id", "changed_at")) == rows
     assert counts() == before
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", b"\x00" * 50, b"not zstd at all", b"\x28\xb5\x2f\xfd\x00"]
+)
+@pytest.mark.parametrize("path", ["/api/executions", "/api/workflow-executions"])
+def test_a_damaged_payload_leaves_lists_and_executions_readable(
+    api: Api, tenant: Tenant, path: str, damaged: bytes
+) -> None:
+    our_id = send(api, 1, result={"kept": "x" * 300})
+    with tenant_scope(tenant):
+        Execution.objects.update(payload=damaged)
+    [row] = api.get(path)["data"]
+    assert (row["id"], row["result"]) == (our_id, None)
+    assert api.send("GET", f"{path}/{our_id}").status_code == 200
+    with tenant_scope(tenant):
+        [record] = execution_records(tenant)
+    assert (record["id"], record["result"]) == (uuid.UUID(our_id), None)
