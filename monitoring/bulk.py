@@ -93,7 +93,7 @@ def _locked_step(job_id: int) -> bool:
     job = open_jobs.select_for_update(skip_locked=True, of=("self",)).first()
     if job is None:
         return False
-    found = history.chunk(from_json(job.query), job.position, STEP)
+    found = history.chunk(from_json(job.query), job.position, STEP, ids_only=True)
     job.done_count += delete_executions(job.tenant_id, [row.id for row in found.rows])
     job.position = found.resume_at
     job.state = BulkJob.State.DONE if found.resume_at is None else BulkJob.State.RUNNING

@@ -183,12 +183,15 @@ class Chunk:
     resume_at: uuid.UUID | None
 
 
-def chunk(query: ExecutionQuery, after: uuid.UUID | None, size: int) -> Chunk:
+def chunk(
+    query: ExecutionQuery, after: uuid.UUID | None, size: int, *, ids_only: bool = False
+) -> Chunk:
     """The next matching executions after that id, newest first, without their names.
 
     It may be empty although more follow, where a filter finds nothing for a while.
     """
-    found = _find(_plan(query), after, False, need=size, columns="whole")
+    columns: _Columns = "ids" if ids_only else "whole"
+    found = _find(_plan(query), after, False, need=size, columns=columns)
     last = found.rows[-1].id if len(found.rows) == size else None
     return Chunk(found.rows, last or found.stopped_at)
 

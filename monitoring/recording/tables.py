@@ -200,11 +200,19 @@ _NODE_STATE_COLUMNS = (
     "completed_at", "duration_ms", "attempt", "error_message", "input_bytes", "output_bytes",
     "input_items", "output_items",
 )  # fmt: skip
-_LOCK_STATES = f"""
-    SELECT {", ".join(_STATE_COLUMNS)} FROM monitoring_execution
-    WHERE tenant_id = ANY(%s::bigint[]) AND id = ANY(%s::uuid[])
-    ORDER BY id FOR UPDATE
-"""  # noqa: S608 - column names from this module
+
+
+def _lock_statement(payload: LiteralString) -> LiteralString:
+    """`_STATE_COLUMNS`, the last of which (the payload) is what `payload` says."""
+    return f"""
+        SELECT {", ".join(_STATE_COLUMNS[:-1])}, {payload} FROM monitoring_execution
+        WHERE tenant_id = ANY(%s::bigint[]) AND id = ANY(%s::uuid[])
+        ORDER BY id FOR UPDATE
+    """  # noqa: S608 - column names from this module
+
+
+_LOCK_STATES = _lock_statement("payload")
+_LOCK_WITHOUT_PAYLOAD = _lock_statement("NULL::bytea")
 _READ_NODES = f"""
     SELECT execution_id, {", ".join(_NODE_STATE_COLUMNS)} FROM monitoring_nodeexecution
     WHERE tenant_id = ANY(%s::bigint[]) AND execution_id = ANY(%s::uuid[])
@@ -215,20 +223,22 @@ def lock_states(wanted: Collection[tuple[int, uuid.UUID]]) -> dict[uuid.UUID, Ex
     """Lock executions and read them with their nodes. Raises Vanished when one is gone."""
     tenants = sorted({tenant_id for tenant_id, _ in wanted})
     ids = sorted({execution_id for _, execution_id in wanted})
-    states = _lock(tenants, ids)
+    states = _lock(_LOCK_STATES, tenants, ids)
     if len(states) < len(ids):
         raise Vanished
     return states
 
 
 def lock_existing(tenant_id: int, ids: Collection[uuid.UUID]) -> list[ExecutionState]:
-    """Lock those of a tenant's executions that are there and read them with their nodes."""
-    return list(_lock([tenant_id], sorted(ids)).values())
+    """Lock those of a tenant's executions that are there; read them with nodes, without payload."""
+    return list(_lock(_LOCK_WITHOUT_PAYLOAD, [tenant_id], sorted(ids)).values())
 
 
-def _lock(tenants: list[int], ids: list[uuid.UUID]) -> dict[uuid.UUID, ExecutionState]:
+def _lock(
+    statement: LiteralString, tenants: list[int], ids: list[uuid.UUID]
+) -> dict[uuid.UUID, ExecutionState]:
     with cursor() as db:
-        db.execute(_LOCK_STATES, [tenants, ids])
+        db.execute(statement, [tenants, ids])
         states = {state.id: state for state in map(_state_of_row, db.fetchall())}
         db.execute(_READ_NODES, [tenants, list(states)])
         for execution_id, *row in db:
