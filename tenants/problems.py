@@ -135,17 +135,6 @@ def unprocessable(
     return Problem(422, kind, "The content is not valid", detail, errors=errors)
 
 
-def too_many(detail: str, retry_after: int) -> Problem:
-    """429: repeat after `retry_after` seconds."""
-    return Problem(
-        429,
-        "too-many-requests",
-        "Too many requests",
-        detail,
-        headers={"Retry-After": str(retry_after)},
-    )
-
-
 def unavailable(detail: str, retry_after: int) -> Problem:
     """503: repeat after `retry_after` seconds; nothing was stored."""
     return Problem(

@@ -16,7 +16,7 @@ from monitoring.metrics.timerange import TimeRange
 from monitoring.metrics.totals import Totals
 from monitoring.models import Workflow
 from monitoring.pages.time_range import PageRange
-from tenants.templatetags.ui import NOTHING, change, clock, duration, percent, thousands
+from tenants.templatetags.ui import NOTHING, change, clock, duration, thousands
 
 CLEAR_PERCENT: Final = 5
 INCOMPARABLE_PERCENT: Final = 1_000
@@ -160,11 +160,6 @@ def split_unit(said: str) -> tuple[str, str]:
     """Split "4.2 s" into number and unit; anything longer stays whole."""
     words = said.split(" ")
     return (words[0], words[1]) if len(words) == 2 else (said, "")
-
-
-def rate_words(rate: float | None) -> str:
-    """A fraction as people read it: "1.3 %"."""
-    return percent(as_percent(rate))
 
 
 def title_of(workflow: Workflow) -> str:

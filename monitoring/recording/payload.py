@@ -48,16 +48,6 @@ class Payload(msgspec.Struct, omit_defaults=True, gc=False):
         return self.nodes.get(node_key(node_id, run_index)) or NodePayload()
 
 
-EXECUTION_PAYLOAD_FIELDS = (
-    "trigger_data",
-    "raw_log",
-    "result",
-    "error_stack",
-    "error_details",
-)
-NODE_PAYLOAD_FIELDS = ("input", "output", "error_stack", "error_details", "extra")
-
-
 def node_key(node_id: str, run_index: int) -> str:
     return f"{run_index}:{node_id}"
 

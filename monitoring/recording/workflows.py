@@ -36,13 +36,8 @@ class _Cache:
             for place, (workflow_id, name_key) in found.items():
                 self._entries[place] = (workflow_id, name_key, until)
 
-    def clear(self) -> None:
-        with self._lock:
-            self._entries.clear()
-
 
 _cache = _Cache()
-forget_workflows = _cache.clear
 
 
 class Workflows:
