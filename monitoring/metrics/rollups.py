@@ -29,7 +29,7 @@ from monitoring.metrics.counters import (
 )
 from monitoring.metrics.histogram import Histogram
 from monitoring.recording.deltas import NodeDelta
-from monitoring.recording.tables import cursor
+from monitoring.recording.tables import columns, cursor
 from monitoring.words import RATED, Status
 
 FOLD_LOCK: Final = 0x666F_6C64  # "fold"
@@ -202,7 +202,7 @@ _DELETE_ROLLUPS: Final = f"""
 
 def read_rollups(db: _Cursor, keys: Iterable[RollupKey]) -> dict[RollupKey, tuple[Counters, bool]]:
     """Stored rollups by key, each with whether it is sealed."""
-    db.execute(_READ_ROLLUPS, _columns(sorted(keys)))
+    db.execute(_READ_ROLLUPS, columns(sorted(keys)))
     return dict(rollup_of_row(row) for row in db.fetchall())
 
 
@@ -221,9 +221,9 @@ def write_rollups(db: _Cursor, rows: Mapping[RollupKey, Counters]) -> None:
     ]
     emptied = [key for key in sorted(rows) if rows[key].is_zero]
     if written:
-        db.execute(_WRITE_ROLLUPS, _columns(written))
+        db.execute(_WRITE_ROLLUPS, columns(written))
     if emptied:
-        db.execute(_DELETE_ROLLUPS, _columns(emptied))
+        db.execute(_DELETE_ROLLUPS, columns(emptied))
 
 
 # --- node rollups -------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ _DELETE_NODES: Final = f"""
 
 def read_node_rollups(db: _Cursor, keys: Iterable[NodeKey]) -> dict[NodeKey, tuple[Counters, bool]]:
     """Stored node rollups by key, each with whether it is sealed."""
-    db.execute(_READ_NODES, _columns(sorted(keys)))
+    db.execute(_READ_NODES, columns(sorted(keys)))
     return dict(node_rollup_of_row(row) for row in db.fetchall())
 
 
@@ -292,9 +292,9 @@ def write_node_rollups(db: _Cursor, rows: Mapping[NodeKey, Counters]) -> None:
             written.append((*key, array_literal(counts), duration_count, duration_sum, packed))
     emptied = [key for key in sorted(rows) if rows[key].is_zero]
     if written:
-        db.execute(_WRITE_NODES, _columns(written))
+        db.execute(_WRITE_NODES, columns(written))
     if emptied:
-        db.execute(_DELETE_NODES, _columns(emptied))
+        db.execute(_DELETE_NODES, columns(emptied))
 
 
 # --- workflows ----------------------------------------------------------------------------------
@@ -357,14 +357,10 @@ def add_to_workflows(db: _Cursor, changes: Iterable[Unfolded]) -> None:
         row.add(change)
     db.execute(
         _ADD_TO_WORKFLOWS,
-        _columns(
+        columns(
             [
                 (workflow_id, *row.statistics, row.last_executed_at, row.name, row.name_key)
                 for workflow_id, row in sorted(rows.items())
             ]
         ),
     )
-
-
-def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]

@@ -57,6 +57,7 @@ def ensure_partitions() -> None:
 
 
 def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Rows as one list for each column, as `unnest` takes them."""
     return [list(column) for column in zip(*rows, strict=True)]
 
 
