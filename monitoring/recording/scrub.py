@@ -162,7 +162,7 @@ def scrub(value: Any, *, depth: int, look_at_values: bool = True) -> Any:
     """The JSON value with secrets replaced; containers without secrets are returned as they are.
 
     Raises TooDeep when containers are nested deeper than `depth`. `look_at_values=False` looks at
-    keys only (see `may_hold_secret_value`).
+    keys only (see `suspect`).
     """
     if type(value) is str:
         return scrub_text(value) if look_at_values else value
