@@ -254,9 +254,16 @@ def attempts_of(execution: Execution, at_most: int = 50) -> list[Execution]:
 
 
 def children_of(execution: Execution, at_most: int = 20) -> list[Execution]:
-    """Executions that this one started, the oldest first."""
-    names = [str(execution.id), *([execution.external_id] if execution.external_id else [])]
-    children = Execution.objects.filter(parent_execution_id__in=names).exclude(id=execution.id)
+    """Executions that this one started, the oldest first.
+
+    They name it by our id, or by the sender's, which means another execution in other environments.
+    """
+    ours = str(execution.id)
+    names = [ours, *([execution.external_id] if execution.external_id else [])]
+    children = Execution.objects.filter(
+        Q(parent_execution_id=ours) | Q(environment_id=execution.environment_id),
+        parent_execution_id__in=names,
+    ).exclude(id=execution.id)
     found = list(_light(children, "light").order_by("id")[:at_most])
     _attach_names(found)
     return found

@@ -265,7 +265,10 @@ def _parent(place: ExecutionPlace) -> Link | None:
     name = place.execution.parent_execution_id
     if name is None:
         return None
-    found = [one for one in history.find_by_any_id(name) if one.id != place.execution.id]
+    # A sender's id is its own environment's first: others count their executions alike.
+    named = history.find_by_any_id(name, environment_id=place.execution.environment_id)
+    named = named or history.find_by_any_id(name)
+    found = [one for one in named if one.id != place.execution.id]
     if len(found) != 1:
         return Link(name, "")
     return Link(found[0].workflow.name, place.beside(found[0].id))

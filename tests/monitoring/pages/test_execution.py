@@ -210,6 +210,20 @@ def test_attempts_and_relations_are_linked(viewer: Client, workflow: Workflow) -
     assert str(second.id) in get(viewer, address(child))
 
 
+def test_relations_by_the_senders_id_stay_in_their_environment(
+    viewer: Client, tenant: Tenant, workflow: Workflow
+) -> None:
+    other = make_workflow(make_environment(tenant, name="n8n US"), name="Elsewhere")
+    mine, alike = (make_execution(one, external_id="7") for one in (workflow, other))
+    child, stranger = (make_execution(one, parent_execution_id="7") for one in (workflow, other))
+    page = get(viewer, address(mine, "?workflow=none"))
+    assert str(child.id) in page
+    assert str(stranger.id) not in page
+    page = get(viewer, address(child, "?workflow=none"))
+    assert "started by Invoice sync" in words(page)
+    assert str(alike.id) not in page
+
+
 def test_a_parent_that_is_unknown_is_named(viewer: Client, workflow: Workflow) -> None:
     assert "started by elsewhere" in words(
         get(viewer, address(make_execution(workflow, parent_execution_id="elsewhere")))
