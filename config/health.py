@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from config import soundness
-from monitoring.worker import LEADER_LOCK
+from monitoring.worker import is_led
 
 logger = logging.getLogger(__name__)
 
@@ -89,13 +89,9 @@ def _figures() -> dict[str, Any]:
         latency_ms = (time.perf_counter() - started) * 1000
         cursor.execute(
             "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()),"
-            " current_setting('max_connections')::int,"
-            " EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
-            "   AND (classid::bigint << 32) + objid::bigint = %s"
-            "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))",
-            [LEADER_LOCK],
+            " current_setting('max_connections')::int"
         )
-        connections, most, worker_leads = cursor.fetchone()
+        connections, most = cursor.fetchone()
         cursor.execute(
             "SELECT relname, n_live_tup FROM pg_stat_user_tables WHERE relname = ANY(%s)",
             [["monitoring_event", "monitoring_rollupdelta"]],
@@ -110,5 +106,5 @@ def _figures() -> dict[str, Any]:
             "max_connections": most,
         },
         "queue": waiting,
-        "scheduler": {"worker_leads": worker_leads},
+        "scheduler": {"worker_leads": is_led()},
     }
