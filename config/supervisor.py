@@ -7,6 +7,7 @@ database last. After a kill -9 of the supervisor itself the parts end by their p
 
 import argparse
 import contextlib
+import http.client
 import os
 import select
 import signal
@@ -14,10 +15,10 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -298,10 +299,12 @@ def answers(env: Environment) -> bool:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(env.bind_address, env.bind_address)  # noqa: S104
     host = f"[{host}]" if ":" in host else host
     request = urllib.request.Request(
-        f"http://{host}:{env.port}/health/live", headers={"Host": env.allowed_hosts[0]}
+        f"http://{host}:{env.port}/health/live",
+        # Not of ALLOWED_HOSTS: "*" and ".example.com" are patterns. The checks let this one in.
+        headers={"Host": urlsplit(env.frontend_url).netloc},
     )
     try:
         with urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310
             return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
+    except (OSError, http.client.HTTPException):
         return False
