@@ -125,7 +125,7 @@ class Worker:
         started = self.clock()
         try:
             more = job.run()
-        except Exception as error:
+        except Exception as error:  # whatever one job does, the others go on
             if not connection.is_usable():
                 raise ConnectionLostError(str(error)) from error
             logger.exception("worker job failed", extra={"job": job.name})

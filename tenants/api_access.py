@@ -93,7 +93,7 @@ def api_endpoint(**methods: Access) -> Callable[[_View], _View]:
         def endpoint(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
                 response = _answer(request, methods, allowed, view, args, kwargs)
-            except Exception as error:
+            except Exception as error:  # whatever it is, callers of the API get no HTML
                 response = problem_response(_as_problem(error, request))
             response.setdefault("Cache-Control", "no-store")
             return _without_body(response) if request.method == "HEAD" else response

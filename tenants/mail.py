@@ -42,5 +42,5 @@ def _send_soon(message: EmailMultiAlternatives) -> None:
 def _send(message: EmailMultiAlternatives) -> None:
     try:
         message.send()
-    except Exception:
+    except Exception:  # the page was answered already; servers and networks fail in many ways
         logger.exception("A mail “%s” could not be sent", message.subject)
