@@ -16,8 +16,8 @@ class Command(BaseCommand):
     """Leads or waits to lead, and does the registered periodic jobs until it is told to stop."""
 
     help = (
-        "Do periodic work: fold numbers, make partitions, prune events, delete marked tenants."
-        " Several may run; one leads. Ends in order at SIGTERM and SIGINT."
+        "Do periodic work: fold numbers, make partitions, prune events, delete what people and"
+        " operators asked to delete. Several may run; one leads. Ends in order at SIGTERM and SIGINT."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
