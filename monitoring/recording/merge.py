@@ -23,6 +23,7 @@ from monitoring.recording.fingerprint import fingerprint, mask
 from monitoring.recording.order import FieldKeys, pack_single
 from monitoring.recording.payload import (
     DamagedPayload,
+    ExecutionTooLarge,
     NodePayload,
     Payload,
     node_key,
@@ -42,6 +43,8 @@ from monitoring.words import ErrorClass, Severity, Status, severity_of
 logger = logging.getLogger(__name__)
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
+# Messages for one execution add up; every further one reads all nodes, and so does its page.
+MOST_NODES = 20_000
 
 # Told fields that live in the payload: name in the record -> name in Payload / NodePayload.
 _EXECUTION_PAYLOAD = frozenset(
@@ -251,7 +254,10 @@ def _set_node_payload(payload: Payload, node: NodeRecord, name: str, value: Any)
 
 
 def merge(state: ExecutionState, record: ExecutionRecord) -> bool:
-    """Take from a further message what it wins; return whether anything changed."""
+    """Take from a further message what it wins; return whether anything changed.
+
+    Raises ExecutionTooLarge; the state is of no use then.
+    """
     keys = FieldKeys.unpack(state.order_keys)
     told = FieldKeys.of_message(
         record.order_key, _bits(told_by_execution(record)), record.truncated
@@ -277,6 +283,10 @@ def _merge_node(state: ExecutionState, node: NodeRecord, key: bytes) -> bool:
     identity = (node.node_id, node.run_index)
     known = state.nodes.get(identity)
     if known is None:
+        if len(state.nodes) >= MOST_NODES:
+            raise ExecutionTooLarge(
+                f"An execution holds at most {MOST_NODES:,} node executions in all."
+            )
         state.nodes[identity] = _new_node(node, key, state.open_payload())
         return True
     keys = FieldKeys.unpack(known.order_keys)

@@ -19,8 +19,8 @@ _LEVEL = 3
 MAX_BYTES = 64 * 1024 * 1024
 
 
-class PayloadTooLargeError(ValueError):
-    """All messages of one execution together bring more data than one execution may hold."""
+class ExecutionTooLarge(ValueError):
+    """All messages of one execution together bring more than one execution may hold."""
 
 
 class DamagedPayload(ValueError):
@@ -78,10 +78,10 @@ _NOTHING = b"{}"
 
 
 def pack(payload: Payload) -> bytes | None:
-    """Compressed bytes; None when there is nothing to keep. Raises PayloadTooLargeError."""
+    """Compressed bytes; None when there is nothing to keep. Raises ExecutionTooLarge."""
     text = _codecs.encode(payload)
     if len(text) > MAX_BYTES:
-        raise PayloadTooLargeError(
+        raise ExecutionTooLarge(
             f"All data of this execution together is larger than {MAX_BYTES // 1024**2} MB."
         )
     return None if text == _NOTHING else _codecs.compress(text)

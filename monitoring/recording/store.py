@@ -37,7 +37,7 @@ from monitoring.recording.merge import (
     merge,
     new_state,
 )
-from monitoring.recording.payload import PayloadTooLargeError
+from monitoring.recording.payload import ExecutionTooLarge
 from monitoring.recording.record import ExecutionRecord, Outcome, Result
 from monitoring.recording.workflows import Workflows
 
@@ -75,7 +75,7 @@ def _store_or_bisect(records: Sequence[ExecutionRecord]) -> list[Result]:
 
 def _refusal(record: ExecutionRecord, error: Exception) -> Result:
     """Rejected for good when record or database say so, failed when the fault may be ours."""
-    known = isinstance(error, PayloadTooLargeError | Error)
+    known = isinstance(error, ExecutionTooLarge | Error)
     outcome = Outcome.REJECTED if known else Outcome.FAILED
     logger.log(
         logging.WARNING if known else logging.ERROR,
@@ -89,7 +89,7 @@ def _refusal(record: ExecutionRecord, error: Exception) -> Result:
 
 def _reason(error: Exception) -> str:
     """The database's own short words, without the values in its DETAIL."""
-    if isinstance(error, PayloadTooLargeError):
+    if isinstance(error, ExecutionTooLarge):
         return str(error)
     if isinstance(error, tables.Vanished):
         return "The execution is being deleted: repeat later."

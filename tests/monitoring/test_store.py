@@ -22,7 +22,7 @@ from monitoring.models import (
     RollupDelta,
     Workflow,
 )
-from monitoring.recording import payload, schema
+from monitoring.recording import merge, payload, schema
 from monitoring.recording.environments import source_for
 from monitoring.recording.order import body_hash
 from monitoring.recording.payload import json_of
@@ -277,6 +277,26 @@ def test_too_much_data_for_one_execution_is_rejected_alone(
     results = store(tenant, message(id="other"), message(result="y" * 1_500, version="9"))
     assert outcomes(results) == ["created", "rejected"]
     assert "larger than" in (results[1].reason or "")
+
+
+def test_too_many_nodes_for_one_execution_are_rejected_alone(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def runs(*numbers: int) -> list[dict[str, Any]]:
+        return [{"nodeId": "loop", "runIndex": n, "status": "success"} for n in numbers]
+
+    monkeypatch.setattr(merge, "MOST_NODES", 3)
+    store(tenant, message(nodeExecutions=runs(0, 1)))
+    results = store(
+        tenant,
+        message(id="other"),
+        message(nodeExecutions=runs(0, 1, 2)),
+        message(nodeExecutions=runs(2, 3)),
+    )
+    assert outcomes(results) == ["created", "updated", "rejected"]
+    assert "at most 3 node executions" in (results[2].reason or "")
+    with tenant_scope(tenant):
+        assert sorted(Execution.objects.values_list("node_count", flat=True)) == [0, 3]
 
 
 def test_a_damaged_payload_does_not_block_its_execution(tenant: Tenant) -> None:
