@@ -21,7 +21,7 @@ __all__ = ["as_json", "cancel", "from_json", "frozen", "start_deletion", "work_s
 
 logger = logging.getLogger(__name__)
 
-_BROKEN: Final = "The database refused a step. What was done stays done; start again for the rest."
+_BROKEN: Final = "A step could not be done. What was done stays done; start again for the rest."
 
 
 def frozen(query: ExecutionQuery) -> ExecutionQuery:
@@ -67,7 +67,8 @@ def work_step() -> bool:
     """Do one step of the job that waited longest; False when there is nothing to do.
 
     Workers don't meet in one job: its row is locked for the step. A step that fails for a reason
-    that passes (deadlock, lost connection) is done again; any other ends the job.
+    that passes (deadlock, lost connection) is done again after the other jobs'; any other ends the
+    job, so that none stands in the others' way.
     """
     with across_tenants():
         job = BulkJob.objects.filter(state__in=BulkJob.OPEN).order_by("changed_at").first()
@@ -78,8 +79,10 @@ def work_step() -> bool:
             return _locked_step(job.pk)
     except OperationalError:
         logger.warning("a step of bulk job %s is put off", job.pk, exc_info=True)
+        with tenant_scope(job.tenant):
+            BulkJob.objects.filter(pk=job.pk).update(changed_at=timezone.now())
         return False
-    except DatabaseError:
+    except (DatabaseError, msgspec.ValidationError):  # the latter: a query of another version
         logger.exception("bulk job %s failed", job.pk)
         with tenant_scope(job.tenant):
             BulkJob.objects.filter(pk=job.pk, state__in=BulkJob.OPEN).update(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
+import msgspec
 import pytest
 from django.db import DatabaseError, OperationalError
 from django.test import Client
@@ -135,7 +136,11 @@ def test_a_scan_that_finds_nothing_for_a_while_goes_on(
 
 @pytest.mark.parametrize(
     ("error", "state"),
-    [(DatabaseError("broken"), "failed"), (OperationalError("passes"), "waiting")],
+    [
+        (DatabaseError("broken"), "failed"),
+        (msgspec.ValidationError("of another version"), "failed"),
+        (OperationalError("passes"), "waiting"),
+    ],
 )
 def test_a_step_that_fails_is_put_off_or_ends_the_job(
     tenant: Tenant,
@@ -148,6 +153,7 @@ def test_a_step_that_fails_is_put_off_or_ends_the_job(
     with tenant_scope(tenant):
         person = make_member(tenant, Role.ADMIN)
         job = bulk.start_deletion(tenant, ExecutionQuery(), said="", expected=1, by=person)
+        other = bulk.start_deletion(tenant, ExecutionQuery(), said="", expected=1, by=person)
 
     def refuse(*args: object) -> int:
         raise error
@@ -158,6 +164,11 @@ def test_a_step_that_fails_is_put_off_or_ends_the_job(
         job = BulkJob.objects.get(pk=job.pk)
     assert (job.state, bool(job.problem)) == (state, state == "failed")
     assert left(tenant) == 1
+    monkeypatch.undo()
+    bulk.work_step()
+    with tenant_scope(tenant):
+        other.refresh_from_db()
+    assert (other.state, left(tenant)) == ("done", 0), "it waited for the one that failed"
 
 
 def test_one_execution_is_deleted_after_a_preview(
