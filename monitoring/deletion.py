@@ -33,8 +33,10 @@ _DELETE_KEYS = """
 """
 # Deltas that are not folded yet would bring a deleted execution's time back.
 _FORGET_LAST = """
-    UPDATE monitoring_rollupdelta SET last_executed_at = NULL
-    WHERE tenant_id = %s AND workflow_id = ANY(%s::bigint[]) AND last_executed_at IS NOT NULL
+    UPDATE monitoring_rollupdelta SET last_executed_at = NULL WHERE id IN (
+        SELECT id FROM monitoring_rollupdelta
+        WHERE tenant_id = %s AND workflow_id = ANY(%s::bigint[]) AND last_executed_at IS NOT NULL
+        ORDER BY id FOR UPDATE)
 """
 _FIND_LAST = """
     UPDATE monitoring_workflow w SET last_executed_at = (

@@ -2,8 +2,9 @@
 
 A chunk is at most 1,000 records, of any tenants. In one transaction it makes workflows seen for the
 first time, claims the senders' ids, merges messages into executions and nodes, appends the counters'
-changes, new error groups and outbox events. Rows are locked in one order everywhere (workflows, then
-keys by id, then executions by id), so that chunks wait for each other and never deadlock.
+changes, new error groups and outbox events. All chunks lock rows in one order (workflows, then keys by
+id, then executions by id), so that they wait for each other and never deadlock. Deletion locks executions
+first; a chunk that it cuts off begins again.
 """
 
 from __future__ import annotations

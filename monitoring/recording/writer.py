@@ -24,6 +24,7 @@ QUEUE_LIMIT = 5_000
 WAIT_SECONDS = 10.0
 RETRY_AFTER_SECONDS = 2
 _DATABASE_AWAY = "The database can't be reached."
+_NOT_STORED = "The execution could not be stored; the fault is ours and was logged."
 
 
 class Overloaded(Exception):
@@ -68,7 +69,8 @@ class Writer:
             waiting.given_up = True
             raise Overloaded("Storing took too long; the execution may or may not be stored.")
         if waiting.error is not None:
-            raise Overloaded(_DATABASE_AWAY) from waiting.error
+            away = isinstance(waiting.error, OperationalError | InterfaceError)
+            raise Overloaded(_DATABASE_AWAY if away else _NOT_STORED) from waiting.error
         if waiting.result is None:
             raise Overloaded("The writer ended without an answer.")
         return waiting.result

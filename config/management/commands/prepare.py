@@ -10,6 +10,7 @@ from django.db import OperationalError
 
 from config import soundness
 from config.assets import collect_static_files
+from monitoring.recording.tables import ensure_partitions
 from tenants.models import Tenant
 
 CLOSED_TABLES = """\
@@ -45,12 +46,18 @@ class Command(BaseCommand):
         except OperationalError as error:
             raise CommandError(f"The database can't be reached: {error}") from error
         if missing := soundness.missing_migrations():
-            self.stderr.write(f"Bringing the database up to date ({len(missing)} steps) …")
+            self._say(f"Bringing the database up to date ({len(missing)} steps) …")
             call_command("migrate", interactive=False, verbosity=0)
+        # Not the worker's task alone: ingest must find a partition when the worker has been away.
+        ensure_partitions()
         collect_static_files()
         if not options["no_example"] and not Tenant.objects.exists():
-            self.stderr.write("First start: making a tenant with thirty days of example data …")
+            self._say("First start: making a tenant with thirty days of example data …")
             call_command("seed_example", email=options["email"], stdout=self.stdout)
+
+    def _say(self, text: str) -> None:
+        """Tell progress on standard error, not in the red of errors."""
+        self.stderr.write(text, lambda line: line)
 
     def _refuse_unsound(self) -> None:
         if problems := soundness.unsafe_settings():
