@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -112,8 +112,15 @@ class Contribution(msgspec.Struct, frozen=True, gc=False):
     nodes: tuple[tuple[str, Status, int | None], ...]
 
 
+def _nothing_stored() -> bytes | None:
+    return None
+
+
 class ExecutionState(msgspec.Struct, gc=False):
-    """One execution: told columns, nodes and payload. `packed_payload` is what the database holds."""
+    """One execution: told columns, nodes and payload.
+
+    `payload` is None until `open_payload` reads what is stored (by `read_payload`) for a change.
+    """
 
     tenant_id: int
     id: uuid.UUID
@@ -140,7 +147,7 @@ class ExecutionState(msgspec.Struct, gc=False):
     error_node_id: str | None = None
     heartbeat_seconds: int | None = None
     nodes: dict[NodeIdentity, NodeState] = {}
-    packed_payload: bytes | None = None
+    read_payload: Callable[[], bytes | None] = _nothing_stored
     payload: Payload | None = None
     is_new: bool = True
     before: Contribution | None = None
@@ -149,7 +156,7 @@ class ExecutionState(msgspec.Struct, gc=False):
         """The payload for changing; packed again when the state is written."""
         if self.payload is None:
             try:
-                self.payload = unpack(self.packed_payload)
+                self.payload = unpack(self.read_payload())
             except DamagedPayload:
                 # What can't be read can't be merged: what comes now must not be lost with it.
                 logger.exception("The payload of execution %s is damaged", self.id)
@@ -157,7 +164,8 @@ class ExecutionState(msgspec.Struct, gc=False):
         return self.payload
 
     def pack_payload(self) -> bytes | None:
-        return self.packed_payload if self.payload is None else pack(self.payload)
+        """Compressed bytes of an opened payload; None when it is empty or was not opened."""
+        return None if self.payload is None else pack(self.payload)
 
 
 def _duration(

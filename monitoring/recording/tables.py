@@ -7,6 +7,7 @@ All functions run in the caller's transaction on Django's connection and raise D
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -194,7 +195,7 @@ _STATE_COLUMNS = (
     "tenant_id", "id", "environment_id", "workflow_id", "external_id", "status", "order_keys",
     "received_at", "changed_at", "started_at", "completed_at", "updated_at", "duration_ms",
     "trigger_type", "attempt", "retry_of", "parent_execution_id", "parent_node_id", "version",
-    "tags", "keys", "error_message", "error_node_id", "heartbeat_seconds", "payload",
+    "tags", "keys", "error_message", "error_node_id", "heartbeat_seconds",
 )  # fmt: skip
 _NODE_STATE_COLUMNS = (
     "node_id", "run_index", "status", "order_keys", "position", "name", "type", "started_at",
@@ -203,17 +204,11 @@ _NODE_STATE_COLUMNS = (
 )  # fmt: skip
 
 
-def _lock_statement(payload: LiteralString) -> LiteralString:
-    """`_STATE_COLUMNS`, the last of which (the payload) is what `payload` says."""
-    return f"""
-        SELECT {", ".join(_STATE_COLUMNS[:-1])}, {payload} FROM monitoring_execution
-        WHERE tenant_id = ANY(%s::bigint[]) AND id = ANY(%s::uuid[])
-        ORDER BY id FOR UPDATE
-    """  # noqa: S608 - column names from this module
-
-
-_LOCK_STATES = _lock_statement("payload")
-_LOCK_WITHOUT_PAYLOAD = _lock_statement("NULL::bytea")
+_LOCK_STATES = f"""
+    SELECT {", ".join(_STATE_COLUMNS)} FROM monitoring_execution
+    WHERE tenant_id = ANY(%s::bigint[]) AND id = ANY(%s::uuid[])
+    ORDER BY id FOR UPDATE
+"""  # noqa: S608 - column names from this module
 _READ_NODES = f"""
     SELECT execution_id, {", ".join(_NODE_STATE_COLUMNS)} FROM monitoring_nodeexecution
     WHERE tenant_id = ANY(%s::bigint[]) AND execution_id = ANY(%s::uuid[])
@@ -224,22 +219,21 @@ def lock_states(wanted: Collection[tuple[int, uuid.UUID]]) -> dict[uuid.UUID, Ex
     """Lock executions and read them with their nodes. Raises Vanished when one is gone."""
     tenants = sorted({tenant_id for tenant_id, _ in wanted})
     ids = sorted({execution_id for _, execution_id in wanted})
-    states = _lock(_LOCK_STATES, tenants, ids)
+    states = _lock(tenants, ids)
     if len(states) < len(ids):
         raise Vanished
     return states
 
 
 def lock_existing(tenant_id: int, ids: Collection[uuid.UUID]) -> list[ExecutionState]:
-    """Lock those of a tenant's executions that are there; read them with nodes, without payload."""
-    return list(_lock(_LOCK_WITHOUT_PAYLOAD, [tenant_id], sorted(ids)).values())
+    """Lock those of a tenant's executions that are there and read them with their nodes."""
+    return list(_lock([tenant_id], sorted(ids)).values())
 
 
-def _lock(
-    statement: LiteralString, tenants: list[int], ids: list[uuid.UUID]
-) -> dict[uuid.UUID, ExecutionState]:
+def _lock(tenants: list[int], ids: list[uuid.UUID]) -> dict[uuid.UUID, ExecutionState]:
+    """Payloads stay where they are until one is asked for: a chunk's together could fill memory."""
     with cursor() as db:
-        db.execute(statement, [tenants, ids])
+        db.execute(_LOCK_STATES, [tenants, ids])
         states = {state.id: state for state in map(_state_of_row, db.fetchall())}
         db.execute(_READ_NODES, [tenants, list(states)])
         for execution_id, *row in db:
@@ -253,7 +247,7 @@ def _lock(
 def _state_of_row(row: Sequence[Any]) -> ExecutionState:
     """A stored execution as what was told; derived columns are forgotten."""
     values = dict(zip(_STATE_COLUMNS, row, strict=True))
-    values["packed_payload"] = values.pop("payload")
+    values["read_payload"] = functools.partial(_read_payload, values["tenant_id"], values["id"])
     values["order_keys"] = bytes(values["order_keys"])
     values["status"] = Status(values["status"])
     told = told_execution_columns(values["order_keys"])
@@ -264,6 +258,16 @@ def _state_of_row(row: Sequence[Any]) -> ExecutionState:
         if isinstance(values[name], str):
             values[name] = msgspec.json.decode(values[name])
     return ExecutionState(**values, nodes={}, is_new=False)
+
+
+def _read_payload(tenant_id: int, execution_id: uuid.UUID) -> bytes | None:
+    with cursor() as db:
+        db.execute(
+            "SELECT payload FROM monitoring_execution WHERE tenant_id = %s AND id = %s",
+            [tenant_id, execution_id],
+        )
+        row = db.fetchone()
+        return None if row is None else row[0]
 
 
 def _node_of_row(row: Sequence[Any]) -> NodeState:
@@ -325,18 +329,21 @@ _COPY_DELTAS = _into(
     ),
 )  # fmt: skip
 _COPY_EVENTS = _into("monitoring_event", ("tenant_id", "created_at", "kind", "body"))
+
+
 # The bounds let the planner leave out partitions.
-_UPDATE_EXECUTIONS = f"""
-    UPDATE monitoring_execution e SET {
-    ", ".join(
-        f"{name} = n.{name}"
-        for name in _TYPE_OF_EXECUTION_COLUMN
-        if name not in ("tenant_id", "id")
-    )
-}
-    FROM {_unnest(_TYPE_OF_EXECUTION_COLUMN)} AS n ({", ".join(_TYPE_OF_EXECUTION_COLUMN)})
-    WHERE e.tenant_id = n.tenant_id AND e.id = n.id AND e.id BETWEEN %s AND %s
-"""  # noqa: S608
+def _update(types: Mapping[str, str]) -> str:
+    changes = ", ".join(f"{name} = n.{name}" for name in types if name not in ("tenant_id", "id"))
+    return f"""
+        UPDATE monitoring_execution e SET {changes} FROM {_unnest(types)} AS n ({", ".join(types)})
+        WHERE e.tenant_id = n.tenant_id AND e.id = n.id AND e.id BETWEEN %s AND %s
+    """  # noqa: S608 - column names from this module
+
+
+_UPDATE_EXECUTIONS = _update(_TYPE_OF_EXECUTION_COLUMN)
+_UPDATE_WITHOUT_PAYLOAD = _update(
+    {name: kind for name, kind in _TYPE_OF_EXECUTION_COLUMN.items() if name != "payload"}
+)
 _NODE_KEY = ("tenant_id", "execution_id", "node_id", "run_index")
 _UPSERT_NODES = f"""
     INSERT INTO monitoring_nodeexecution ({", ".join(_TYPE_OF_NODE_COLUMN)})
@@ -359,17 +366,16 @@ def write(
 ) -> None:
     """Write a chunk: executions, nodes, counters' changes, outbox and new error groups."""
     inserted = [_execution_row(*item) for item in executions if item[0].is_new]
-    updated = [_execution_row(*item) for item in executions if not item[0].is_new]
     new_nodes = [row for state, _ in executions if state.is_new for row in _node_rows(state)]
     changed_nodes = [
         row for state, _ in executions if not state.is_new for row in _node_rows(state)
     ]
+    known = [item for item in executions if not item[0].is_new]
     with cursor() as db:
         if inserted:
             _copy(db, _COPY_EXECUTIONS, inserted)
-        if updated:
-            ids = [state.id for state, _ in executions if not state.is_new]
-            db.execute(_UPDATE_EXECUTIONS, [*columns(updated), min(ids), max(ids)])
+        _update_executions(db, [item for item in known if item[0].payload is not None])
+        _update_without_payload(db, [item for item in known if item[0].payload is None])
         if new_nodes:
             _copy(db, _COPY_NODES, new_nodes)
         if changed_nodes:
@@ -383,6 +389,24 @@ def write(
         if events:
             rows = [(tenant, at, EXECUTION_CHANGED, body) for tenant, at, body in events]
             _copy(db, _COPY_EVENTS, rows)
+
+
+def _update_executions(
+    db: psycopg.Cursor[Any], executions: Sequence[tuple[ExecutionState, Derived]]
+) -> None:
+    if executions:
+        ids = [state.id for state, _ in executions]
+        rows = [_execution_row(*item) for item in executions]
+        db.execute(_UPDATE_EXECUTIONS, [*columns(rows), min(ids), max(ids)])
+
+
+def _update_without_payload(
+    db: psycopg.Cursor[Any], executions: Sequence[tuple[ExecutionState, Derived]]
+) -> None:
+    if executions:
+        ids = [state.id for state, _ in executions]
+        rows = [_execution_row(*item)[:-1] for item in executions]
+        db.execute(_UPDATE_WITHOUT_PAYLOAD, [*columns(rows), min(ids), max(ids)])
 
 
 def write_deltas(db: psycopg.Cursor[Any], deltas: Mapping[DeltaPlace, Delta]) -> None:
