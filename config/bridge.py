@@ -114,7 +114,10 @@ class BodyReader:
         body: IO[bytes] = io.BytesIO()
         size = 0
         while True:
-            message = await receive()
+            try:
+                message = await receive()
+            except Exception as error:  # the server says in many ways that the bytes were no body
+                raise self._broken() from error
             if message["type"] == "http.disconnect":
                 raise ClientGone
             if chunk := message.get("body", b""):
@@ -149,6 +152,14 @@ class BodyReader:
             f"than {self.deadlines.idle:g}. Nothing was stored; send it again.",
         )
 
+    def _broken(self) -> Refusal:
+        return Refusal(
+            400,
+            "broken-body",
+            "Request body broken",
+            "The body ended too early or is wrongly chunked. Nothing was stored.",
+        )
+
     def _too_large(self) -> Refusal:
         return Refusal(
             413,
@@ -174,6 +185,8 @@ class Bridge:
         self.reader = BodyReader(deadlines, largest_body)
         self.largest_body = largest_body
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
+        # A stream holds its thread for as long as its reader takes: half of them serve the others.
+        self.streams = threading.BoundedSemaphore(max(1, threads // 2))
         for number in range(threads):
             threading.Thread(target=self._work, name=f"request-{number}", daemon=True).start()
 
@@ -232,7 +245,12 @@ class Bridge:
             # Django says of its answers whether they stream; static files do, and know their size.
             if not getattr(pieces, "streaming", True) or _known_size(headers) <= JOIN_BYTES:
                 return status, headers, b"".join(pieces)
-            job.stream(status, headers, pieces)
+            if not self.streams.acquire(blocking=False):
+                return _too_many_streams()
+            try:
+                job.stream(status, headers, pieces)
+            finally:
+                self.streams.release()
             return None
         finally:
             close = getattr(pieces, "close", None)
@@ -390,20 +408,38 @@ def _overloaded() -> Refusal:
     )
 
 
+def _too_many_streams() -> Answer:
+    refusal = Refusal(
+        503,
+        "unavailable",
+        "Too many downloads",
+        "As many downloads as this server can serve are running. Repeat it in a moment.",
+        [("Retry-After", "5")],
+    )
+    return refusal.status, _headers_of(refusal), _problem(refusal)
+
+
 async def _refuse(send: Send, refusal: Refusal) -> None:
+    headers = [*_headers_of(refusal), ("Connection", "close")]
+    await _send_whole(send, refusal.status, headers, _problem(refusal))
+
+
+def _problem(refusal: Refusal) -> bytes:
     problem = {
         "type": f"/problems/{refusal.kind}",
         "title": refusal.title,
         "status": refusal.status,
         "detail": refusal.detail,
     }
-    headers = [
+    return json.dumps(problem).encode()
+
+
+def _headers_of(refusal: Refusal) -> Headers:
+    return [
         ("Content-Type", "application/problem+json"),
         ("X-Content-Type-Options", "nosniff"),
-        ("Connection", "close"),
         *refusal.headers,
     ]
-    await _send_whole(send, refusal.status, headers, json.dumps(problem).encode())
 
 
 async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from monitoring import history
 from monitoring.deletion import STEP, delete_executions
 from monitoring.history import ExecutionQuery
-from monitoring.models import BulkJob
+from monitoring.models import BulkJob, Execution
 from tenants.models import Tenant, User
 from tenants.scoping import across_tenants, tenant_scope
 
@@ -97,7 +97,12 @@ def _locked_step(job_id: int) -> bool:
     if job is None:
         return False
     found = history.chunk(from_json(job.query), job.position, STEP, ids_only=True)
-    job.done_count += delete_executions(job.tenant_id, [row.id for row in found.rows])
+    # What was received since the job was confirmed is not what its preview counted.
+    confirmed = Execution.objects.filter(
+        id__in=[row.id for row in found.rows], received_at__lte=job.created_at
+    )
+    ids = list(confirmed.values_list("id", flat=True))
+    job.done_count += delete_executions(job.tenant_id, ids)
     job.position = found.resume_at
     job.state = BulkJob.State.DONE if found.resume_at is None else BulkJob.State.RUNNING
     job.save(update_fields=["done_count", "position", "state", "changed_at"])

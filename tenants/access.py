@@ -89,14 +89,22 @@ def sign_in_redirect(request: HttpRequest) -> HttpResponse:
     is_part = request.headers.get("HX-Request") == "true"
     back = request.get_full_path()
     if is_part:
-        shown = urlsplit(request.headers.get("HX-Current-URL", ""))
-        back = shown._replace(scheme="", netloc="", fragment="").geturl() or "/"
+        back = _path_of(request.headers.get("HX-Current-URL", ""))
     elif request.method not in ("GET", "HEAD"):
         back = "/"
     address = f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': back})}"
     if is_part:
         return HttpResponse(status=204, headers={"HX-Redirect": address})
     return HttpResponseRedirect(address)
+
+
+def _path_of(address: str) -> str:
+    """Return path and query of an address; "/" for what is none."""
+    try:
+        shown = urlsplit(address)
+    except ValueError:
+        return "/"
+    return shown._replace(scheme="", netloc="", fragment="").geturl() or "/"
 
 
 def denied(request: HttpRequest, reason: str, **context: object) -> HttpResponse:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern
 
 from monitoring.api.endpoints import View
+from tenants import problems
+from tenants.problems import problem_response
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -47,7 +50,12 @@ class TokenCalls:
         view, ids = self._find(request.path_info)
         if view is None:
             return self._get_response(request)
-        response = view(request, **ids)
+        try:
+            request.get_host()
+        except DisallowedHost:
+            response = problem_response(problems.bad_request("This host is not served here."))
+        else:
+            response = view(request, **ids)
         for name, value in _HEADERS.items():
             response.headers[name] = value
         if not response.streaming and "Content-Length" not in response.headers:

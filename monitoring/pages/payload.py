@@ -47,7 +47,7 @@ def whole_number(request: HttpRequest, name: str) -> int:
 
 @tenant_member(Role.VIEWER)
 @require_safe
-@cache_control(private=True, max_age=0, must_revalidate=True)
+@cache_control(private=True, no_store=True)
 def data(request: TenantRequest, slug: str, execution_id: uuid.UUID, part: str) -> HttpResponse:
     """One part of the payload as it was sent (scrubbed and cut).
 

@@ -198,10 +198,22 @@ class _Reader:
         if len(self.errors) < _MAX_ERRORS:
             self.errors.append(FieldError(f"{self.loc}{camel(name)}", msg))
 
-    def text(
+    def text(self, name: str) -> str | None:
+        """A name of at most `limits.text` characters, scrubbed."""
+        text = self._short_text(name)
+        return scrub.scrub_text(text) if text is not None and self.suspicion.values else text
+
+    def identity(self, name: str, *, required: bool = False) -> str | None:
+        """An id: text or whole number, exactly as sent.
+
+        Never scrubbed: marks are not unique, so two things would become one, and neither could be
+        found by its id again.
+        """
+        return self._short_text(name, required=required, number_allowed=True)
+
+    def _short_text(
         self, name: str, *, required: bool = False, number_allowed: bool = False
     ) -> str | None:
-        """A name or id of at most `limits.text` characters."""
         value = self.values.get(name)
         if type(value) is int and number_allowed:
             value = str(value)
@@ -219,7 +231,7 @@ class _Reader:
             )
             return None
         text: str = value
-        return scrub.scrub_text(text) if self.suspicion.values else text
+        return text
 
     def status(self, allowed: frozenset[Status] | None = None) -> Status:
         """The canonical status; SKIPPED stands in after an error, which refuses the message anyway."""
@@ -390,9 +402,9 @@ def full_execution(message: Any, body: bytes, source: Source) -> ExecutionRecord
     record = ExecutionRecord(
         tenant_id=source.tenant_id,
         environment_id=_environment(reader, source),
-        workflow_external_id=reader.text("workflow_id", required=True, number_allowed=True) or "",
+        workflow_external_id=reader.identity("workflow_id", required=True) or "",
         workflow_name=reader.text("workflow_name"),
-        external_id=reader.text("id", number_allowed=True),
+        external_id=reader.identity("id"),
         status=status,
         order_key=order.order_key(
             status, (completed_at, updated_at, started_at), order.body_hash(body)
@@ -405,10 +417,10 @@ def full_execution(message: Any, body: bytes, source: Source) -> ExecutionRecord
         trigger_type=_inner_text(reader, "trigger", trigger, "type"),
         trigger_data=reader.payload("trigger_data", trigger.get("data")),
         attempt=reader.integer("attempt", 0, _INT32_MAX),
-        retry_of=reader.text("retry_of", number_allowed=True),
+        retry_of=reader.identity("retry_of"),
         parent_execution_id=_inner_text(reader, "parent", parent, "execution_id"),
         parent_node_id=_inner_text(reader, "parent", parent, "node_id"),
-        version=reader.text("version", number_allowed=True),
+        version=reader.identity("version"),
         tags=_tags(reader),
         keys=_keys(reader),
         error_message=error_message,
@@ -449,14 +461,14 @@ def short_log(
     )
     if workflow_id is not None:
         reader.values["workflow_id"] = workflow_id
-    action_id = reader.text("failed_action_id", number_allowed=True)
+    action_id = reader.identity("failed_action_id")
     action_name = reader.text("failed_action_name")
     record = ExecutionRecord(
         tenant_id=source.tenant_id,
         environment_id=_environment(reader, source),
-        workflow_external_id=reader.text("workflow_id", required=True, number_allowed=True) or "",
+        workflow_external_id=reader.identity("workflow_id", required=True) or "",
         workflow_name=reader.text("workflow_name"),
-        external_id=reader.text("id", number_allowed=True),
+        external_id=reader.identity("id"),
         status=status,
         order_key=order.order_key(status, (started_at,), order.body_hash(body)),
         received_at=source.received_at,
@@ -536,7 +548,7 @@ def _inner_text(reader: _Reader, outer: str, value: dict[str, Any], name: str) -
         suspicion=reader.suspicion,
         loc=f"{reader.loc}{camel(outer)}.",
     )
-    return inner.text(name, number_allowed=True)
+    return inner.text(name) if name == "type" else inner.identity(name)
 
 
 _ERROR_KNOWN = frozenset({"message", "stack", "nodeId", "node_id"})
@@ -639,7 +651,7 @@ def _node(
         suspicion=outer.suspicion,
         loc=loc,
     )
-    node_id = reader.text("node_id", required=True, number_allowed=True)
+    node_id = reader.identity("node_id", required=True)
     if node_id is None:
         return None
     occurrence = occurrences.get(node_id, 0)

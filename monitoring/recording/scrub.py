@@ -20,14 +20,17 @@ from django.conf import settings
 # Words that make a key secret when they stand in it as whole words ("api_key", "apiKey",
 # "X-Api-Key", but not "author" or "token_count").
 _SECRET_KEY = re.compile(
-    r"(?:^|_)(?:passwords?|passwd|passphrase|pwd|secrets?|api_?keys?|apikey|access_?keys?|"
-    r"private_?keys?|auth|authorization|credentials?|tokens?|bearer|cookies?|session_?id|"
-    r"csrf|xsrf|jwt|cvv|cvc|card_?numbers?|client_?secret|signature|mysql_pwd|pin)$"
+    r"(?:^|_)(?:passwords?|passwd|passphrase|pass|pwd|secrets?|"
+    r"(?:api|access|private|secret|signing|encryption)_?keys?|auth|authorization|credentials?|tokens?|"
+    r"bearer|cookies?|session_?id|csrf|xsrf|jwt|cvv|cvc|card_?numbers?|signature|pin|otp|totp|ssn)"
+    # "password2", "authHeader", "token_value" say the same.
+    r"_?\d*(?:_(?:header|value|hash|json|text|string|plain|raw|code|id))?$"
 )
 # The same words as they may stand in a raw body: every secret key has one of them.
 _TELLING_WORDS = (
-    r"(?i)passw|passphrase|pwd|secret|(?:api|access|private)[^a-z0-9]*key|auth|credential|token|bearer"
-    r"|cookie|session[^a-z0-9]*id|csrf|xsrf|jwt|cvv|cvc|card[^a-z0-9]*number|signature|pin"
+    r"(?i)pass|pwd|secret|(?:api|access|private|signing|encryption)[^a-z0-9]*key|auth|credential|token"
+    r"|bearer|cookie|session[^a-z0-9]*id|csrf|xsrf|jwt|cvv|cvc|card[^a-z0-9]*number|signature|pin"
+    r"|otp|ssn"
 )
 # Counts and limits that end in a secret word are numbers people need to see.
 _SAFE_KEY = re.compile(
@@ -39,19 +42,22 @@ _SAFE_KEY = re.compile(
 _SHAPES: dict[str, str] = {
     "private-key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?",
     "aws-key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
-    "github-token": r"\b(?:gh[pousr]_[A-Za-z0-9]{20,255}|github_pat_[A-Za-z0-9_]{20,255})\b",
-    "slack-token": r"\bxox[abeoprs]-[A-Za-z0-9-]{10,250}",
-    "stripe-key": r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{10,250}\b",
+    "github-token": r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})\b",
+    "slack-token": r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}",
+    "stripe-key": r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{10,}\b",
     "google-key": r"\bAIza[0-9A-Za-z_-]{35}",
-    "openai-key": r"\bsk-[A-Za-z0-9_-]{20,250}",
-    "sendgrid-key": r"\bSG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,64}",
-    "flowwatch-token": r"\bfw_[A-Za-z0-9]{4,16}_[A-Za-z0-9_-]{20,128}",
+    "openai-key": r"\bsk-[A-Za-z0-9_-]{20,}",
+    "sendgrid-key": r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",
+    "flowwatch-token": r"\bfw_[A-Za-z0-9]{4,16}_[A-Za-z0-9_-]{20,}",
     "jwt": r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
     "bearer": r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9+/=._~-]{12,})",
-    "url-password": r"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"']{0,200}:([^\s/@\"']{1,200})@",
+    "url-password": r"(?i)\b[a-z][a-z0-9+.-]+://[^\s/:@\"']*:([^\s/@\"']+)@",
+    "header": r"(?i)\b(?:set-cookie|cookie|authorization|x-api-key)\s{0,3}:\s{0,3}([^\s\"'][^\r\n\"']{3,})",
+    # Also in JSON or Python inside a text ({"password": "x"}), and with words before (DB_PASSWORD=x).
     "assignment": (
-        r"(?i)\b(?:password|passwd|pwd|secret|api[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|token)"
-        r"\s{0,3}[=:]\s{0,3}[\"']?([^\s\"'&;,<>\[\]{}]{4,200})"
+        r"(?i)(?:\b|_)(?:password|passwd|pwd|secret|secret[_-]?key|api[_-]?key|access[_-]?key|private[_-]?key"
+        r"|access[_-]?token|auth[_-]?token|client[_-]?secret|token)\\{0,4}[\"']?"
+        r"\s{0,3}[=:]\s{0,3}\\{0,4}[\"']?([^\s\"'&;,<>\[\]{}\\]{4,})"
     ),
 }
 _CARD = r"\b[3-6](?:[ -]?[0-9]){12,18}\b"
@@ -59,14 +65,15 @@ _ANY_SHAPE = re2.compile("|".join([*_SHAPES.values(), _CARD]))
 # What every shape has, without the counting that makes the full pattern slow: most bodies have none.
 _ANY_HINT = re2.compile(
     r"(?i)AKIA|ASIA|gh[pousr]_|github_pat_|xox[abeoprs]-|[rs]k_(?:live|test)_|AIza|sk-|SG\.|fw_|eyJ"
-    r"|bearer|basic|://|password|passwd|pwd|secret|api[_-]?key|token|-----BEGIN"
+    r"|bearer|basic|://|password|passwd|pwd|secret|(?:api|access|private)[_-]?key|token|-----BEGIN"
+    r"|cookie|authorization"
     r"|[3-6][ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d"
 )
 _SHAPE_PATTERNS = {mark: re2.compile(pattern) for mark, pattern in _SHAPES.items()}
 _CARD_PATTERN = re2.compile(_CARD)
 _SHORTEST_SECRET = 8
 
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
 
 
@@ -98,7 +105,7 @@ def _is_secret_key_short(key: str) -> bool:
 
 def is_secret_key(key: str) -> bool:
     """Whether a key's name says that its value is secret."""
-    return len(key) <= 255 and _is_secret_key_short(key)
+    return _is_secret_key_short(key[-255:])
 
 
 @functools.lru_cache(maxsize=1)
@@ -141,7 +148,7 @@ def scrub_text(text: str) -> str:
 def _replace(kind: str, match: Any) -> str:
     whole: str = match.group(0)
     secret: str | None = match.group(1) if match.re.groups else whole
-    if not secret or secret.startswith("[scrubbed"):
+    if not secret or "[scrubbed" in secret:
         return whole
     return whole.replace(secret, _mark(kind, secret))
 

@@ -191,6 +191,19 @@ def test_large_data_is_replaced_by_a_mark_with_its_beginning(
     }
 
 
+def test_ids_that_look_like_card_numbers_stay_distinct() -> None:
+    """Found by attack: scrubbed ids became equal marks, and two executions became one."""
+    record = full(id="4111111111111111", workflowId="4000000000001653", nodeExecutions=[
+        {"nodeId": "5555555555554444", "nodeName": "card 4111111111111111", "status": "ok"}
+    ])  # fmt: skip
+    assert (record.external_id, record.workflow_external_id) == (
+        "4111111111111111",
+        "4000000000001653",
+    )
+    assert record.nodes[0].node_id == "5555555555554444"
+    assert "4111" not in (record.nodes[0].name or "")
+
+
 def test_unknown_fields_are_kept() -> None:
     record = full(weather="rain", nodeExecutions=[{"nodeId": "n", "status": "ok", "colour": "red"}])
     assert record.raw_log == b'{"weather":"rain"}'

@@ -19,7 +19,9 @@ _MARK = "[scrubbed:"
     "key",
     ["password", "Password", "db_password", "apiKey", "api_key", "X-Api-Key", "authorization", "accessToken",
      "client_secret",
-     "cookie", "Set-Cookie", "private_key", "token", "sessionId", "cvv", "cardNumber", "secrets"],
+     "cookie", "Set-Cookie", "private_key", "token", "sessionId", "cvv", "cardNumber", "secrets",
+     "secretKey", "signingKey", "APIToken", "authHeader", "pass", "password2", "userPassword1", "token_value",
+     "otp", "totp_code", "private_key_id", "x" * 300 + "_password"],
 )  # fmt: skip
 def test_secret_keys_hide_their_values(key: str) -> None:
     clean = scrub.scrub({key: "whatever"}, depth=8)
@@ -46,6 +48,14 @@ def test_harmless_keys_keep_their_values(key: str) -> None:
         ("bearer", "Authorization: Bearer abcdefghijklmnop"),
         ("url-password", "postgres://admin:hunter22@db.example.com/x"),
         ("assignment", "login failed for password=hunter2222 at db"),
+        ("assignment", 'sent {"password": "hunter2222"} and failed'),
+        ("assignment", "sent {'password': 'hunter2222'} and failed"),
+        ("assignment", 'body {\\"password\\":\\"hunter2222\\"}'),
+        ("assignment", "DB_PASSWORD=hunter2222 not set"),
+        ("assignment", "AWS_SECRET_ACCESS_KEY=hunter2222"),
+        ("assignment", "refresh_token=hunter2222&x=1"),
+        ("header", "Cookie: sessionid=hunter2222"),
+        ("header", "Authorization: hunter2222hunter"),
         ("card", "card 4111 1111 1111 1111 declined"),
         ("private-key", "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----"),
     ],
