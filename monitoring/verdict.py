@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from monitoring.metrics.timerange import TimeRange
 from monitoring.metrics.totals import Totals
@@ -49,7 +50,8 @@ class Finding:
 
     For "fails now", `failed` of `rated` count from `since` on (which may lie before the range), or
     over the latest executions when all that were looked at fail; else over the range. `version` is
-    set when a new one began with it.
+    set when a new one began with it. `error` is the newest failure with the most frequent message
+    of those looked at, `same_error` the number of failures that say the same.
     """
 
     workflow: Workflow
@@ -57,32 +59,51 @@ class Finding:
     failed: int
     rated: int
     last_failure: Recent | None
+    error: Recent | None
+    same_error: int
     since: dt.datetime | None = None
     version: str | None = None
     rate_before: float | None = None
 
 
-def findings(failing: Sequence[RankedWorkflow], range_: TimeRange) -> list[Finding]:
-    """Return what is wrong among the workflows with failures in a range, the worst first.
+Latest: TypeAlias = Mapping[int, Sequence[Recent]]
+"""Workflow id → its latest rated executions, the newest first."""
 
-    Reads the latest executions of the first `CANDIDATES` in one statement.
-    """
-    suspects = failing[:CANDIDATES]
-    if not suspects:
-        return []
-    ids = [suspect.workflow.pk for suspect in suspects]
-    latest = last_rated(ids, range_.end, LOOKED_AT)
-    found = (_finding(suspect, latest.get(suspect.workflow.pk, [])) for suspect in suspects)
+
+def latest_of(failing: Sequence[RankedWorkflow], range_: TimeRange) -> Latest:
+    """Read the latest executions of the first `CANDIDATES` in one statement."""
+    ids = [suspect.workflow.pk for suspect in failing[:CANDIDATES]]
+    return last_rated(ids, range_.end, LOOKED_AT) if ids else {}
+
+
+def failing_first(failing: Sequence[RankedWorkflow], latest: Latest) -> list[RankedWorkflow]:
+    """Put those whose last rated execution failed before the others; else keep the order."""
+
+    def has_recovered(suspect: RankedWorkflow) -> bool:
+        newest = latest.get(suspect.workflow.pk, ())[:1]
+        return not _problems(newest)
+
+    return sorted(failing, key=has_recovered)
+
+
+def findings(failing: Sequence[RankedWorkflow], latest: Latest, range_: TimeRange) -> list[Finding]:
+    """Return what is wrong among the workflows with failures in a range, the worst first."""
+    found = (
+        _finding(suspect, latest.get(suspect.workflow.pk, ()), range_)
+        for suspect in failing[:CANDIDATES]
+    )
     return sorted(
         (finding for finding in found if finding is not None),
         key=lambda finding: (finding.trouble is not Trouble.FAILS_NOW, -finding.failed),
     )
 
 
-def _finding(suspect: RankedWorkflow, latest: Sequence[Recent]) -> Finding | None:
+def _finding(
+    suspect: RankedWorkflow, latest: Sequence[Recent], range_: TimeRange
+) -> Finding | None:
     last_failure = next((row for row in latest if row.status.is_problem), None)
     if fails_now(latest):
-        begin = beginning_of_failing(latest)
+        begin, version = beginning_with_version(latest)
         affected = latest[: begin + 1]
         is_beginning_seen = begin + 1 < len(latest) or len(latest) < LOOKED_AT
         return Finding(
@@ -91,8 +112,9 @@ def _finding(suspect: RankedWorkflow, latest: Sequence[Recent]) -> Finding | Non
             _problems(affected),
             len(affected),
             last_failure,
+            *_most_frequent_error(affected),
             since=latest[begin].started_at if is_beginning_seen else None,
-            version=_new_version(latest, begin),
+            version=version,
         )
     before = suspect.previous or Totals()
     trouble = _trouble_of_rate(suspect.totals, before)
@@ -104,6 +126,7 @@ def _finding(suspect: RankedWorkflow, latest: Sequence[Recent]) -> Finding | Non
         suspect.totals.failed,
         suspect.totals.rated,
         last_failure,
+        *_most_frequent_error([row for row in latest if row.started_at >= range_.start]),
         rate_before=before.failure_rate,
     )
 
@@ -142,11 +165,30 @@ def got_worse(now: Totals, before: Totals) -> bool:
     return rate >= rate_before + WORSE_BY and rate >= rate_before * WORSE_TIMES
 
 
-def _new_version(latest: Sequence[Recent], begin: int) -> str | None:
-    """The version of the first failure, when one of the few executions before it had another."""
+def beginning_with_version(latest: Sequence[Recent]) -> tuple[int, str | None]:
+    """Return where the failing began, and the version that came with it, if one did.
+
+    It came when one of the few executions before had another. Then its first failure among these
+    is the beginning: that a retry succeeded in between does not make the version good.
+    """
+    begin = beginning_of_failing(latest)
     version = latest[begin].version
     before = latest[begin + 1 : begin + 1 + NEAR]
-    return version if any(row.version != version for row in before) else None
+    if version is None or all(row.version == version for row in before):
+        return begin, None
+    for place, row in enumerate(before, begin + 1):
+        if row.version == version and row.status.is_problem:
+            begin = place
+    return begin, version
+
+
+def _most_frequent_error(rows: Iterable[Recent]) -> tuple[Recent | None, int]:
+    """The newest failure with the most frequent message, and how many say that."""
+    failures = [row for row in rows if row.status.is_problem]
+    if not failures:
+        return None, 0
+    [(text, count)] = Counter(row.reason for row in failures).most_common(1)
+    return next(row for row in failures if row.reason == text), count
 
 
 def _problems(rows: Iterable[Recent]) -> int:

@@ -49,7 +49,7 @@ from monitoring.recent import (
     last_failures,
     unfinished,
 )
-from monitoring.verdict import CANDIDATES, Finding, findings
+from monitoring.verdict import CANDIDATES, Finding, failing_first, findings, latest_of
 from monitoring.words import Status
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
@@ -76,17 +76,18 @@ def overview(request: TenantRequest, slug: str) -> HttpResponse:
     if not kpis.totals.total and not Workflow.objects.exists():
         return render(request, "monitoring/overview_empty.html", first_steps(request))
     failing = workflows_needing_a_look(of_tenant(request.tenant), shown.range, limit=CANDIDATES)
+    latest = latest_of(failing, shown.range)
     number_under_way, under_way = _under_way()
     heat_range, heat_note = _heat_range(shown.range)
     context = {
         "time_range": shown,
-        "verdict": _verdict(findings(failing, shown.range), kpis, shown, slug),
+        "verdict": _verdict(findings(failing, latest, shown.range), kpis, shown, slug),
         "figures": _figures(kpis, shown, number_under_way, slug),
         "chart_url": f"{reverse('monitoring:overview-chart', args=[slug])}?{shown.query}",
         "chart_note": step_words(shown.range),
         "heat_note": heat_note,
         "heat": _heat(failure_heat_map(of_tenant(request.tenant), heat_range)),
-        "workflows": _workflow_rows(failing[:NEED_A_LOOK], shown, slug),
+        "workflows": _workflow_rows(failing_first(failing, latest)[:NEED_A_LOOK], shown, slug),
         "under_way": rows_of(under_way, slug, ""),
         "panels": panels_at(Place.OVERVIEW, request, request.tenant),
     }
@@ -98,7 +99,10 @@ def overview(request: TenantRequest, slug: str) -> HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class VerdictRow:
-    """One thing that is not all right; `since` is None when it began before what was looked at."""
+    """One thing that is not all right; `since` is "" when it began before what was looked at.
+
+    `how_often` says for how many failures `message` stands: "" for all, "mostly" or "last".
+    """
 
     workflow: str
     url: str
@@ -108,6 +112,7 @@ class VerdictRow:
     since: str
     rate: float | None
     rate_before: float | None
+    how_often: str
     message: str
     node: str
     version: str
@@ -143,6 +148,7 @@ def _verdict(found: Sequence[Finding], kpis: Kpis, shown: PageRange, slug: str) 
 
 def _verdict_row(finding: Finding, shown: PageRange, slug: str) -> VerdictRow:
     last = finding.last_failure
+    how_often, said = _error_words(finding)
     start = finding.since or shown.start
     query = f"workflow={finding.workflow.pk}&status=failed&status=partial"
     span = span_query(start, shown.end)
@@ -155,11 +161,21 @@ def _verdict_row(finding: Finding, shown: PageRange, slug: str) -> VerdictRow:
         since=since_words(finding.since) if finding.since else "",
         rate=finding.failed / finding.rated * 100 if finding.rated else None,
         rate_before=as_percent(finding.rate_before),
-        message=Truncator(reason(None, last.reason)).chars(MESSAGE_LENGTH) if last else "",
-        node=Truncator(last.node_name or "").chars(NODE_LENGTH) if last else "",
+        how_often=how_often,
+        message=Truncator(reason(None, said.reason)).chars(MESSAGE_LENGTH) if said else "",
+        node=Truncator(said.node_name or "").chars(NODE_LENGTH) if said else "",
         version=finding.version or "",
         last=last.started_at if last else None,
     )
+
+
+def _error_words(finding: Finding) -> tuple[str, Recent | None]:
+    """The failure whose message is told, and for how many it stands."""
+    if finding.same_error >= finding.failed:
+        return "", finding.error
+    if 2 * finding.same_error > finding.failed:
+        return "mostly", finding.error
+    return "last", finding.last_failure
 
 
 def since_words(moment: dt.datetime) -> str:

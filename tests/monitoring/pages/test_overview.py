@@ -63,8 +63,17 @@ def run(
     workflow: Workflow, statuses: Sequence[Status], *, minutes: int = 10, until: int = 5
 ) -> list[ExecutionRecord]:
     """Record executions from old to new, `minutes` apart, the last one `until` minutes ago."""
+    messages = run_unrecorded(workflow, statuses, minutes=minutes, until=until)
+    record(*messages)
+    return messages
+
+
+def run_unrecorded(
+    workflow: Workflow, statuses: Sequence[Status], *, minutes: int = 10, until: int = 5
+) -> list[ExecutionRecord]:
+    """The messages of such executions."""
     now = timezone.now()
-    messages = [
+    return [
         message(
             workflow,
             now - dt.timedelta(minutes=until + minutes * (len(statuses) - 1 - place)),
@@ -73,8 +82,6 @@ def run(
         )
         for place, status in enumerate(statuses)
     ]
-    record(*messages)
-    return messages
 
 
 # --- verdict ------------------------------------------------------------------------------------
@@ -112,6 +119,40 @@ def test_a_failing_workflow_is_named_with_count_beginning_error_and_version(
     assert "All right except 1 thing" in page
     assert "failed 5 of 5 since" in page
     assert "“Connection timed out” at Fetch orders · since version 8" in page
+
+
+def test_a_version_fails_since_its_first_failure_though_a_retry_of_it_succeeded(
+    viewer: Client, workflow: Workflow
+) -> None:
+    messages = run_unrecorded(workflow, [S, S, F, S, F, F, F, S, F])
+    for place, one in enumerate(messages):
+        one.version = "7" if place < 2 else "8"
+    messages[6].error_message = "Disk full"
+    record(*messages)
+    html = viewer.get(PAGE).content.decode()
+    assert "failed <b>5 of 7</b> since" in html
+    assert "· mostly “Connection timed out” · since version 8" in html
+    found = re.search(r'class="verdict-row" href="([^"]+)"', html)
+    assert found is not None
+    assert viewer.get(unescape(found[1])).content.decode().count("data-select-row") == 5
+
+
+def test_when_every_failure_says_something_else_the_last_is_told_as_such(
+    viewer: Client, workflow: Workflow
+) -> None:
+    messages = run_unrecorded(workflow, [S, F, F, F])
+    for place, one in enumerate(messages):
+        one.error_message = f"Order {place} is missing" if place else None
+    record(*messages)
+    assert "· last “Order 3 is missing”" in text_of(viewer)
+
+
+def test_what_fails_now_stands_before_what_recovered(viewer: Client, tenant: Tenant) -> None:
+    environment = make_environment(tenant)
+    run(make_workflow(environment, name="Recovered"), [F, F, F, F, S])
+    run(make_workflow(environment, name="Fails"), [S, S, S, F])
+    page = text_of(viewer).split("Workflows that need a look")[1]
+    assert page.index("Fails") < page.index("Recovered")
 
 
 def test_the_verdict_leads_to_exactly_the_executions_that_it_counts(
