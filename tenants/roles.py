@@ -25,9 +25,9 @@ _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2, Role.OWNER: 3}
 
 _EXPLANATION = {
     Role.OWNER: "Everything, including members and the tenant itself.",
-    Role.ADMIN: "Also delete executions, configure alerts and environments, and make tokens.",
-    Role.OPERATOR: "Also acknowledge, resolve, comment, retry and run scans.",
-    Role.VIEWER: "Read everything, change nothing.",
+    Role.ADMIN: "Also delete executions, set up environments, make tokens, and read the audit log.",
+    Role.OPERATOR: "Today the same as a viewer.",
+    Role.VIEWER: "Read and export what ran, change nothing.",
 }
 
 
@@ -47,7 +47,7 @@ class Scope(models.TextChoices):
 _SCOPE_EXPLANATION = {
     Scope.INGEST: "Send executions in, and nothing else.",
     Scope.READ: "Read what a viewer reads.",
-    Scope.WRITE: "Read and change what an admin may, except members and tokens.",
+    Scope.WRITE: "Read what a viewer reads, and delete executions.",
 }
 
 

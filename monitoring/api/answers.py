@@ -56,7 +56,7 @@ class Page(msgspec.Struct, Generic[T]):
 
 
 class SuccessPage(msgspec.Struct, Generic[T]):
-    """A page of a list as requirement 003 shows it."""
+    """A page of a list with `success`."""
 
     data: list[T]
     pagination: Pagination
@@ -64,7 +64,7 @@ class SuccessPage(msgspec.Struct, Generic[T]):
 
 
 class Success(msgspec.Struct, Generic[T]):
-    """One thing as requirement 003 shows it."""
+    """One thing with `success`."""
 
     data: T
     success: bool = True

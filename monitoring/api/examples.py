@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 _ID: Final = "019c5ae4-ba40-7c3e-9a2f-5d1f0b7c8e21"
-_STARTED: Final = "2026-02-14T10:30:00Z"
+_OTHER_ID: Final = "019c5ae4-ba41-7d07-8b61-0c9e4f2a7715"
+STARTED: Final = "2026-02-14T10:30:00Z"
 _COMPLETED: Final = "2026-02-14T10:30:02.340Z"
 
 FULL_EXECUTION: Final[dict[str, Any]] = {
@@ -13,7 +14,7 @@ FULL_EXECUTION: Final[dict[str, Any]] = {
     "workflowId": "orders-intake",
     "workflowName": "Orders intake",
     "status": "error",
-    "startedAt": _STARTED,
+    "startedAt": STARTED,
     "completedAt": _COMPLETED,
     "durationMs": 2340,
     "trigger": {"type": "webhook", "data": {"order": 4711}},
@@ -23,7 +24,7 @@ FULL_EXECUTION: Final[dict[str, Any]] = {
             "nodeName": "Validate order",
             "nodeType": "function",
             "status": "success",
-            "startedAt": _STARTED,
+            "startedAt": STARTED,
             "durationMs": 40,
             "input": {"order": 4711},
             "output": {"valid": True},
@@ -55,7 +56,7 @@ SHORT_LOG: Final[dict[str, Any]] = {
     "failedActionName": "Send SMS",
     "errorMessage": "Number is not reachable",
     "executionTimeMs": 5400,
-    "executedAt": _STARTED,
+    "executedAt": STARTED,
 }
 
 ERROR_WORKFLOW_CALL: Final[dict[str, Any]] = {
@@ -80,7 +81,7 @@ RECORDED: Final[dict[str, Any]] = {
 }
 
 BATCH_ANSWER: Final[dict[str, Any]] = {
-    "summary": {"created": 1, "updated": 0, "unchanged": 0, "rejected": 1, "failed": 0},
+    "summary": {"created": 2, "updated": 0, "unchanged": 0, "rejected": 0, "failed": 0},
     "results": [
         {
             "line": 1,
@@ -91,10 +92,10 @@ BATCH_ANSWER: Final[dict[str, Any]] = {
         },
         {
             "line": 2,
-            "result": "rejected",
-            "id": None,
+            "result": "created",
+            "id": _OTHER_ID,
             "external_id": None,
-            "reason": "status: is required",
+            "reason": None,
         },
     ],
 }
@@ -121,7 +122,7 @@ EDITOR_EXECUTION: Final[dict[str, Any]] = {
     "workflowId": "orders-intake",
     "workflowName": "Orders intake",
     "status": "error",
-    "startedAt": _STARTED,
+    "startedAt": STARTED,
     "completedAt": _COMPLETED,
     "durationMs": 2340,
     "trigger": {"type": "webhook", "data": {"order": 4711}},
@@ -170,7 +171,7 @@ AUTOMATION_EXECUTION: Final[dict[str, Any]] = {
     "trigger_event": "webhook",
     "trigger_data": {"order": 4711},
     "status": "completed",
-    "started_at": _STARTED,
+    "started_at": STARTED,
     "completed_at": _COMPLETED,
     "duration_ms": 2340,
     "result": {"actionsExecuted": 2},
@@ -191,7 +192,7 @@ STEP_LOG: Final[dict[str, Any]] = {
     "input_data": {"to": "a@example.com"},
     "output_data": {"sent": True},
     "error": None,
-    "started_at": _STARTED,
+    "started_at": STARTED,
     "completed_at": _COMPLETED,
     "duration_ms": 1200,
 }
@@ -203,7 +204,7 @@ OVERVIEW: Final[dict[str, Any]] = {
             {"status": "completed", "count": 120, "avg_duration": 2300},
             {"status": "failed", "count": 5, "avg_duration": 1200},
         ],
-        "dailyTrend": [{"date": "2026-02-01", "total": 15, "completed": 14, "failed": 1}],
+        "dailyTrend": [{"date": "2026-02-14", "total": 15, "completed": 14, "failed": 1}],
         "topWorkflows": [
             {
                 "id": "orders-intake",
@@ -229,9 +230,9 @@ WORKFLOW: Final[dict[str, Any]] = {
     "success_count": 83,
     "failure_count": 2,
     "partial_count": 0,
-    "last_executed_at": _STARTED,
+    "last_executed_at": STARTED,
     "average_duration_ms": 2300,
-    "created_at": _STARTED,
+    "created_at": STARTED,
 }
 
 LOG_ENTRY: Final[dict[str, Any]] = {
@@ -248,14 +249,14 @@ LOG_ENTRY: Final[dict[str, Any]] = {
     "error_class": "unknown",
     "severity": "warning",
     "execution_time_ms": 5400,
-    "executed_at": _STARTED,
+    "executed_at": STARTED,
     "completed_at": None,
 }
 
 FAILURE: Final[dict[str, Any]] = {
     "execution_id": _ID,
     "external_id": None,
-    "timestamp": _STARTED,
+    "timestamp": STARTED,
     "failed_action_id": "send-sms",
     "action": "Send SMS",
     "error": "Number is not reachable",
@@ -268,7 +269,7 @@ METRICS: Final[dict[str, Any]] = {
     "failure_rate": 4.0,
     "avg_execution_time": 2300.5,
     "last_failure": {
-        "timestamp": _STARTED,
+        "timestamp": STARTED,
         "action": "Send SMS",
         "error": "Number is not reachable",
         "execution_id": _ID,
@@ -282,7 +283,7 @@ METRICS: Final[dict[str, Any]] = {
 KPIS: Final[dict[str, Any]] = {
     "time_range": "24h",
     "start": "2026-02-13T10:30:00Z",
-    "end": _STARTED,
+    "end": STARTED,
     "total_executions": 125,
     "success_count": 120,
     "failure_count": 5,
@@ -357,8 +358,8 @@ EXECUTION_ANALYTICS: Final[dict[str, Any]] = {
     "avg_duration": 2300,
     "p50_duration": 2100,
     "p95_duration": 4800,
-    "last_execution_at": _STARTED,
-    "last_failure_at": _STARTED,
+    "last_execution_at": STARTED,
+    "last_failure_at": STARTED,
     "last_error_message": "502 Bad Gateway",
 }
 
@@ -373,7 +374,7 @@ OBSERVED_EXECUTION: Final[dict[str, Any]] = {
     "n8n_execution_id": "231",
     "status": "error",
     "normalized_status": "error",
-    "started_at": _STARTED,
+    "started_at": STARTED,
     "finished_at": _COMPLETED,
     "execution_time": 2340,
     "error_message": "502 Bad Gateway",

@@ -1,4 +1,4 @@
-"""Executions as requirement 002 shows them: with nodes, in camelCase."""
+"""Executions with their nodes, in camelCase (requirement 002)."""
 
 from __future__ import annotations
 
@@ -118,8 +118,8 @@ class EditorExecution(msgspec.Struct, rename="camel"):
 def list_executions(request: ApiRequest) -> HttpResponse:
     """List executions with their nodes.
 
-    In the shape of requirement 002. Rows whose contents would make the page too heavy come without
-    them and say so.
+    Names are camelCase. Rows whose contents would make the page too heavy come without them and
+    say so.
     """
     rows, pagination = page_of(
         request,

@@ -156,7 +156,7 @@ class WorkflowPerformance(msgspec.Struct):
 
 
 class ExecutionAnalytics(msgspec.Struct):
-    """The numbers of one workflow in the range, as requirement 004's `execution_analytics`."""
+    """The numbers of one workflow in the range, with its last failure."""
 
     workflow_id: str
     workflow_name: str
@@ -335,7 +335,7 @@ def list_execution_analytics(request: ApiRequest) -> HttpResponse:
     problems=(400, 409),
 )
 def list_observed_executions(request: ApiRequest) -> HttpResponse:
-    """List executions as requirement 004 shows them.
+    """List executions in snake_case, with provider, error class and severity.
 
     `error` here means failed and partial, also as a filter.
     """

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import shlex
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils import timezone
+
+from monitoring.api import examples
 from monitoring.api.bodies import NDJSON
 from monitoring.api.endpoints import OPERATIONS, Operation
 from monitoring.api.openapi import access_in_words, subjects
 from monitoring.api.parameters import Parameter
 
 _PLACE = re.compile(r"\{(\w+)\}")
+_MOMENT = re.compile(r"\b\d{4}-\d\d-\d\d(?:T\d\d:\d\d)?")
 _CODE = re.compile(r"`([^`]*)`")
 _IN_PATH = {"workflow_id": "orders-intake", "execution_id": "exec-1001"}
 
@@ -73,9 +78,9 @@ def _shown(entry: Operation, origin: str) -> Shown:
         summary=entry.summary,
         description=paragraphs(f"{entry.description}\n\n{access_in_words(entry)}"),
         parameters=[*entry.query, *entry.headers],
-        call=call_of(entry, origin),
+        call=_recent(call_of(entry, origin)),
         answer_label=f"Answer {answer.status}",
-        answer_text=_pretty(answer.example) if is_json else answer.example,
+        answer_text=_recent(_pretty(answer.example) if is_json else answer.example),
     )
 
 
@@ -96,6 +101,18 @@ def call_of(entry: Operation, origin: str) -> str:
         lines.append(f"-H 'Content-Type: {content_type}'")
         lines.append(f"--data-binary {shlex.quote(text)}")
     return " \\\n  ".join(lines)
+
+
+def _recent(text: str) -> str:
+    """An example as if it had started an hour ago: a copied call must show up in the pages."""
+    now = timezone.now().replace(second=0, microsecond=0)
+    shift = now - dt.timedelta(hours=1) - dt.datetime.fromisoformat(examples.STARTED)
+
+    def moved(found: re.Match[str]) -> str:
+        moment = dt.datetime.fromisoformat(found[0]).replace(tzinfo=dt.UTC) + shift
+        return moment.astimezone(dt.UTC).isoformat()[: len(found[0])]
+
+    return _MOMENT.sub(moved, text)
 
 
 def _pretty(value: Any) -> str:

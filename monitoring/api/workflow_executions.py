@@ -151,7 +151,7 @@ class TopWorkflow(msgspec.Struct):
 
 
 class Overview(msgspec.Struct, rename="camel"):
-    """Requirement 003's statistics."""
+    """How many executions by status and by day, and the busiest workflows."""
 
     status_breakdown: list[StatusCount]
     daily_trend: list[Day]
@@ -177,7 +177,7 @@ class Overview(msgspec.Struct, rename="camel"):
     problems=(400, 409),
 )
 def list_workflow_executions(request: ApiRequest) -> HttpResponse:
-    """List executions as requirement 003 shows them."""
+    """List executions, in snake_case and with `success`."""
     rows, pagination = page_of(
         request,
         ExecutionQuery(

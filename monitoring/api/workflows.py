@@ -73,7 +73,7 @@ class WorkflowAnswer(msgspec.Struct):
 
 
 class LogEntry(msgspec.Struct):
-    """One execution in the shape of requirement 001's `execution_logs`."""
+    """One execution as a line of a log."""
 
     id: uuid.UUID
     external_id: str | None
@@ -117,7 +117,7 @@ class LastFailureAnswer(msgspec.Struct):
 
 
 class MetricsAnswer(msgspec.Struct):
-    """Requirement 000's ExecutionMetrics."""
+    """Failure rate, average time, last failure and trend of one workflow."""
 
     failure_rate: Annotated[
         float,

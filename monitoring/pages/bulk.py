@@ -52,7 +52,7 @@ def _preview(request: TenantRequest, ids: list[uuid.UUID]) -> HttpResponse:
         "action": request.get_full_path(),
     }
     if ids:
-        context |= {"number": thousands(len(ids)), "said": "the selected ones"}
+        context |= {"number": thousands(len(ids)), "said": _selected_in_words(len(ids))}
     else:
         filters = Filters(request)
         query = bulk.frozen(filters.query)
@@ -63,6 +63,10 @@ def _preview(request: TenantRequest, ids: list[uuid.UUID]) -> HttpResponse:
             [request.tenant.pk, bulk.as_json(query), said, shape.total_number], salt=_SALT
         )
     return render(request, "monitoring/execution_delete.html", context)
+
+
+def _selected_in_words(number: int) -> str:
+    return "the selected one" if number == 1 else "the selected ones"
 
 
 def _said(filters: Filters) -> str:

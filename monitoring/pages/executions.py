@@ -95,7 +95,7 @@ def _open_jobs(request: TenantRequest) -> list[BulkJob]:
 
 
 def _action_urls(slug: str, query: str) -> dict[str, str]:
-    """Where the buttons of the selection send it: with the same filters."""
+    """Where exports and the buttons of the selection lead: with the same filters."""
     exports = {
         f"export_{form}_url": reverse("monitoring:executions-export", args=[slug, form]) + query
         for form in FORMS
@@ -104,8 +104,13 @@ def _action_urls(slug: str, query: str) -> dict[str, str]:
 
 
 def _shape(request: TenantRequest, filters: Filters) -> HttpResponse:
-    """The histogram and the total, which come after the list."""
+    """The histogram, the total and the exports of all, which come after the list."""
     shape = shape_of(filters.query, filters.time_range.range)
     links = [(bar, filters.address("range", start=bar.start, end=bar.end)) for bar in shape.bars]
-    context = {"shape": shape, "links": links, "shape_height": HEIGHT}
+    context = {
+        "shape": shape,
+        "links": links,
+        "shape_height": HEIGHT,
+        **_action_urls(request.tenant.slug, filters.address()),
+    }
     return render(request, "monitoring/executions.html#shape_part", context)

@@ -46,7 +46,7 @@ class Timeline:
     """Rows on an axis of `whole_ms`; `first` nodes come before them and `hidden` ones after.
 
     `work_ms` and `wait_ms` are the time in which some node worked, or else one waited; `idle_ms`
-    the time in which none did either.
+    the time in which none did either. `has_times`: some node's times are known.
     """
 
     rows: list[NodeRow]
@@ -56,6 +56,12 @@ class Timeline:
     work_ms: float
     wait_ms: float
     idle_ms: float
+    has_times: bool
+
+    @property
+    def axis_ms(self) -> float:
+        """What the axis shows; 0 when nothing has a place on it."""
+        return self.whole_ms if self.has_times else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,7 @@ def timeline_of(
         work_ms=worked,
         wait_ms=either - worked,
         idle_ms=max(whole_ms - either, 0.0) if either else 0.0,
+        has_times=any(run.starts is not None for run in runs),
     )
 
 

@@ -1,5 +1,5 @@
 // Rows of a table or list: walk (j, k), open (Enter, click), select (x, Shift-click), act on many.
-import { all, announce, on, one } from "./dom.js";
+import { all, announce, enhance, on, one } from "./dom.js";
 
 const ROWS = "tr[data-href], [data-row]";
 const visible = () => all(ROWS).filter((row) => row.offsetParent !== null && !row.closest("dialog:not([open])"));
@@ -69,6 +69,12 @@ function refresh(form, allMatching) {
   const everything = one("[data-select-all-input]", form);
   if (everything) everything.value = allMatching ? "1" : "";
   const button = one("[data-select-all-matching]", form);
+  // How many match comes after the list.
+  const total = one("[data-select-total]")?.dataset.selectTotal;
+  if (button && total) {
+    button.textContent = `Select all ${total} that match`;
+    button.dataset.selectAllMatching = `All ${total} that match are`;
+  }
   if (button) button.hidden = allMatching || chosen.length < boxes.length;
   const count = one("[data-select-count]", form);
   const said = allMatching && button ? button.dataset.selectAllMatching || "all that match" : String(chosen.length);
@@ -80,3 +86,6 @@ function refresh(form, allMatching) {
 document.addEventListener("htmx:afterSettle", () => { const form = one("form[data-select]"); if (form) refresh(form, false); });
 // Browsers restore ticks when one comes back.
 addEventListener("pageshow", () => { for (const form of all("form[data-select]")) refresh(form, false); });
+
+// What grows to the right is read from there.
+enhance("[data-scroll-end]", (box) => { box.scrollLeft = box.scrollWidth; });

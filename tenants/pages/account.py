@@ -80,8 +80,14 @@ def session_end(request: PersonRequest) -> HttpResponse:
         audit.record(
             "session.end", tenant=None, request=request, subject=request.user.email, count=ended
         )
-    messages.success(request, "Ended." if ended else "It had ended already.")
+    messages.success(request, _ended_in_words(ended))
     return redirect("account")
+
+
+def _ended_in_words(ended: int) -> str:
+    if not ended:
+        return "The session had ended already."
+    return "The session was ended." if ended == 1 else f"{ended} sessions were ended."
 
 
 def _sessions(request: PersonRequest) -> list[SessionRow]:

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from tenants.models import Session, User
-from tests.tenants.factories import make_person, signed_in_as
+from tests.tenants.factories import make_member, make_person, make_tenant, signed_in_as
 
 pytestmark = pytest.mark.django_db
 
@@ -102,9 +102,18 @@ def test_the_page_lists_sessions_without_their_keys(person: User) -> None:
 def test_one_session_can_be_ended(person: User) -> None:
     here, there = browsers(person, 2)
     [handle] = handles(here.get("/account/"))
-    here.post("/account/sessions/end/", {"session": handle})
+    answer = here.post("/account/sessions/end/", {"session": handle}, follow=True)
+    assert "The session was ended." in answer.content.decode()
     assert there.get("/account/").status_code == 302
     assert here.get("/account/").status_code == 200
+
+
+def test_the_way_back_leads_to_the_persons_tenant(person: User) -> None:
+    assert "Back to" not in signed_in_as(person).get("/account/").content.decode()
+    member = make_member(make_tenant(name="Acme", slug="acme"))
+    page = signed_in_as(member).get("/account/").content.decode()
+    assert 'href="/t/acme/"' in page
+    assert "Back to Acme" in page
 
 
 def test_all_others_can_be_ended(person: User) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from monitoring.api import examples
 from monitoring.api.endpoints import OPERATIONS, Operation, pattern_of
 from monitoring.api.openapi import document
 from tenants.models import Membership, Role, Tenant, User
@@ -153,6 +155,28 @@ def test_the_page_shows_every_call_and_loads_nothing_foreign(
     assert set(links.targets) <= set(links.ids)
     assert len(links.ids) == len(set(links.ids))
     assert page.count("data-copy-text") == 2 * len(OPERATIONS)
+
+
+def test_the_page_shows_calls_of_the_last_hour_in_words_of_users(client: Client) -> None:
+    page = client.get("/api/docs").content.decode()
+    started = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
+    assert f"{started:%Y-%m-%dT%H}" in page or started.minute == 0
+    assert examples.STARTED not in page
+    assert "equirement 0" not in page
+    assert "equirement 0" not in json.dumps(document())
+
+
+@pytest.mark.django_db
+def test_the_answer_of_the_batch_is_that_of_its_call(api: Api) -> None:
+    [entry] = [each for each in OPERATIONS if each.path == "/api/executions/batch"]
+    assert entry.body is not None
+    [example] = entry.body.examples.values()
+    answer = api.post(entry.path, example).json()
+    shown = entry.answers[0].example
+    assert answer["summary"] == shown["summary"]
+    assert [each | {"id": ""} for each in answer["results"]] == [
+        each | {"id": ""} for each in shown["results"]
+    ]
 
 
 def test_the_guide_names_every_address_and_no_other() -> None:

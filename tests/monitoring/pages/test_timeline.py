@@ -116,7 +116,9 @@ def test_an_execution_without_any_time_is_drawn(workflow: Workflow) -> None:
     nodes = [NodeSpec("n", starts_ms=None, duration_ms=None)]
     execution = make_execution(workflow, nodes=nodes, duration_ms=None)
     execution.started_at = execution.completed_at = None
-    assert draw(execution).whole_ms >= 1
+    timeline = draw(execution)
+    assert timeline.whole_ms >= 1
+    assert not timeline.axis_ms
 
 
 @pytest.mark.parametrize(("place", "first"), [(0, 0), (19, 0), (20, 12), (90, 82)])
