@@ -34,7 +34,7 @@ def answer_of(
 ) -> list[dict[str, Any]]:
     """All messages that the bridge sends for a body that arrives in these pieces."""
     sent: list[dict[str, Any]] = []
-    waiting = list(pieces)
+    waiting = pieces if isinstance(pieces, list) else list(pieces)
 
     async def receive() -> dict[str, Any]:
         while not waiting and disconnects:
@@ -86,6 +86,16 @@ def test_a_body_without_a_length_is_refused_when_it_grows_too_large() -> None:
     assert start["status"] == 413
 
 
+def test_a_body_that_the_server_calls_broken_is_refused_with_a_problem() -> None:
+    class Broken(list[bytes]):
+        def pop(self, *_: Any) -> bytes:
+            raise RuntimeError("wrongly chunked")
+
+    start, body = answer_of(echo, Broken([b"x"]))
+    assert start["status"] == 400
+    assert b'"type": "/problems/broken-body"' in body["body"]
+
+
 def test_an_error_outside_of_django_reaches_the_server() -> None:
     def broken(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         raise RuntimeError("outside")
@@ -117,6 +127,31 @@ def test_a_stream_goes_out_piece_by_piece_and_is_closed() -> None:
     messages = answer_of(application, [b""])
     assert [m.get("body") for m in messages] == [None, b"one", b"two", b""]
     assert messages[-1]["more_body"] is False
+    assert stream.closed
+
+
+def test_more_streams_than_half_the_threads_are_refused() -> None:
+    def streaming(environ: dict[str, Any], start_response: Any) -> Stream:
+        start_response("200 OK", [])
+        return stream
+
+    stream = Stream()
+    bridge = Bridge(
+        streaming, threads=1, deadlines=Deadlines(total=1.0, idle=0.2), largest_body=1_000
+    )
+    assert bridge.streams.acquire(blocking=False), "one stream holds the only place"
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    with ThreadPoolExecutor(1) as other:
+        other.submit(asyncio.run, bridge(scope("GET"), receive, send)).result()
+    assert sent[0]["status"] == 503
+    assert (b"retry-after", b"5") in sent[0]["headers"]
     assert stream.closed
 
 

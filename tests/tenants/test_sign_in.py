@@ -118,6 +118,13 @@ def test_a_part_that_htmx_asks_for_sends_the_whole_page_to_sign_in() -> None:
     assert response["HX-Redirect"] == "/sign-in/?next=%2Ft%2Facme%2F%3Fx%3D1"
 
 
+def test_a_broken_address_of_the_shown_page_leads_back_to_the_start() -> None:
+    response = Client().get(
+        "/t/acme/", headers={"HX-Request": "true", "HX-Current-URL": "http://[bad"}
+    )
+    assert (response.status_code, response["HX-Redirect"]) == (204, "/sign-in/?next=%2F")
+
+
 @pytest.mark.parametrize(
     "elsewhere",
     [

@@ -58,6 +58,14 @@ def test_a_session_gets_the_same(api: Api, tenant: Tenant) -> None:
 
 
 @pytest.mark.django_db
+def test_a_host_that_is_not_ours_is_refused_as_on_pages(api: Api) -> None:
+    answer = Client(SERVER_NAME="evil.example").get(
+        "/api/limits", headers={"Authorization": "Bearer fw_any"}
+    )
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
 @pytest.mark.parametrize("value", ["", " ", "Bearer", "Bearer ", "Basic eDp5"])
 def test_a_header_without_a_token_is_nobody(header: str, value: str) -> None:

@@ -102,6 +102,18 @@ def test_all_that_match_are_deleted_in_steps(
     assert "hx-trigger" not in done
 
 
+def test_what_comes_late_with_an_older_start_is_not_deleted(
+    admin: Client, tenant: Tenant, workflow: Workflow
+) -> None:
+    """Found by attack: the job went by start alone and deleted more than its preview counted."""
+    record_executions_of(workflow, 3, status="failed")
+    confirm(admin, "?status=failed")
+    record_executions_of(workflow, 2, status="failed")
+    while bulk.work_step():
+        pass
+    assert left(tenant) == 2
+
+
 def test_a_job_is_stopped_and_keeps_what_it_did(
     admin: Client, tenant: Tenant, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
