@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from django.db import connection
 
@@ -16,6 +16,9 @@ from monitoring.words import RATED, Status
 from tenants.scoping import current_tenant
 
 REASON_LENGTH: Final = 300
+FINER: Final = 64
+"""Looks into the step of a chart in which a version changed: 6 hours to about 6 minutes."""
+
 UNFINISHED: Final = (Status.PENDING, Status.RUNNING, Status.WAITING)
 
 
@@ -37,7 +40,7 @@ class Recent:
 
 @dataclass(frozen=True, slots=True)
 class VersionChange:
-    """The first look that found another version than the one before."""
+    """The first execution that was looked at with another version than the one before."""
 
     version: str
     seen_at: dt.datetime
@@ -86,18 +89,51 @@ def unfinished(most: int) -> list[tuple[uuid.UUID, Status]]:
 def version_changes(workflow_id: int, edges: Sequence[dt.datetime]) -> list[VersionChange]:
     """Where a workflow's version changed between `edges`, as far as looks after each edge tell.
 
-    A change is seen at the first execution that is looked at, so at most one step late.
+    A second look goes into the steps that a version changed in, so that a change is seen at most a
+    `FINER`th of its step late.
     """
-    spans = list(itertools.pairwise(edges))
+    found = _changes(_looks(workflow_id, itertools.pairwise(edges)))
+    if not found:
+        return []
+    finer = _looks(workflow_id, _parts(found))
+    return [
+        VersionChange(
+            version, min([at, *(t for t, seen in finer if before <= t and seen == version)])
+        )
+        for before, at, version in found
+    ]
+
+
+_Look: TypeAlias = tuple[dt.datetime, str]
+
+
+def _changes(looks: Sequence[_Look]) -> list[tuple[dt.datetime, dt.datetime, str]]:
+    """The last look at the old version, the first at the new one, the new one."""
+    return [
+        (before, at, version)
+        for (before, old), (at, version) in itertools.pairwise(looks)
+        if version != old
+    ]
+
+
+def _parts(
+    changes: Sequence[tuple[dt.datetime, dt.datetime, str]],
+) -> Iterator[tuple[dt.datetime, dt.datetime]]:
+    """Spans from each look at an old version until just after that at the new one."""
+    for before, at, _ in changes:
+        length = (at - before) / FINER
+        for part in range(FINER):
+            yield before + part * length, before + (part + 1) * length
+        yield at, at + dt.timedelta(milliseconds=1)
+
+
+def _looks(workflow_id: int, wanted: Iterable[tuple[dt.datetime, dt.datetime]]) -> list[_Look]:
+    """The first execution with a version in each span that has one."""
+    spans = list(wanted)
     lower, upper = [uuid_floor(a) for a, _ in spans], [uuid_floor(b) for _, b in spans]
     with connection.cursor() as cursor:
         cursor.execute(_VERSIONS, [lower, upper, current_tenant().pk, workflow_id])
-        looks = cursor.fetchall()
-    return [
-        VersionChange(version, time_of(execution_id))
-        for (_, before), (execution_id, version) in itertools.pairwise(looks)
-        if version != before
-    ]
+        return [(time_of(execution_id), version) for execution_id, version in cursor.fetchall()]
 
 
 def _latest(

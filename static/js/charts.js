@@ -75,10 +75,12 @@ function figure(data, element) {
   const colours = palette(element);
   const { by, suffix } = scale(data);
   const bars = data.kind === "bars";
+  // A time is where its step begins: bars and points stand in the middle of it, marks where they belong.
+  const period = step(data) && { xperiod: step(data), xperiod0: wall(data.x[0]), xperiodalignment: "middle" };
   const traces = data.series.map((series) => {
     const tone = colours.get(series.tone);
     return {
-      name: series.name, x: data.x, y: series.values.map((value) => (value === null ? null : value / by)),
+      ...period, name: series.name, x: data.x, y: series.values.map((value) => (value === null ? null : value / by)),
       customdata: series.values.map((value) => said(value, data.unit)), hovertemplate: "%{customdata}",
       ...(bars ? { type: "bar", marker: { color: tone, opacity: series.tone === "success" ? 0.72 : 1, line: { width: 0 } } }
         : { type: "scatter", mode: "lines+markers", line: { color: tone, width: 2 }, connectgaps: false, marker: { color: tone, line: { width: 0 }, size: series.values.map(lonely) } }),
@@ -90,7 +92,7 @@ function figure(data, element) {
     barmode: "stack", bargap: 0.16, font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 44, r: 8, t: 14, b: 34 }, showlegend: false, hovermode: "x unified", dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     hoverlabel: { bgcolor: surface, bordercolor: strong, font: { ...font, color: text, size: 12 } },
-    xaxis: { gridcolor: line, showgrid: false, linecolor: line, zeroline: false, automargin: true, minallowed: edge(data, 0, -1), maxallowed: edge(data, data.x.length - 1, 1), hoverformat: "%a %-d %b %Y %H:%M", tickformatstops: [
+    xaxis: { gridcolor: line, showgrid: false, linecolor: line, zeroline: false, automargin: true, minallowed: edge(data, 0), maxallowed: edge(data, data.x.length), hoverformat: "%a %-d %b %Y %H:%M", tickformatstops: [
       { dtickrange: [null, 86399999], value: "%H:%M\n%-d %b" }, { dtickrange: [86400000, null], value: "%-d %b" }], spikecolor: strong },
     yaxis: { automargin: true, gridcolor: line, zeroline: false, fixedrange: true, rangemode: "tozero", ticksuffix: suffix, ticklabelstandoff: 6, nticks: 5, ...(!data.unit && most(data) < 6 ? { dtick: 1 } : {}), separatethousands: true },
     separators: ".\u202f",
@@ -107,22 +109,25 @@ const escapeText = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<
 /** The clock on the wall as Plotly counts it: it ignores offsets. */
 const wall = (x) => Date.parse(`${x.replace(" ", "T").replace(/([+-]\d\d:?\d\d|Z)$/, "")}${x.includes(":") ? "Z" : ""}`);
 
-/** The left (-1) or right (1) edge of a step of time; undefined when x are words. */
-function edge(data, index, side) {
-  const half = (wall(data.x[1] || "") - wall(data.x[0])) / 2;
-  return Number.isNaN(half) ? undefined : new Date(wall(data.x[index]) + side * half).toISOString().slice(0, 19);
+/** How long a step is, in ms; NaN when x are words. */
+const step = (data) => wall(data.x[1] || "") - wall(data.x[0]);
+
+/** Where a step of time begins, or after the last ends; undefined when x are words. */
+function edge(data, index) {
+  const begin = index < data.x.length ? wall(data.x[index]) : wall(data.x[index - 1]) + step(data);
+  return step(data) ? new Date(begin).toISOString().slice(0, 19) : undefined;
 }
 
 /** Where nothing is known a shaded band stands: nothing happened and nothing known look different. */
 function gaps(data, fill) {
   const bands = [];
-  if (!edge(data, 0, 1)) return bands;
+  if (!step(data)) return bands;
   const unknown = data.x.map((_, index) => data.series.every((series) => series.values[index] === null));
   for (let from = 0; from < unknown.length; from += 1) {
     if (!unknown[from]) continue;
     let to = from;
     while (unknown[to + 1]) to += 1;
-    bands.push({ type: "rect", x0: edge(data, from, -1), x1: edge(data, to, 1), y0: 0, y1: 1, yref: "paper", fillcolor: fill, opacity: 0.9, line: { width: 0 }, layer: "below", label: { text: (to - from + 1) * 9 > unknown.length ? "no data" : "", font: { size: 11 } } });
+    bands.push({ type: "rect", x0: edge(data, from), x1: edge(data, to + 1), y0: 0, y1: 1, yref: "paper", fillcolor: fill, opacity: 0.9, line: { width: 0 }, layer: "below", label: { text: (to - from + 1) * 9 > unknown.length ? "no data" : "", font: { size: 11 } } });
     from = to;
   }
   return bands;
@@ -173,7 +178,7 @@ function listen(Plotly, plot, data) {
     for (const other of partners()) { other.dataset.led = "1"; Promise.resolve(work(other, event)).finally(() => delete other.dataset.led); }
     led = false;
   };
-  plot.on("plotly_hover", lead((other, { points }) => Plotly.Fx.hover(other, { xval: wall(points[0].x), yval: 0 })));
+  plot.on("plotly_hover", lead((other, { points }) => Plotly.Fx.hover(other, { xval: wall(points[0].x) + (step(data) || 0) / 2, yval: 0 })));
   plot.on("plotly_unhover", lead((other) => Plotly.Fx.unhover(other)));
   plot.on("plotly_relayout", (event) => {
     const zoomed = "xaxis.range[0]" in event;

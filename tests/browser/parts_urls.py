@@ -24,6 +24,7 @@ PAGE = """
     <tr data-href="#first"><td class="lead"><a href="#first">First</a></td></tr>
     <tr data-href="#second"><td class="lead"><a href="#second">Second</a></td></tr>
   </tbody></table>
+  <div class="grid-wrap" id="wide" tabindex="0" data-scroll-end><pre>{{ "wide"|ljust:"900" }}</pre></div>
   {% include "components/code_block.html" with code="curl it" label="Paste" only %}
   <form method="post" action="/parts/done" data-confirm="It goes away.">
     <button class="btn danger">Delete it</button>
@@ -49,7 +50,7 @@ def bars(request: HttpRequest) -> JsonResponse:
                 {"name": SCRIPT, "tone": 'failed"><b>', "values": known},
             ],
             "links": [f"/parts/done?hour={hour}" for hour in range(24)],
-            "marks": [{"x": STEPS[3], "label": SCRIPT}],
+            "marks": [{"x": "2026-11-21T20:40:00+01:00", "label": SCRIPT}],
         }
     )
 

@@ -68,6 +68,28 @@ def test_a_chart_shows_its_numbers_as_a_table_with_links(page: Page) -> None:
     page.wait_for_url("**/parts/done?hour=3")
 
 
+def test_a_mark_stands_at_its_time_within_the_bar_of_its_step(page: Page) -> None:
+    page.locator(".js-plotly-plot .main-svg").first.wait_for()
+    plot = page.locator(".chart-plot").first
+    place = """(plot) => {
+        const box = (selector, n) => plot.querySelectorAll(selector)[n].getBoundingClientRect();
+        const bar = box(".trace.bars path", 20);
+        const lines = [...plot.querySelectorAll(".shapelayer path")];
+        const mark = lines.find((line) => line.style.strokeDasharray).getBoundingClientRect();
+        const middle = mark.left + mark.width / 2;
+        return (middle - bar.left) / bar.width;
+    }"""
+    share = plot.evaluate(place)
+    assert 0.6 < share < 0.8, "40 minutes into the bar of an hour"
+
+
+def test_what_grows_to_the_right_opens_there(page: Page) -> None:
+    left = page.locator("#wide").evaluate(
+        "(box) => [box.scrollLeft, box.scrollWidth - box.clientWidth]"
+    )
+    assert left[0] == left[1] > 0
+
+
 def test_a_click_on_a_bar_leads_to_its_list(page: Page) -> None:
     page.locator(".js-plotly-plot .main-svg").first.wait_for()
     box = page.locator(".chart-plot").first.bounding_box()

@@ -114,6 +114,23 @@ def test_a_new_version_is_marked_where_it_began(viewer: Client, workflow: Workfl
     assert abs(at - (now - dt.timedelta(hours=10))) < dt.timedelta(seconds=1)
 
 
+@pytest.mark.parametrize(("range_", "step_hours"), [("24h", 0.5), ("7d", 6), ("30d", 24)])
+def test_a_version_that_came_within_a_bar_is_marked_there(
+    viewer: Client, workflow: Workflow, range_: str, step_hours: float
+) -> None:
+    now = timezone.now()
+    step = dt.timedelta(hours=step_hours)
+    came = now - 2.5 * step
+    messages = [message(workflow, came + step * n / 20) for n in range(-60, 50)]
+    for place, one in enumerate(messages):
+        one.version = "7" if place < 60 else "8"
+    record(*messages)
+    address = f"/t/agency/workflows/{workflow.pk}/chart/executions/?range={range_}"
+    [mark] = chart(viewer, address)["marks"]
+    late = dt.datetime.fromisoformat(mark["x"]) - came
+    assert dt.timedelta(seconds=-1) < late < step / 10
+
+
 def test_a_link_keeps_the_workflow(viewer: Client, workflow: Workflow) -> None:
     record(message(workflow, timezone.now() - dt.timedelta(minutes=2)))
     data = chart(viewer, f"/t/agency/workflows/{workflow.pk}/chart/executions/?range=1h")
