@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern
 
@@ -50,12 +50,7 @@ class TokenCalls:
         view, ids = self._find(request.path_info)
         if view is None:
             return self._get_response(request)
-        try:
-            request.get_host()
-        except DisallowedHost:
-            response = problem_response(problems.bad_request("This host is not served here."))
-        else:
-            response = view(request, **ids)
+        response = _refused_host(request) or view(request, **ids)
         for name, value in _HEADERS.items():
             response.headers[name] = value
         if not response.streaming and "Content-Length" not in response.headers:
@@ -71,6 +66,15 @@ class TokenCalls:
             if match is not None:
                 return pattern.callback, match.kwargs
         return None, {}
+
+
+def _refused_host(request: HttpRequest) -> HttpResponse | None:
+    """What CommonMiddleware does for pages: answer only names in ALLOWED_HOSTS."""
+    try:
+        request.get_host()
+    except DisallowedHost:
+        return problem_response(problems.bad_request("This host is not served here."))
+    return None
 
 
 def _has_token(request: HttpRequest) -> bool:

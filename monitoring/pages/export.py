@@ -134,7 +134,7 @@ def export(request: TenantRequest, slug: str, form: str) -> StreamingHttpRespons
         raise Http404("No such form of export")
     content_type, lines = FORMS[form]
     chosen = chosen_ids(request)
-    if chosen:
+    if chosen or (request.POST.getlist("id") and not request.POST.get("all_matching")):
         chunks: Iterable[list[Execution]] = iter([history.of_ids(chosen)])
     else:
         # What arrives while the download runs belongs to the next one.
