@@ -33,7 +33,7 @@ class Messages:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
         try:
             self._receive(stream, _ArrayFinder() if is_array else _LineFinder())
-        except BaseException:
+        except BaseException:  # whatever ends this, the spooled file must not stay open
             self._file.close()
             raise
 

@@ -89,7 +89,7 @@ def running_product() -> Iterator[Product]:
     try:
         _wait_until_ready(url, process)
         yield Product(url, environment, folder / "log")
-    except BaseException:
+    except BaseException:  # whatever went wrong: show what the product said
         print((folder / "log").read_text()[-4000:], file=sys.stderr)
         raise
     finally:

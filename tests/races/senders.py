@@ -88,7 +88,7 @@ class Crowd:
         connection = Connection(self.port, self.token)
         try:
             work(number, connection)
-        except BaseException as error:
+        except BaseException as error:  # a thread's error would vanish: the test raises it
             self.errors.append(error)
         finally:
             connection.close()
