@@ -11,9 +11,11 @@ from collections.abc import Collection
 
 from django.db import connection, transaction
 
+from monitoring.counting.buckets import bucket_of
+from monitoring.database import columns, cursor
 from monitoring.models import Workflow
 from monitoring.recording import tables
-from monitoring.recording.deltas import Delta, bucket_of
+from monitoring.recording.deltas import Delta
 from monitoring.recording.merge import ExecutionState
 from tenants.models import Tenant
 
@@ -87,9 +89,9 @@ def _delete(tenant_id: int, states: Collection[ExecutionState]) -> None:
         for state in states
         if state.external_id is not None
     ]
-    with tables.cursor() as db:
+    with cursor() as db:
         if keyed:
-            db.execute(_DELETE_KEYS, [*tables.columns(keyed), tenant_id])
+            db.execute(_DELETE_KEYS, [*columns(keyed), tenant_id])
         for statement in _DELETE:
             db.execute(statement, [tenant_id, ids])
         tables.write_deltas(db, deltas)

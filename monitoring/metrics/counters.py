@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeVar
 
-from monitoring.metrics.histogram import Histogram
+from monitoring.counting.histogram import Histogram
 from monitoring.metrics.timerange import floor_to
 from monitoring.models import Level, Subject
 from monitoring.words import ErrorClass, Status

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from django.db import connection
 
+from monitoring.counting.histogram import Histogram
+from monitoring.counting.nodes import unpack_node_deltas
 from monitoring.ids import uuid_floor
-from monitoring.metrics.histogram import Histogram
 from monitoring.metrics.ranges import totals_of_spans
 from monitoring.metrics.reading import Span, raw_histogram, whole_buckets
-from monitoring.metrics.rollups import unpack_node_deltas
 from monitoring.metrics.subject import of_workflow
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.models import Level, Workflow

@@ -15,11 +15,12 @@ from typing import Any, Final
 from django.db import connection
 from django.utils import timezone
 
+from monitoring.counting.buckets import BUCKET
+from monitoring.counting.histogram import BOUNDS, Histogram
 from monitoring.ids import uuid_floor
 from monitoring.metrics.counters import ROLLUP_ARRAYS
-from monitoring.metrics.histogram import BOUNDS, Histogram
 from monitoring.metrics.subject import ManyMeasured
-from monitoring.metrics.timerange import BUCKET, ceil_to, floor_to
+from monitoring.metrics.timerange import ceil_to, floor_to
 from monitoring.metrics.totals import NO_CLASSES, Totals
 from monitoring.models import Level, Subject
 from monitoring.words import FINISHED, RATED, ErrorClass, Status

@@ -12,10 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 import psycopg
 from django.db import transaction
 
+from monitoring.counting.histogram import Histogram
+from monitoring.counting.nodes import unpack_node_deltas
+from monitoring.database import columns, cursor
 from monitoring.metrics.counters import (
     ROLLUP_ARRAYS,
     Counters,
@@ -27,9 +29,6 @@ from monitoring.metrics.counters import (
     node_keys,
     rollup_keys,
 )
-from monitoring.metrics.histogram import Histogram
-from monitoring.recording.deltas import NodeDelta
-from monitoring.recording.tables import columns, cursor
 from monitoring.words import RATED, Status
 
 FOLD_LOCK: Final = 0x666F_6C64  # "fold"
@@ -37,9 +36,6 @@ FOLD_LIMIT: Final = 5_000
 
 _STATUSES: Final = len(Status)
 _Cursor = psycopg.Cursor[Any]
-
-unpack_node_deltas = msgspec.json.Decoder(dict[str, NodeDelta]).decode
-"""RollupDelta.nodes → node id → its changes."""
 
 
 def fold_deltas(limit: int = FOLD_LIMIT) -> int:

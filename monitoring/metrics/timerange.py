@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
 
-UTC: Final = ZoneInfo("UTC")
-BUCKET: Final = dt.timedelta(minutes=5)
-"""The finest bucket that rollups keep."""
+from monitoring.counting.buckets import BUCKET
 
+UTC: Final = ZoneInfo("UTC")
 _HOUR: Final = dt.timedelta(hours=1)
 _DAY: Final = dt.timedelta(days=1)
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from monitoring.metrics.histogram import Histogram
+from monitoring.counting.histogram import Histogram
 from monitoring.words import FINISHED, RATED, ErrorClass, Status
 
 NO_COUNTS = (0,) * len(Status)

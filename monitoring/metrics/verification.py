@@ -16,6 +16,9 @@ from typing import Any, Final
 import psycopg
 from django.db import connection, transaction
 
+from monitoring.counting.buckets import BUCKET_MS
+from monitoring.counting.histogram import Histogram
+from monitoring.database import cursor
 from monitoring.ids import milliseconds_of, uuid_floor
 from monitoring.metrics.counters import (
     ROLLUP_ARRAYS,
@@ -27,7 +30,6 @@ from monitoring.metrics.counters import (
     node_keys,
     rollup_keys,
 )
-from monitoring.metrics.histogram import Histogram
 from monitoring.metrics.nodes import RAW_NODES
 from monitoring.metrics.reading import raw_columns, raw_histogram
 from monitoring.metrics.rollups import (
@@ -44,7 +46,6 @@ from monitoring.metrics.rollups import (
 )
 from monitoring.metrics.timerange import floor_to
 from monitoring.models import Level, Subject
-from monitoring.recording.tables import cursor
 from monitoring.words import ErrorClass, Status
 from tenants.models import Tenant
 
@@ -163,13 +164,11 @@ def _days_of_executions(db: _Cursor, tenant: Tenant) -> Iterator[dt.datetime]:
 
 # --- one day ------------------------------------------------------------------------------------
 
-_BUCKET_MS: Final = Level.FIVE_MINUTES.length // dt.timedelta(milliseconds=1)
-
 
 def _bucket_sql(id_column: str) -> str:
     """Start of an execution's 5-minute bucket, from the time in its id."""
     milliseconds = f"('x' || translate(left({id_column}::text, 13), '-', ''))::bit(48)::bigint"
-    return f"to_timestamp({milliseconds} / {_BUCKET_MS} * {_BUCKET_MS // 1000})"
+    return f"to_timestamp({milliseconds} / {BUCKET_MS} * {BUCKET_MS // 1000})"
 
 
 _RAW_EXECUTIONS: Final = (

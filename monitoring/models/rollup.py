@@ -53,7 +53,7 @@ class Rollup(models.Model):
     """Counts of one subject in one bucket.
 
     `counts`, `duration_sums` (ms) and `duration_counts` are by Status, `error_classes` by
-    ErrorClass; `histogram` is a packed `metrics.histogram.Histogram` of the durations of
+    ErrorClass; `histogram` is a packed `counting.histogram.Histogram` of the durations of
     success, failed and partial executions. Sealed: its raw rows are gone.
     """
 

@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 
-import msgspec
-
-from monitoring.ids import milliseconds_of, moment
-from monitoring.metrics.histogram import Histogram, slot_of
+from monitoring.counting.histogram import Histogram, slot_of
+from monitoring.counting.nodes import NodeDelta, pack_node_deltas
 from monitoring.recording.merge import Contribution
 from monitoring.words import RATED, ErrorClass, Status
 
-BUCKET_MS = 5 * 60 * 1000
 _STATUSES = len(Status)
 _CLASSES = len(ErrorClass)
-
-
-def bucket_of(execution_id: uuid.UUID) -> dt.datetime:
-    """Start of the 5-minute bucket in which an execution counts."""
-    at = milliseconds_of(execution_id)
-    return moment(at - at % BUCKET_MS)
-
-
-class NodeDelta(msgspec.Struct, array_like=True):
-    """Changes of one node's counters; `slots` are histogram slots."""
-
-    counts: list[int]
-    duration_sum: int = 0
-    duration_count: int = 0
-    slots: dict[int, int] = {}
 
 
 class Delta:
@@ -94,5 +75,4 @@ class Delta:
         )
 
     def pack_nodes(self) -> bytes:
-        """JSON {node id: [counts by Status, duration sum, duration count, {slot: count}]}."""
-        return msgspec.json.encode(self.nodes)
+        return pack_node_deltas(self.nodes)

@@ -26,9 +26,10 @@ from django.db import (
     transaction,
 )
 
+from monitoring.counting.buckets import bucket_of
 from monitoring.ids import time_of
 from monitoring.recording import tables
-from monitoring.recording.deltas import Delta, bucket_of
+from monitoring.recording.deltas import Delta
 from monitoring.recording.merge import (
     Derived,
     ExecutionState,

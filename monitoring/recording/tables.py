@@ -10,13 +10,12 @@ import datetime as dt
 import functools
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, LiteralString
 
 import msgspec
 import psycopg
-from django.db import connection
 
+from monitoring.database import columns, cursor
 from monitoring.recording.deltas import Delta
 from monitoring.recording.merge import (
     Derived,
@@ -43,23 +42,10 @@ class Vanished(Exception):
     """An execution was deleted between finding its key and locking it: try again."""
 
 
-@contextmanager
-def cursor() -> Iterator[psycopg.Cursor[Any]]:
-    """A server-side binding cursor on Django's connection; errors become Django's."""
-    connection.ensure_connection()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as raw:
-        yield raw
-
-
 def ensure_partitions() -> None:
     """Make the partitions for executions up to 60 days ahead (a function of the owner's)."""
     with cursor() as db:
         db.execute("SELECT flowwatch_ensure_partitions(now() + %s)", [PARTITIONS_AHEAD])
-
-
-def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Rows as one list for each column, as `unnest` takes them."""
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 # --- workflows and keys -------------------------------------------------------------------------

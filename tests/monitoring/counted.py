@@ -6,7 +6,7 @@ import datetime as dt
 import itertools
 from collections.abc import Iterable, Sequence
 
-from monitoring.metrics.histogram import Histogram
+from monitoring.counting.histogram import Histogram
 from monitoring.metrics.totals import Totals
 from monitoring.models import Execution, Workflow
 from monitoring.recording.order import body_hash, order_key

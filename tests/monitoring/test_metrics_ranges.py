@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitoring.metrics.histogram import BOUNDS, LONGEST_MS, Histogram, middle_of, slot_of
+from monitoring.counting.buckets import BUCKET
+from monitoring.counting.histogram import BOUNDS, LONGEST_MS, Histogram, middle_of, slot_of
 from monitoring.metrics.ranges import (
     series,
     sparkline,
@@ -21,7 +22,7 @@ from monitoring.metrics.ranges import (
 from monitoring.metrics.reading import SLOT_SQL, divide
 from monitoring.metrics.rollups import fold_deltas
 from monitoring.metrics.subject import of_environment, of_tenant, of_workflow
-from monitoring.metrics.timerange import BUCKET, PRESETS, Step, TimeRange
+from monitoring.metrics.timerange import PRESETS, Step, TimeRange
 from monitoring.models import Execution, Level, RollupDelta, Workflow
 from monitoring.words import Status
 from tenants.models import Tenant

@@ -14,8 +14,8 @@ from django.db.models import F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from monitoring.counting.histogram import Histogram
 from monitoring.deletion import delete_executions
-from monitoring.metrics.histogram import Histogram
 from monitoring.metrics.nodes import node_totals
 from monitoring.metrics.rollups import FOLD_LOCK, fold_deltas
 from monitoring.metrics.statistics import workflow_statistics

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from django.apps import AppConfig
 
+from monitoring.database import columns, cursor
 from monitoring.recording import tables, writer
 from monitoring.recording.record import ExecutionRecord, Outcome, Result
 from monitoring.recording.store import record_executions
@@ -26,12 +27,12 @@ def look_then_insert() -> None:
             return {}
         ordered = sorted(rows)
         owners: dict[tuple[int, str], uuid.UUID] = {}
-        with tables.cursor() as db:
-            db.execute(tables._FIND_KEYS, tables.columns([row[:4] for row in ordered]))
+        with cursor() as db:
+            db.execute(tables._FIND_KEYS, columns([row[:4] for row in ordered]))
             owners.update({(workflow, external): owner for workflow, external, owner in db})
             missing = [row for row in ordered if (row[2], row[1]) not in owners]
             if missing:
-                db.execute(blind, tables.columns(missing))
+                db.execute(blind, columns(missing))
                 owners.update({(workflow, external): owner for workflow, external, owner in db})
         return owners
 
