@@ -119,19 +119,28 @@ def _any_secret_key() -> Any:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Suspicion:
-    """What a whole body may hold; False spares looking at each key or text of it."""
+    """What one look at a whole body can't rule out; most bodies spare their values a walk.
 
-    keys: bool
+    `values`: a text may hold a secret. `anything`: that, or a key may be secret, or a value may be
+    nested too deep.
+    """
+
     values: bool
+    anything: bool
 
 
-def suspect(body: bytes) -> Suspicion:
+def suspect(body: bytes, *, depth: int) -> Suspicion:
     """Look once at a JSON body; what escapes may hide is suspect."""
     text = body.decode("utf-8", "replace")
+    values = b"\\" in body or (
+        _ANY_HINT.search(text) is not None and _ANY_SHAPE.search(text) is not None
+    )
     return Suspicion(
-        keys=b"\\u" in body or _any_secret_key().search(text) is not None,
-        values=b"\\" in body
-        or (_ANY_HINT.search(text) is not None and _ANY_SHAPE.search(text) is not None),
+        values=values,
+        anything=values
+        or b"\\u" in body
+        or body.count(b"[") + body.count(b"{") > depth
+        or _any_secret_key().search(text) is not None,
     )
 
 
@@ -141,8 +150,7 @@ def scrub_text(text: str) -> str:
         return text
     for kind, pattern in _SHAPE_PATTERNS.items():
         text = pattern.sub(functools.partial(_replace, kind), text)
-    clean: str = _CARD_PATTERN.sub(_replace_card, text)
-    return clean
+    return str(_CARD_PATTERN.sub(_replace_card, text))
 
 
 def _replace(kind: str, match: Any) -> str:
