@@ -1,9 +1,13 @@
 // Copy buttons: data-copy="text", or an empty one that copies [data-copy-text] of its frame.
 import { announce, icon, on, one, toast } from "./dom.js";
 
+// A browser may leave the question open, whether the page may write, without showing it.
+const PATIENCE = 1000;
+const late = () => new Promise((_, reject) => { setTimeout(reject, PATIENCE, new Error("no answer")); });
+
 export async function copy(text) {
   try {
-    await navigator.clipboard.writeText(text);
+    await Promise.race([navigator.clipboard.writeText(text), late()]);
   } catch {
     if (!byHand(text)) { toast("The browser did not allow copying. Select the text and copy it by hand.", "warning"); return false; }
   }

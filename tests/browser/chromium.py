@@ -19,6 +19,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+PARTS_OF_EVERY_PAGE = ("script", "stylesheet")
 
 
 def executable() -> str | None:
@@ -45,7 +46,7 @@ def watch(page: Page) -> list[str]:
     """Return a list that fills with what must never happen on a page.
 
     Those are: script errors, violations of the content security policy, dialogs of the browser,
-    requests to another host, answers of 500 and more.
+    requests to another host, answers of 500 and more, scripts and styles that did not arrive.
     """
     seen: list[str] = []
 
@@ -70,13 +71,20 @@ def watch(page: Page) -> list[str]:
             seen.append(f"another host: {request.url}")
 
     def note_answer(answer: Response) -> None:
-        if answer.status >= 500:
+        needed = answer.request.resource_type in PARTS_OF_EVERY_PAGE
+        if answer.status >= (400 if needed else 500):
             seen.append(f"{answer.status} {answer.url}")
+
+    def note_failure(request: Request) -> None:
+        # A page that is left ends its requests itself.
+        if request.resource_type in PARTS_OF_EVERY_PAGE and request.failure != "net::ERR_ABORTED":
+            seen.append(f"{request.failure} {request.url}")
 
     page.on("pageerror", note_error)
     page.on("dialog", refuse)
     page.on("request", note_request)
     page.on("response", note_answer)
+    page.on("requestfailed", note_failure)
     return seen
 
 

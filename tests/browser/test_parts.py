@@ -180,6 +180,33 @@ def test_code_is_copied(page: Page) -> None:
     assert clipboard(page) == "curl it"
 
 
+def test_code_is_copied_by_hand_when_the_clipboard_never_answers(page: Page) -> None:
+    page.evaluate("void (navigator.clipboard.writeText = () => new Promise(() => {}))")
+    page.locator(".code").get_by_role("button", name="Copy").click()
+    expect(page.locator("#live")).to_have_text("Copied.")
+    assert clipboard(page) == "curl it"
+
+
+def test_a_script_that_does_not_arrive_is_noticed(browser: Browser) -> None:
+    page = browser.new_page()
+    troubles = watch(page)
+    page.route("**/gone.js", lambda route: route.abort("connectionrefused"))
+    page.route("**/missing.css", lambda route: route.fulfill(status=404))
+    page.route(
+        "http://localhost/",
+        lambda route: route.fulfill(
+            content_type="text/html",
+            body='<script src="/gone.js"></script><link rel="stylesheet" href="/missing.css">',
+        ),
+    )
+    page.goto("http://localhost/")
+    page.close()
+    assert sorted(troubles) == [
+        "404 http://localhost/missing.css",
+        "net::ERR_CONNECTION_REFUSED http://localhost/gone.js",
+    ]
+
+
 def test_an_act_that_cannot_be_undone_is_asked_first(page: Page) -> None:
     page.get_by_role("button", name="Delete it").click()
     question = page.get_by_role("dialog", name="Are you sure?")
