@@ -25,7 +25,8 @@ from monitoring.pages.rows import started
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
-from tenants.templatetags.ui import exact, thousands
+from tenants.ui.numbers import thousands
+from tenants.ui.times import exact
 
 _SALT: Final = "monitoring.bulk"
 

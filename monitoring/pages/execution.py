@@ -27,7 +27,7 @@ from monitoring.panels import Place, Tab, panels_at, tabs_at
 from monitoring.recording.payload import Payload, json_of
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
-from tenants.templatetags.ui import status_word
+from tenants.ui.icons import status_word
 
 OWN_TABS: Final = {
     "timeline": "Timeline",

@@ -16,7 +16,9 @@ from monitoring.metrics.timerange import TimeRange
 from monitoring.metrics.totals import Totals
 from monitoring.models import Workflow
 from monitoring.pages.time_range import PageRange
-from tenants.templatetags.ui import NOTHING, change, clock, duration, thousands
+from tenants.ui.drawings import change
+from tenants.ui.numbers import NOTHING, duration, thousands
+from tenants.ui.times import clock
 
 CLEAR_PERCENT: Final = 5
 INCOMPARABLE_PERCENT: Final = 1_000

@@ -18,7 +18,7 @@ from monitoring.models import Environment, Workflow
 from monitoring.pages.time_range import PageRange, page_range
 from monitoring.recording.fingerprint import FINGERPRINT_BYTES
 from monitoring.words import Status
-from tenants.templatetags.ui import duration
+from tenants.ui.numbers import duration
 
 MOST_WORKFLOWS: Final = 200
 """Workflows that a piece of a name may mean at once."""

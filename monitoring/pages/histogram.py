@@ -17,7 +17,7 @@ from monitoring.metrics.timerange import TimeRange
 from monitoring.models import Subject
 from monitoring.words import Status
 from tenants.scoping import current_tenant
-from tenants.templatetags.ui import thousands
+from tenants.ui.numbers import thousands
 
 HEIGHT: Final = 44
 _GAP: Final = 0.14

@@ -53,7 +53,8 @@ from monitoring.verdict import CANDIDATES, Finding, failing_first, findings, lat
 from monitoring.words import Status
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
-from tenants.templatetags.ui import day, thousands
+from tenants.ui.numbers import thousands
+from tenants.ui.times import day
 
 NEED_A_LOOK: Final = 8
 UNDER_WAY: Final = 8

@@ -14,7 +14,7 @@ from monitoring.models import Workflow
 from monitoring.pages.figures import title_of
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
-from tenants.templatetags.ui import status_word
+from tenants.ui.icons import status_word
 
 MOST_WORKFLOWS: Final = 7
 MOST_EXECUTIONS: Final = 3

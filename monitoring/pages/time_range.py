@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from monitoring.metrics.timerange import DEFAULT_PRESET, TimeRange, TimeRangeError
-from tenants.templatetags.ui import TIME_PRESETS
+from tenants.ui.times import TIME_PRESETS
 
 _DAYS_ONLY_FROM = dt.timedelta(days=2)
 _LABELS = {preset.key: preset.label for preset in TIME_PRESETS}

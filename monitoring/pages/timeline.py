@@ -10,7 +10,8 @@ from typing import Final
 from monitoring.models import Execution, NodeExecution
 from monitoring.pages.rows import started
 from monitoring.words import Status
-from tenants.templatetags.ui import Bar, bar, duration
+from tenants.ui.drawings import Bar, bar
+from tenants.ui.numbers import duration
 
 MOST_ROWS: Final = 100
 """Nodes that one view of the timeline draws."""

@@ -38,7 +38,9 @@ from monitoring.run_grid import GridRow, RunGrid, run_grid
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
-from tenants.templatetags.ui import duration, exact, status_word, thousands
+from tenants.ui.icons import status_word
+from tenants.ui.numbers import duration, thousands
+from tenants.ui.times import exact
 
 FIRST_TAB: Final = "overview"
 TOP_NODES: Final = 8

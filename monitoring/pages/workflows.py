@@ -20,7 +20,7 @@ from monitoring.pages.time_range import page_range
 from monitoring.workflow_list import BUSIEST, PAGE_SIZE, Listing, ListPage, Order, list_workflows
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
-from tenants.templatetags.ui import thousands
+from tenants.ui.numbers import thousands
 
 DEFAULT_ORDER: Final = Order.FAILURES
 LAST_PAGE: Final = 200

@@ -1,4 +1,4 @@
-"""The words and drawings of every page (tenants/templatetags/ui.py, templates/components)."""
+"""The words and drawings of every page (tenants/ui, templates/components)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from tenants.templatetags import ui
+from tenants.ui import drawings, icons, numbers, times
 
-THIN = ui.THIN_SPACE
+THIN = numbers.THIN_SPACE
 
 
 def rendered(source: str, **context: Any) -> str:
@@ -44,7 +45,7 @@ def rendered(source: str, **context: Any) -> str:
     ],
 )
 def test_durations_are_said_as_people_say_them(milliseconds: float | None, said: str) -> None:
-    assert ui.duration(milliseconds) == said
+    assert numbers.duration(milliseconds) == said
 
 
 @pytest.mark.parametrize(
@@ -60,13 +61,13 @@ def test_durations_are_said_as_people_say_them(milliseconds: float | None, said:
     ],
 )
 def test_digits_are_grouped_by_thin_spaces(number: float | None, digits: int, said: str) -> None:
-    assert ui.thousands(number, digits) == said
+    assert numbers.thousands(number, digits) == said
 
 
 def test_an_unknown_rate_is_a_dash_and_never_zero() -> None:
-    assert ui.percent(None) == "–"
-    assert ui.percent(0.0) == "0.0 %"
-    assert ui.percent(1.34) == "1.3 %"
+    assert numbers.percent(None) == "–"
+    assert numbers.percent(0.0) == "0.0 %"
+    assert numbers.percent(1.34) == "1.3 %"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_an_unknown_rate_is_a_dash_and_never_zero() -> None:
     [(None, "–"), (820, "820 B"), (12_698, "12.4 KB"), (5 * 2**20, "5.0 MB"), (2**31, "2.0 GB")],
 )
 def test_bytes_are_said_in_the_unit_that_fits(count: int | None, said: str) -> None:
-    assert ui.filesize(count) == said
+    assert numbers.filesize(count) == said
 
 
 @pytest.mark.parametrize(
@@ -89,25 +90,25 @@ def test_bytes_are_said_in_the_unit_that_fits(count: int | None, said: str) -> N
     ],
 )
 def test_recent_moments_are_relative(before: timedelta, said: str) -> None:
-    assert ui.ago(timezone.now() - before) == said
+    assert times.ago(timezone.now() - before) == said
 
 
 def test_old_moments_are_dates_in_the_active_zone() -> None:
     moment = datetime(2020, 12, 31, 23, 30, tzinfo=UTC)
     with timezone.override(ZoneInfo("Europe/Berlin")):
-        assert ui.ago(moment) == "1 Jan 2021"
-        assert ui.exact(moment) == "Fri 1 Jan 2021, 00:30:00 Europe/Berlin"
-        assert ui.clock(moment) == "1 Jan 2021 00:30:00"
-        assert ui.datetime_local(moment) == "2021-01-01T00:30"
+        assert times.ago(moment) == "1 Jan 2021"
+        assert times.exact(moment) == "Fri 1 Jan 2021, 00:30:00 Europe/Berlin"
+        assert times.clock(moment) == "1 Jan 2021 00:30:00"
+        assert times.datetime_local(moment) == "2021-01-01T00:30"
 
 
 def test_a_moment_carries_its_exact_time_for_people_and_machines() -> None:
     moment = timezone.now() - timedelta(minutes=2)
-    html = ui.timestamp(moment)
+    html = times.timestamp(moment)
     assert f'datetime="{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"' in html
-    assert f'title="{ui.exact(moment)}"' in html
+    assert f'title="{times.exact(moment)}"' in html
     assert html.endswith("data-relative>2 min ago</time>")
-    assert ui.timestamp(None) == "–"
+    assert times.timestamp(None) == "–"
 
 
 @pytest.mark.parametrize(
@@ -120,10 +121,10 @@ def test_a_moment_carries_its_exact_time_for_people_and_machines() -> None:
 )
 def test_the_zone_is_named_with_its_distance(zone: str, name: str) -> None:
     with timezone.override(ZoneInfo(zone)):
-        assert ui.zone_name() == name
+        assert times.zone_name() == name
 
 
-@pytest.mark.parametrize("status", sorted(ui.STATUS_LABELS))
+@pytest.mark.parametrize("status", sorted(icons.STATUS_LABELS))
 def test_every_status_has_a_shape_of_its_own_and_a_word(status: str) -> None:
     from django.contrib.staticfiles import finders
 
@@ -136,7 +137,7 @@ def test_every_status_has_a_shape_of_its_own_and_a_word(status: str) -> None:
     assert [name for name, shape in shapes.items() if shape == shapes[status]] == [status]
     html = rendered('{% include "components/status.html" %}', status=status)
     assert f"#{status}" in html
-    assert ui.STATUS_LABELS[status] in html
+    assert icons.STATUS_LABELS[status] in html
 
 
 def test_an_unknown_status_is_shown_as_text_and_nothing_else() -> None:
@@ -147,7 +148,7 @@ def test_an_unknown_status_is_shown_as_text_and_nothing_else() -> None:
 
 
 def test_a_sparkline_breaks_at_missing_values() -> None:
-    html = ui.sparkline([1, 2, None, 3, None, 4, 5], label="Failures per hour")
+    html = drawings.sparkline([1, 2, None, 3, None, 4, 5], label="Failures per hour")
     assert html.count("<polyline") == 2
     assert html.count("<circle") == 2, "a dot for the lonely value, one for the last"
     assert 'aria-label="Failures per hour"' in html
@@ -155,13 +156,13 @@ def test_a_sparkline_breaks_at_missing_values() -> None:
 
 @pytest.mark.parametrize("values", [[], [None, None]])
 def test_a_sparkline_without_data_is_a_dash(values: list[float | None]) -> None:
-    assert "–" in ui.sparkline(values)
+    assert "–" in drawings.sparkline(values)
 
 
 def test_a_sparkline_stays_in_its_box_whatever_comes() -> None:
-    html = ui.sparkline([0, 0, 0])
+    html = drawings.sparkline([0, 0, 0])
     assert "nan" not in html
-    low = ui.sparkline([-5, 5], height=24)
+    low = drawings.sparkline([-5, 5], height=24)
     ys = [float(pair.split(",")[1]) for pair in low.split('points="')[1].split('"')[0].split()]
     assert all(0 <= y <= 24 for y in ys)
 
@@ -177,19 +178,19 @@ def test_a_sparkline_stays_in_its_box_whatever_comes() -> None:
 def test_a_change_is_coloured_only_when_good_is_known(
     difference: float, better: str, tone: str, arrow: str
 ) -> None:
-    html = ui.change(difference, better=better)
+    html = drawings.change(difference, better=better)
     assert f'class="change {tone}"' in html
     assert arrow in html
 
 
 def test_no_change_and_no_comparison_are_said_in_words() -> None:
-    assert "unchanged" in ui.change(0.04)
-    assert "no comparison" in ui.change(None)
+    assert "unchanged" in drawings.change(0.04)
+    assert "no comparison" in drawings.change(None)
 
 
 def test_bars_of_a_waterfall_never_leave_their_track_and_are_never_invisible() -> None:
     for starts, lasts in ((0, 0), (50, 100), (100, 5), (-10, 5), (99.99, 0)):
-        bar = ui.bar(starts, lasts, 100)
+        bar = drawings.bar(starts, lasts, 100)
         left, width = (float(side.rstrip("%")) for side in (bar.x, bar.width))
         assert 0 <= left < 100
         assert width >= 0.35
@@ -251,7 +252,7 @@ HOSTILE = "<script>alert(1)</script>\"' onload=x"
                     {
                         "name": HOSTILE,
                         "status": "failed",
-                        "bars": [ui.bar(1, 2, 100)],
+                        "bars": [drawings.bar(1, 2, 100)],
                         "note": HOSTILE,
                         "duration_ms": 2,
                         "url": HOSTILE,

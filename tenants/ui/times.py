@@ -1,0 +1,112 @@
+"""Moments, relative and exact, in the active time zone; the ranges of time to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from tenants.ui.numbers import MINUS, NOTHING
+
+_STEPS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def ago(moment: datetime | None) -> str:
+    """Say how far a moment is from now: "40 s ago", "in 5 min", "3 d ago", then the date."""
+    if moment is None:
+        return NOTHING
+    seconds = (timezone.now() - moment).total_seconds()
+    span = abs(seconds)
+    if span < 5:
+        return "now"
+    if span >= 7 * 86_400:
+        return day(moment)
+    size, unit = next(step for step in _STEPS if span >= step[0])
+    count = int(span // size)
+    return f"{count} {unit} ago" if seconds > 0 else f"in {count} {unit}"
+
+
+def day(moment: datetime | None) -> str:
+    """Say the date in the active zone, the year only when it is another: "12 May", "3 Jun 2025"."""
+    if moment is None:
+        return NOTHING
+    there = timezone.localtime(moment)
+    same_year = there.year == timezone.localtime().year
+    return f"{there.day} {there:%b}" if same_year else f"{there.day} {there:%b} {there.year}"
+
+
+def exact(moment: datetime | None) -> str:
+    """Say the whole moment with its zone: "Sat 21 Nov 2026, 09:12:04 Europe/Berlin"."""
+    if moment is None:
+        return NOTHING
+    there = timezone.localtime(moment)
+    return f"{there:%a} {there.day} {there:%b %Y, %H:%M:%S} {timezone.get_current_timezone_name()}"
+
+
+def clock(moment: datetime | None) -> str:
+    """Say the time of day, with the date unless it is today: "09:12:04", "20 Nov 09:12:04"."""
+    if moment is None:
+        return NOTHING
+    there = timezone.localtime(moment)
+    today = there.date() == timezone.localtime().date()
+    return f"{there:%H:%M:%S}" if today else f"{day(moment)} {there:%H:%M:%S}"
+
+
+def timestamp(moment: datetime | None, form: str = "relative") -> SafeString | str:
+    """Mark up a moment: relative text (kept current by time.js), the exact one on hover.
+
+    `form` "clock" or "exact" shows that instead, with the relative one on hover.
+    """
+    if moment is None:
+        return NOTHING
+    machine = moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # Only words of our own: lists hold a hundred of these, and escaping is most of their cost.
+    if form == "relative":
+        return SafeString(
+            f'<time datetime="{machine}" title="{exact(moment)}" data-relative>{ago(moment)}</time>'
+        )
+    shown = exact(moment) if form == "exact" else clock(moment)
+    hover = ago(moment) if form == "exact" else f"{exact(moment)} ({ago(moment)})"
+    return SafeString(f'<time datetime="{machine}" title="{hover}">{shown}</time>')
+
+
+def datetime_local(moment: datetime | None) -> str:
+    """Write a moment for `<input type="datetime-local">` in the active zone."""
+    return "" if moment is None else f"{timezone.localtime(moment):%Y-%m-%dT%H:%M}"
+
+
+def zone_name() -> str:
+    """Return the active time zone with its present distance from UTC: "Europe/Berlin (UTC+1)"."""
+    name = timezone.get_current_timezone_name()
+    offset = timezone.localtime().utcoffset() or timedelta()
+    if not offset:
+        return name if name == "UTC" else f"{name} (UTC)"
+    minutes = round(abs(offset).total_seconds() / 60)
+    sign = "+" if offset > timedelta() else MINUS
+    return f"{name} (UTC{sign}{minutes // 60}{f':{minutes % 60:02}' if minutes % 60 else ''})"
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A range to choose: the word in the address and what people read."""
+
+    key: str
+    label: str
+
+
+TIME_PRESETS: Final = (
+    Preset("1h", "Last hour"),
+    Preset("6h", "Last 6 hours"),
+    Preset("24h", "Last 24 hours"),
+    Preset("7d", "Last 7 days"),
+    Preset("30d", "Last 30 days"),
+)
+
+
+def time_presets() -> Sequence[Preset]:
+    """Return the ranges that the time control offers."""
+    return TIME_PRESETS
