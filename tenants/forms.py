@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib.auth import password_validation
 
 from tenants.models import Role, Scope, Tenant, User
+from tenants.zones import zone_names
 
 if TYPE_CHECKING:
     UserModelForm = forms.ModelForm[User]
@@ -93,7 +93,7 @@ class AccountForm(UserModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        names = sorted(available_timezones() | {self.instance.time_zone})
+        names = sorted({*zone_names(), self.instance.time_zone})
         zones = self.fields["time_zone"]
         assert isinstance(zones, forms.ChoiceField)
         zones.choices = [(name, name.replace("_", " ")) for name in names]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import re
-import zoneinfo
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +17,7 @@ from django.http import HttpRequest
 from monitoring.metrics.timerange import YEARS
 from monitoring.words import Status, status_from_word
 from tenants.problems import Problem
+from tenants.zones import known_zones
 
 _T = TypeVar("_T")
 
@@ -126,7 +126,7 @@ def parse_statuses(text: str) -> frozenset[Status]:
 
 
 def _zone(text: str) -> str:
-    if text not in zoneinfo.available_timezones():
+    if text not in known_zones():
         raise ValueError("must be the name of a time zone, like Europe/Berlin")
     return text
 

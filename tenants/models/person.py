@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any, ClassVar
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
@@ -13,6 +13,8 @@ from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
+
+from tenants.zones import known_zones
 
 
 class Theme(models.TextChoices):
@@ -37,7 +39,7 @@ def normalize_email(email: str) -> str:
 
 def validate_time_zone(name: str) -> None:
     """Refuse a name that is no zone of the time zone database."""
-    if name not in available_timezones():
+    if name not in known_zones():
         raise ValidationError("“%(name)s” is no known time zone.", params={"name": name})
 
 
