@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -36,6 +37,7 @@ class TokenCalls:
         from monitoring.api.urls import urlpatterns
 
         self._get_response = get_response
+        self._transport_policy = _transport_policy()
         # Addresses without an id are found without trying patterns.
         self._fixed = {
             f"/{text}": pattern.callback
@@ -53,6 +55,8 @@ class TokenCalls:
         response = _refused_host(request) or view(request, **ids)
         for name, value in _HEADERS.items():
             response.headers[name] = value
+        if self._transport_policy and request.is_secure():
+            response.headers["Strict-Transport-Security"] = self._transport_policy
         if not response.streaming and "Content-Length" not in response.headers:
             response.headers["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
         return response
@@ -66,6 +70,14 @@ class TokenCalls:
             if match is not None:
                 return pattern.callback, match.kwargs
         return None, {}
+
+
+def _transport_policy() -> str:
+    """What SecurityMiddleware says of pages over https; empty when FRONTEND_URL is http."""
+    if not settings.SECURE_HSTS_SECONDS:
+        return ""
+    subdomains = "; includeSubDomains" if settings.SECURE_HSTS_INCLUDE_SUBDOMAINS else ""
+    return f"max-age={settings.SECURE_HSTS_SECONDS}{subdomains}"
 
 
 def _refused_host(request: HttpRequest) -> HttpResponse | None:
