@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import io
 import itertools
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -28,19 +29,32 @@ from tenants.models import Role
 MOST_CHOSEN: Final = 1_000
 """Rows that one selection by hand can hold."""
 
-_DANGEROUS: Final = frozenset("=+-@\t\r\n\0＝＋－＠")
-_SPACES: Final = " \u00a0\u3000\ufeff\u200b\u202f\u2007"
+_FORMULA_SIGNS: Final = frozenset("=+-@\u2212")
+_BREAKS: Final = frozenset("\t\r\n\0")
+_UNSEEN: Final = frozenset("ZC")
+"""Categories of Unicode: separators, and controls with marks of format or direction."""
 
 
 def safe_cell(value: Any) -> Any:
     """A cell that a spreadsheet shows and never runs; numbers stay numbers.
 
-    Text that would begin a formula, also behind spaces or in full-width signs, gets an apostrophe.
+    Text that would begin a formula, also behind what is not seen or in a sign's look-alikes, gets
+    an apostrophe.
     """
     if not isinstance(value, str):
         return "" if value is None else value
-    beginning = value.lstrip(_SPACES)[:1]
-    return f"'{value}" if beginning in _DANGEROUS else value
+    return f"'{value}" if value and not value[0].isalnum() and _is_risky(value) else value
+
+
+def _is_risky(text: str) -> bool:
+    """Whether the first sign one sees could begin a formula, or a break of cells comes before it."""
+    for sign in text:
+        if sign in _BREAKS:
+            return True
+        if unicodedata.category(sign)[0] not in _UNSEEN:
+            # The compatibility form: full-width, small, raised and lowered signs are the sign.
+            return unicodedata.normalize("NFKC", sign)[0] in _FORMULA_SIGNS
+    return False
 
 
 def exported(execution: Execution) -> dict[str, Any]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterator
 from typing import cast
 
 import pytest
 from django.http import StreamingHttpResponse
 from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
 
 from monitoring.models import Workflow
 from monitoring.pages.export import COLUMNS, exported, safe_cell
@@ -74,6 +77,23 @@ def table(text: str) -> list[dict[str, str]]:
         ("＋1", "'＋1"),
         ("－1", "'－1"),
         ("＠a", "'＠a"),
+        ("\u22121", "'\u22121"),  # the minus sign
+        ("﹢1", "'﹢1"),
+        ("﹣1", "'﹣1"),
+        ("﹦1", "'﹦1"),
+        ("﹫a", "'﹫a"),
+        ("⁼1", "'⁼1"),
+        ("\u00ad=1", "'\u00ad=1"),  # soft hyphen
+        ("\u200b\u200d\u2060=1", "'\u200b\u200d\u2060=1"),
+        ("\u202e=1", "'\u202e=1"),  # turns the direction
+        ("\u2028=1", "'\u2028=1"),
+        ("\x0b=1", "'\x0b=1"),
+        ("\x1b=1", "'\x1b=1"),
+        ("\u2003\ufeff\u22121", "'\u2003\ufeff\u22121"),
+        (" \t=1", "' \t=1"),
+        ("\u00a0plain", "\u00a0plain"),
+        ("–1", "–1"),  # a dash begins no formula
+        ("٣ = three", "٣ = three"),
         ("plain = text", "plain = text"),
         ("'quoted", "'quoted"),
         ("", ""),
@@ -86,6 +106,19 @@ def table(text: str) -> list[dict[str, str]]:
 )
 def test_no_cell_begins_a_formula(value: object, expected: object) -> None:
     assert safe_cell(value) == expected
+
+
+@given(st.text(), st.sampled_from("=+-@"), st.text(max_size=3))
+def test_whatever_is_not_seen_before_a_formula_saves_no_one(
+    beginning: str, sign: str, rest: str
+) -> None:
+    unseen = "".join(c for c in beginning if unicodedata.category(c)[0] in "ZC")
+    assert safe_cell(f"{unseen}{sign}{rest}") == f"'{unseen}{sign}{rest}"
+
+
+@given(st.text())
+def test_a_cell_is_the_text_or_the_text_behind_an_apostrophe(text: str) -> None:
+    assert safe_cell(text) in (text, f"'{text}")
 
 
 def test_csv_has_a_line_for_each_match(viewer: Client, workflow: Workflow) -> None:
