@@ -3,7 +3,8 @@
 A request's body is read on the event loop against the clock, so a slow sender costs no thread: it
 is cut after ``SLOW_BODY_IDLE_SECONDS`` without a byte and ``SLOW_BODY_TOTAL_SECONDS`` in all. Only a
 complete request takes one of the threads, where Django runs as plain WSGI. Streamed answers go out
-piece by piece, each only when the client took the one before.
+piece by piece, each only when the client took the one before; who takes them too slowly is cut
+(``config.limits.DownloadPace``).
 """
 
 import asyncio
@@ -14,10 +15,13 @@ import logging
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import IO, Any, Protocol
+
+from config.limits import DownloadPace
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +34,7 @@ Headers = list[tuple[str, str]]
 SPOOL_BYTES = 512 * 1024  # larger bodies wait in a file, so that memory stays flat
 JOIN_BYTES = 1024 * 1024  # answers of known size up to this go out in one piece
 SEND_SECONDS = 30.0  # a client that takes nothing for so long is dropped
+PART_BYTES = 16 * 1024  # streams go out in parts of at most so much: 16 s at 1 KB/s
 WAITING_MAX = 512  # complete requests that may wait for a thread before we refuse
 
 
@@ -179,11 +184,18 @@ class Bridge:
     """An ASGI application (HTTP only) that runs a WSGI application in ``threads`` threads."""
 
     def __init__(
-        self, application: WsgiApplication, *, threads: int, deadlines: Deadlines, largest_body: int
+        self,
+        application: WsgiApplication,
+        *,
+        threads: int,
+        deadlines: Deadlines,
+        largest_body: int,
+        pace: DownloadPace = DownloadPace(),  # noqa: B008 - frozen
     ) -> None:
         self.application = application
         self.reader = BodyReader(deadlines, largest_body)
         self.largest_body = largest_body
+        self.pace = pace
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
         # A stream holds its thread for as long as its reader takes: half of them serve the others.
         self.streams = threading.BoundedSemaphore(max(1, threads // 2))
@@ -248,7 +260,7 @@ class Bridge:
             if not self.streams.acquire(blocking=False):
                 return _too_many_streams()
             try:
-                job.stream(status, headers, pieces)
+                job.stream(status, headers, pieces, _Patience(self.pace))
             finally:
                 self.streams.release()
             return None
@@ -259,6 +271,26 @@ class Bridge:
 
 
 Answer = tuple[int, Headers, bytes]
+
+
+class _Patience:
+    """How long one client is waited for."""
+
+    def __init__(self, pace: DownloadPace) -> None:
+        self._pace = pace
+        self._waited = 0.0
+        self._taken = 0
+
+    def count(self, size: int, seconds: float) -> None:
+        """Note what the client took and how long. Raises :class:`ClientGone` when it is too slow."""
+        self._waited += seconds
+        self._taken += size
+        if self._waited < self._pace.window_seconds:
+            return
+        if self._taken < self._pace.bytes_per_second * self._waited:
+            raise ClientGone
+        self._waited = 0.0
+        self._taken = 0
 
 
 class _Job:
@@ -298,19 +330,27 @@ class _Job:
         else:
             self.answer.set_result(answer)
 
-    def stream(self, status: int, headers: Headers, pieces: Iterable[bytes]) -> None:
-        """Send piece by piece from this thread, waiting for the client."""
+    def stream(
+        self, status: int, headers: Headers, pieces: Iterable[bytes], patience: _Patience
+    ) -> None:
+        """Send part by part from this thread, waiting for the client as long as it is fast enough."""
         start: Message = {
             "type": "http.response.start",
             "status": status,
             "headers": _encoded(headers),
         }
-        body = ({"type": "http.response.body", "body": p, "more_body": True} for p in pieces if p)
+        body = (
+            {"type": "http.response.body", "body": part, "more_body": True}
+            for piece in pieces
+            for part in _parts(piece)
+        )
         end: Message = {"type": "http.response.body", "body": b"", "more_body": False}
         watch = asyncio.run_coroutine_threadsafe(self._watch_client(), self.loop)
         try:
             for message in itertools.chain([start], body, [end]):
+                began = time.monotonic()
                 self._send_from_thread(message)
+                patience.count(len(message.get("body", b"")), time.monotonic() - began)
         finally:
             watch.cancel()
 
@@ -329,6 +369,13 @@ class _Job:
         while (await self.receive())["type"] != "http.disconnect":
             continue
         self.gone = True
+
+
+def _parts(piece: bytes) -> Iterable[bytes]:
+    """What a slow client can take in ``SEND_SECONDS``; nothing of an empty piece."""
+    if 0 < len(piece) <= PART_BYTES:
+        return (piece,)
+    return (piece[at : at + PART_BYTES] for at in range(0, len(piece), PART_BYTES))
 
 
 async def _sent(send: Send, message: Message) -> None:

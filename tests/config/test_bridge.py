@@ -2,13 +2,15 @@
 
 import asyncio
 import io
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from config.bridge import SPOOL_BYTES, Bridge, Deadlines, environ_of
+from config.bridge import PART_BYTES, SPOOL_BYTES, Bridge, ClientGone, Deadlines, environ_of
+from config.limits import DownloadPace
 
 Headers = list[tuple[str, str]]
 
@@ -171,6 +173,89 @@ def test_a_stream_ends_when_nobody_listens_any_more() -> None:
     messages = answer_of(endless, [b""], disconnects=True)
     assert 0 < len(made) < 1_000_000
     assert messages[-1]["more_body"] is True
+
+
+PACE = DownloadPace(bytes_per_second=100_000, window_seconds=0.1)
+PIECES = 40
+
+
+class Reader:
+    """A client that takes a stream's parts, each after a pause."""
+
+    def __init__(self, pause: float) -> None:
+        self.pause = pause
+        self.taken: list[bytes] = []
+
+    async def receive(self) -> dict[str, Any]:
+        await asyncio.sleep(3600)
+        raise AssertionError("the stream ended long ago")
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await asyncio.sleep(self.pause)
+        self.taken.append(message.get("body", b""))
+
+
+def read_stream(reader: Reader, size: int) -> Bridge:
+    """Let the client take ``PIECES`` pieces of a size."""
+
+    def streaming(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        return (b"x" * size for _ in range(PIECES))
+
+    bridge = Bridge(
+        streaming,
+        threads=1,
+        deadlines=Deadlines(total=1.0, idle=0.2),
+        largest_body=1_000,
+        pace=PACE,
+    )
+    with ThreadPoolExecutor(1) as other:
+        other.submit(asyncio.run, bridge(scope("GET"), reader.receive, reader.send)).result()
+    return bridge
+
+
+def test_a_client_that_takes_a_stream_too_slowly_is_cut_and_its_place_freed() -> None:
+    reader = Reader(pause=0.02)
+    started = time.monotonic()
+    with pytest.raises(ClientGone):  # so that the server cuts the connection
+        read_stream(reader, 1_000)  # 50 KB in a second
+    assert time.monotonic() - started < 10 * PACE.window_seconds
+    assert len(reader.taken) < PIECES
+
+
+def test_a_client_as_fast_as_demanded_gets_all() -> None:
+    reader = Reader(pause=0.02)
+    bridge = read_stream(reader, 10_000)  # 500 KB in a second
+    assert sum(map(len, reader.taken)) == PIECES * 10_000
+    assert bridge.streams.acquire(blocking=False)
+
+
+def test_what_django_needs_to_make_a_part_is_not_the_clients_time() -> None:
+    reader = Reader(pause=0)
+
+    def streaming(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+
+        def parts() -> Iterator[bytes]:
+            for _ in range(3):
+                time.sleep(1.5 * PACE.window_seconds)
+                yield b"x"
+
+        return parts()
+
+    bridge = Bridge(
+        streaming, threads=1, deadlines=Deadlines(total=1.0, idle=0.2), largest_body=9, pace=PACE
+    )
+    with ThreadPoolExecutor(1) as other:
+        other.submit(asyncio.run, bridge(scope("GET"), reader.receive, reader.send)).result()
+    assert b"".join(reader.taken) == b"xxx"
+
+
+def test_a_large_piece_goes_out_in_parts_that_a_slow_client_can_take() -> None:
+    reader = Reader(pause=0)
+    read_stream(reader, 2 * PART_BYTES + 1)
+    assert {len(part) for part in reader.taken} == {0, 1, PART_BYTES}
+    assert sum(map(len, reader.taken)) == PIECES * (2 * PART_BYTES + 1)
 
 
 def test_the_environment_is_what_wsgi_says() -> None:
