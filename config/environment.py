@@ -37,6 +37,7 @@ class Environment:
     slow_body_total_seconds: float
     slow_body_idle_seconds: float
     ingest_writer: str
+    pace: float
     log_level: str
 
     @classmethod
@@ -76,6 +77,7 @@ class Environment:
             ingest_writer=env.str(
                 "INGEST_WRITER", "thread", validate=environs.validate.OneOf(["thread", "inline"])
             ),
+            pace=env.float("PACE", 1.0, validate=environs.validate.Range(0.01, 10.0)),
             log_level=env.str("LOG_LEVEL", "INFO").upper(),
         )
 

@@ -12,6 +12,7 @@ from config.database import database_settings
 from config.environment import Environment
 from config.home import home_from
 from config.limits import Limits
+from config.pace import Pace
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PACKAGE_DIR = Path(__file__).resolve().parent
@@ -42,6 +43,7 @@ INSTALLED_APPS = [
     "csp",
     "tenants",
     "monitoring",
+    "scheduling",
     "config",
 ]
 AUTH_USER_MODEL = "tenants.User"
@@ -103,6 +105,7 @@ SLOW_BODY_IDLE_SECONDS = env.slow_body_idle_seconds
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 TRUSTED_PROXIES = env.trusted_proxies
+PACE = Pace(env.pace)
 OUTBOUND_ALLOWED_NETWORKS = env.outbound_allowed_networks
 
 # --- people, sessions, mail ---------------------------------------------------------------------

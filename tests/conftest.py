@@ -11,7 +11,7 @@ from xdist.scheduler import Scheduling
 
 from tests.config.servers import WebServer
 from tests.database import TestServer, create_worker_database
-from tests.scheduling import ProcessesOneByOne
+from tests.distribution import ProcessesOneByOne
 
 SERVER = pytest.StashKey[TestServer]()
 

@@ -1,0 +1,264 @@
+"""Rows with a due time: what must happen later, done by whoever is free, once.
+
+A table of such rows is a *kind*. Rows are claimed by the database's clock, a few at a time, past
+those that others hold. A claim is a lease: it ends by itself when its holder dies, and each claim
+has a greater fence than the one before, so that a holder who wakes up too late can't commit.
+Attempts are counted at the claim, so that work which kills its process counts too; after
+`MAX_ATTEMPTS` without progress a row is quarantined.
+
+    register_kind(Kind("scan", model=Scan, work=do_scan))
+
+    def do_scan(claim: Claim[Scan]) -> None:
+        with claim.holding() as scan: ...        # effects and a renewed lease, or nothing
+        with claim.finishing() as scan: ...      # effects, and the row rests
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from tenants.models import Tenant
+from tenants.scoping import across_tenants, tenant_scope
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS: Final = 5
+DRAIN_SECONDS: Final = 10.0
+ERROR_LENGTH: Final = 2_000
+_LONGEST_PAUSE: Final = dt.timedelta(minutes=15)
+
+
+class LeaseLostError(Exception):
+    """Somebody else has claimed the row since, or it is gone: nothing may be committed for it."""
+
+
+class DueRow(models.Model):
+    """What every kind's row carries. `due_at` null: there is nothing to do.
+
+    A kind's Meta has `indexes = [due_index("…")]`.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    due_at = models.DateTimeField(null=True, editable=False)
+    leased_until = models.DateTimeField(null=True, editable=False)
+    attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    fence = models.BigIntegerField(default=0, editable=False)
+    quarantined_at = models.DateTimeField(null=True, editable=False)
+    last_error = models.TextField(default="", editable=False)
+
+    class Meta:
+        abstract = True
+
+
+def due_index(name: str) -> models.Index:
+    """The index that finds due rows of a kind without reading the others."""
+    return models.Index(
+        fields=["due_at"],
+        condition=Q(due_at__isnull=False, quarantined_at__isnull=True),
+        name=name,
+    )
+
+
+Row = TypeVar("Row", bound=DueRow)
+
+
+def pause_after(attempts: int) -> dt.timedelta:
+    """How long a row rests that failed for the `attempts`-th time: 1 s, 4 s, 16 s, …"""
+    pause = settings.PACE.seconds(4.0 ** (attempts - 1))
+    return min(dt.timedelta(seconds=pause), _LONGEST_PAUSE)
+
+
+@dataclass(frozen=True)
+class Kind(Generic[Row]):
+    """One table of due rows and what is done with each.
+
+    `work` does a step of at most a few seconds and ends its claim by `finishing` (or raises).
+    `on_quarantine` is told, in the transaction that does it, which row is given up.
+    """
+
+    name: str
+    model: type[Row]
+    work: Callable[[Claim[Row]], None]
+    lease_seconds: float = 60.0
+    at_once: int = 1
+    rest: Callable[[int], dt.timedelta] = pause_after
+    on_quarantine: Callable[[Row], None] | None = None
+
+    @property
+    def lease(self) -> dt.timedelta:
+        """How long a claim holds without being renewed."""
+        return dt.timedelta(seconds=settings.PACE.seconds(self.lease_seconds))
+
+    def due(self) -> models.QuerySet[Row]:
+        """Rows that somebody could claim now, in any tenant (ask `across_tenants`)."""
+        free = Q(leased_until__isnull=True) | Q(leased_until__lte=Now())
+        return self.model._default_manager.filter(
+            free, due_at__lte=Now(), quarantined_at__isnull=True
+        )
+
+
+def database_now() -> dt.datetime:
+    """The database's clock: the only one that due times and leases are compared with."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        row = cursor.fetchone()
+    assert row is not None
+    now: dt.datetime = row[0]
+    return now
+
+
+_kinds: dict[str, Kind[Any]] = {}
+
+
+def register_kind(kind: Kind[Any]) -> None:
+    """Make a kind known to the tick. Raises ValueError for a name that is taken."""
+    if kind.name in _kinds:
+        raise ValueError(f"There is a kind of due rows named {kind.name!r} already.")
+    _kinds[kind.name] = kind
+
+
+def kinds() -> list[Kind[Any]]:
+    """All registered kinds."""
+    return list(_kinds.values())
+
+
+@dataclass
+class Claim(Generic[Row]):
+    """The right to work on one row until its lease ends."""
+
+    kind: Kind[Row]
+    row: Row
+    ended: bool = False
+
+    @contextmanager
+    def holding(self) -> Iterator[Row]:
+        """A transaction in the middle: what the block writes is committed with the renewed lease.
+
+        Raises LeaseLostError before the block when another claim came between.
+        """
+        with self._locked() as row:
+            yield row
+            self._write(row, leased_until=Now() + self.kind.lease)
+
+    @contextmanager
+    def finishing(self, *, due_at: dt.datetime | None = None) -> Iterator[Row]:
+        """The transaction that ends a step: the row rests afterwards, until `due_at` if given.
+
+        The block may set `row.due_at` itself, which then counts; with the present time the next
+        step is due at once. It is progress: attempts count from zero again. Raises LeaseLostError.
+        """
+        with self._locked() as row:
+            row.due_at = due_at
+            yield row
+            self._write(row, due_at=row.due_at, leased_until=None, attempts=0, last_error="")
+        self.ended = True
+
+    def put_off(self, error: BaseException) -> None:
+        """Give the row back after a failure: due again after a rest, or given up for good."""
+        said = f"{type(error).__name__}: {error}"[:ERROR_LENGTH].replace("\x00", "\ufffd")
+        with self._locked() as row:
+            if row.attempts >= MAX_ATTEMPTS:
+                self._write(row, leased_until=None, last_error=said)
+                _quarantine(self.kind, row)
+            else:
+                due_at = Now() + self.kind.rest(max(row.attempts, 1))
+                self._write(row, leased_until=None, last_error=said, due_at=due_at)
+        self.ended = True
+
+    @contextmanager
+    def _locked(self) -> Iterator[Row]:
+        with tenant_scope(self.row.tenant), transaction.atomic():
+            held = self.kind.model._default_manager.select_for_update(of=("self",))
+            row = held.filter(pk=self.row.pk, fence=self.row.fence).first()
+            if row is None:
+                raise LeaseLostError(f"{self.kind.name} {self.row.pk} is somebody else's by now")
+            yield row
+
+    def _write(self, row: Row, **values: Any) -> None:
+        self.kind.model._default_manager.filter(pk=row.pk).update(**values)
+
+
+def claim(kind: Kind[Row]) -> list[Claim[Row]]:
+    """Take the due rows that waited longest, past those that others hold."""
+    with across_tenants(), transaction.atomic():
+        _quarantine_poison(kind)
+        rows = list(
+            kind.due()
+            .filter(attempts__lt=MAX_ATTEMPTS)
+            .select_related("tenant")
+            .order_by("due_at")
+            .select_for_update(skip_locked=True, of=("self",))[: kind.at_once]
+        )
+        kind.model._default_manager.filter(pk__in=[row.pk for row in rows]).update(
+            attempts=F("attempts") + 1, fence=F("fence") + 1, leased_until=Now() + kind.lease
+        )
+    for row in rows:
+        row.attempts += 1
+        row.fence += 1
+    return [Claim(kind, row) for row in rows]
+
+
+def _quarantine_poison(kind: Kind[Row]) -> None:
+    """Give up the rows whose workers died too often to say so themselves."""
+    poison = kind.due().filter(attempts__gte=MAX_ATTEMPTS)
+    for row in poison.select_for_update(skip_locked=True, of=("self",)).select_related("tenant"):
+        _quarantine(kind, row)
+
+
+def _quarantine(kind: Kind[Row], row: Row) -> None:
+    kind.model._default_manager.filter(pk=row.pk).update(quarantined_at=Now(), leased_until=None)
+    logger.error("due row quarantined", extra={"kind": kind.name, "row": row.pk})
+    if kind.on_quarantine:
+        with tenant_scope(row.tenant):
+            kind.on_quarantine(row)
+
+
+def drain(name: str, *, seconds: float = DRAIN_SECONDS) -> bool:
+    """Claim and do due rows of a kind for at most about `seconds`; say whether more is due now.
+
+    This is what a wake-up runs: it may come twice, late, or not at all.
+    """
+    kind = _kinds[name]
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        claims = claim(kind)
+        if not claims:
+            return False
+        for held in claims:
+            _do(held)
+    with across_tenants():
+        return kind.due().exists()
+
+
+def _do(held: Claim[Any]) -> None:
+    try:
+        with tenant_scope(held.row.tenant):
+            held.kind.work(held)
+            if not held.ended:
+                raise RuntimeError("the work returned without ending its claim")
+    except LeaseLostError as lost:
+        logger.warning("lease lost", extra={"kind": held.kind.name, "why": str(lost)})
+    except Exception as error:  # whatever one row does, the others are worked on
+        _put_off(held, error)
+
+
+def _put_off(held: Claim[Any], error: Exception) -> None:
+    logger.exception("due row failed", extra={"kind": held.kind.name, "row": held.row.pk})
+    if isinstance(error, OperationalError | InterfaceError) and not connection.is_usable():
+        connection.close()  # the lease ends by itself, and somebody does the row again
+        return
+    try:
+        held.put_off(error)
+    except LeaseLostError:
+        logger.warning("lease lost", extra={"kind": held.kind.name, "why": "while failing"})

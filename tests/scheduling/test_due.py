@@ -1,0 +1,231 @@
+"""Due rows: claims by the database's clock, leases, fences, attempts, quarantine."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.db import connection, models
+from django.db.models.functions import Now
+from pytest_django import Settings
+
+from config.pace import Pace
+from scheduling import due
+from scheduling.due import MAX_ATTEMPTS, Claim, Kind, LeaseLostError, claim, drain, register_kind
+from scheduling.models import Scan
+from tenants.models import Tenant
+from tenants.scoping import across_tenants, tenant_scope
+from tests.monitoring.factories import make_tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAST = dt.timedelta(seconds=1)
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    return make_tenant("due")
+
+
+@pytest.fixture(autouse=True)
+def only_own_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(due, "_kinds", {})
+
+
+def waiting(tenant: Tenant, **fields: Any) -> Scan:
+    """A row that became due a second ago (Scan is one kind of due rows)."""
+    with tenant_scope(tenant):
+        scan = Scan.objects.create(tenant=tenant, status=Scan.Status.COMPLETED, **fields)
+        Scan.objects.filter(pk=scan.pk).update(due_at=Now() - PAST)
+        return scan
+
+
+def again(scan: Scan, **fields: Any) -> Scan:
+    with across_tenants():
+        Scan.objects.filter(pk=scan.pk).update(**fields) if fields else None
+        return Scan.objects.get(pk=scan.pk)
+
+
+def finish(held: Claim[Scan]) -> None:
+    with held.finishing():
+        pass
+
+
+def kind(work: Callable[[Claim[Scan]], None] = finish, **fields: Any) -> Kind[Scan]:
+    made = Kind("test", model=Scan, work=work, **fields)
+    register_kind(made)
+    return made
+
+
+def test_only_what_is_due_is_claimed_oldest_first(tenant: Tenant) -> None:
+    later, first, second = waiting(tenant), waiting(tenant), waiting(tenant)
+    again(later, due_at=Now() + dt.timedelta(hours=1))
+    again(first, due_at=Now() - dt.timedelta(hours=1))
+    taken = claim(kind(at_once=5))
+    assert [held.row.pk for held in taken] == [first.pk, second.pk]
+    assert claim(replace(taken[0].kind)) == [], "claimed rows are nobody else's"
+
+
+def test_a_finished_row_rests_until_it_is_due_again(tenant: Tenant) -> None:
+    scan = waiting(tenant)
+    tomorrow = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
+
+    def work(held: Claim[Scan]) -> None:
+        with held.finishing(due_at=tomorrow) as row:
+            row.issues_found = 7
+            row.save(update_fields=["issues_found"])
+
+    kind(work)
+    assert drain("test") is False
+    row = again(scan)
+    assert (row.issues_found, row.due_at, row.attempts, row.leased_until) == (7, tomorrow, 0, None)
+
+
+def test_effects_and_the_end_of_the_claim_commit_together(tenant: Tenant) -> None:
+    scan = waiting(tenant)
+
+    def work(held: Claim[Scan]) -> None:
+        with held.finishing() as row:
+            row.issues_found = 7
+            row.save(update_fields=["issues_found"])
+            raise ValueError("in the middle")
+
+    kind(work)
+    drain("test", seconds=0.5)
+    row = again(scan)
+    assert row.issues_found == 0
+    assert row.last_error == "ValueError: in the middle"
+    assert row.due_at is not None
+    assert row.due_at > dt.datetime.now(dt.UTC), "it rests before it is tried again"
+
+
+def test_a_lease_that_ran_out_is_claimed_by_another_and_the_zombie_refused(tenant: Tenant) -> None:
+    scan = waiting(tenant)
+    [zombie] = claim(kind())
+    again(scan, leased_until=Now() - PAST)
+    [other] = claim(zombie.kind)
+    assert other.row.pk == zombie.row.pk
+    with pytest.raises(LeaseLostError), zombie.finishing():
+        Scan.objects.filter(pk=scan.pk).update(issues_found=99)
+    with pytest.raises(LeaseLostError), zombie.holding():
+        pass
+    with other.finishing():
+        pass
+    assert again(scan).issues_found == 0
+
+
+def test_holding_renews_the_lease(tenant: Tenant) -> None:
+    scan = waiting(tenant)
+    [held] = claim(kind())
+    again(scan, leased_until=Now() + PAST)
+    with held.holding() as row:
+        row.issues_found = 3
+        row.save(update_fields=["issues_found"])
+    row = again(scan)
+    assert row.issues_found == 3
+    assert row.leased_until is not None
+    assert row.leased_until > dt.datetime.now(dt.UTC) + dt.timedelta(seconds=50)
+
+
+def test_a_row_that_is_deleted_meanwhile_is_a_lost_lease(tenant: Tenant) -> None:
+    scan = waiting(tenant)
+    [held] = claim(kind())
+    with tenant_scope(tenant):
+        Scan.objects.filter(pk=scan.pk).delete()
+    with pytest.raises(LeaseLostError), held.finishing():
+        pass
+
+
+def test_what_fails_five_times_is_quarantined_and_told_once(tenant: Tenant) -> None:
+    scan, told = waiting(tenant), []
+
+    def fail(held: Claim[Scan]) -> None:
+        raise ValueError("always\x00")
+
+    kind(fail, on_quarantine=lambda row: told.append(row.pk), rest=lambda attempts: -PAST)
+    assert drain("test") is False
+    row = again(scan)
+    assert row.quarantined_at is not None
+    assert (row.attempts, row.last_error) == (MAX_ATTEMPTS, "ValueError: always\ufffd")
+    assert told == [scan.pk]
+
+
+def test_work_that_kills_its_process_is_quarantined_after_five_claims(tenant: Tenant) -> None:
+    scan, told = waiting(tenant), []
+    killing = kind(on_quarantine=lambda row: told.append(row.pk))
+    for _ in range(MAX_ATTEMPTS):
+        assert len(claim(killing)) == 1
+        again(scan, leased_until=Now() - PAST)  # the process died; its lease ran out
+    assert claim(killing) == []
+    assert again(scan).quarantined_at is not None
+    assert told == [scan.pk]
+    assert claim(killing) == []
+    assert told == [scan.pk]
+
+
+def test_poison_does_not_stop_the_others(tenant: Tenant) -> None:
+    poison, good = waiting(tenant), [waiting(tenant) for _ in range(20)]
+
+    def work(held: Claim[Scan]) -> None:
+        if held.row.pk == poison.pk:
+            raise ValueError("poison")
+        finish(held)
+
+    kind(work)
+    drain("test")
+    assert all(again(scan).due_at is None for scan in good)
+
+
+def test_work_that_forgets_to_end_its_claim_is_a_failure(tenant: Tenant) -> None:
+    scan = waiting(tenant)
+    kind(lambda held: None)
+    drain("test", seconds=0.2)
+    assert "without ending its claim" in again(scan).last_error
+
+
+def test_rests_grow_and_follow_the_pace(settings: Settings) -> None:
+    assert [due.pause_after(n).total_seconds() for n in (1, 2, 3)] == [1, 4, 16]
+    assert due.pause_after(20) == dt.timedelta(minutes=15)
+    settings.PACE = Pace(0.1)
+    assert due.pause_after(2) == dt.timedelta(seconds=0.4)
+
+
+def test_many_workers_do_each_row_once(tenant: Tenant) -> None:
+    scans = [waiting(tenant) for _ in range(120)]
+
+    def count(held: Claim[Scan]) -> None:
+        with held.finishing() as row:
+            Scan.objects.filter(pk=row.pk).update(issues_found=models.F("issues_found") + 1)
+
+    kind(count, at_once=3)
+
+    def work() -> None:
+        try:
+            drain("test")
+        finally:
+            connection.close()
+
+    workers = [threading.Thread(target=work) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert {again(scan).issues_found for scan in scans} == {1}
+
+
+def test_work_sees_its_own_tenant_only(tenant: Tenant) -> None:
+    other, seen = make_tenant("other"), []
+    waiting(tenant)
+    theirs = waiting(other)
+
+    def look(held: Claim[Scan]) -> None:
+        seen.append((held.row.tenant.slug, Scan.objects.filter(pk=theirs.pk).exists()))
+        finish(held)
+
+    kind(look)
+    drain("test")
+    assert sorted(seen) == [("due", False), ("other", True)]
