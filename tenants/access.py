@@ -15,13 +15,11 @@ from django.utils import timezone
 
 from tenants.memberships import membership_in
 from tenants.models import Role, User
+from tenants.navigation import LAST_TENANT
 from tenants.requests import PersonRequest, TenantRequest
 from tenants.scoping import scoped_response, tenant_scope
 
 __all__ = ["PersonRequest", "TenantRequest", "sign_in_redirect", "signed_in", "tenant_member"]
-
-LAST_TENANT = "last_tenant"
-"""Key of the session under which the id of the tenant seen last is kept."""
 
 _View = Callable[..., HttpResponseBase]
 

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 from django.urls import reverse
 
-from tenants.models import Membership
+from tenants.memberships import memberships_of
+from tenants.models import Membership, User
 from tenants.roles import Role
 
-__all__ = ["MenuEntry", "Page", "menu_for", "register_page"]
+__all__ = ["LAST_TENANT", "MenuEntry", "Page", "menu_for", "place_of", "register_page"]
+
+LAST_TENANT = "last_tenant"
+"""Key of the session under which the id of the tenant seen last is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,24 @@ def register_page(page: Page) -> None:
     _pages[page.view_name] = page
 
 
-def menu_for(request: HttpRequest) -> list[MenuEntry]:
-    """Return the pages that the person may see in the request's tenant; none outside a tenant."""
+def place_of(request: HttpRequest) -> Membership | None:
+    """Return whose menu the page shows: the request's tenant, else the one the person was last in.
+
+    Pages that belong to no tenant (account, API) would otherwise be a dead end. None for somebody
+    who belongs to none, to several without having seen one, or to one that is suspended.
+    """
     membership: Membership | None = getattr(request, "membership", None)
+    user = getattr(request, "user", None)
+    if membership is not None or not isinstance(user, User):
+        return membership
+    mine = memberships_of(user)
+    last = request.session.get(LAST_TENANT)
+    found = mine[0] if len(mine) == 1 else next((m for m in mine if m.tenant_id == last), None)
+    return found if found is not None and not found.tenant.is_suspended else None
+
+
+def menu_for(request: HttpRequest, membership: Membership | None) -> list[MenuEntry]:
+    """Return the pages of the membership's tenant that the person may see."""
     if membership is None:
         return []
     seen = sorted((p for p in _pages.values() if membership.may(p.role)), key=lambda p: p.rank)

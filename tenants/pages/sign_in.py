@@ -13,10 +13,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from tenants import audit, mail
-from tenants.access import LAST_TENANT, PersonRequest, signed_in
+from tenants.access import PersonRequest, signed_in
 from tenants.forms import SignInForm
 from tenants.memberships import memberships_of
 from tenants.models import User
+from tenants.navigation import LAST_TENANT
 from tenants.sign_in import TooManyTries, check_password, set_device_cookie, start_session
 
 WRONG = "This mail address and password don't belong together."

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from tenants.memberships import memberships_of
 from tenants.models import Membership, User
-from tenants.navigation import MenuEntry, menu_for
+from tenants.navigation import MenuEntry, menu_for, place_of
 from tenants.ui import drawings, icons, numbers, times
 
 register = template.Library()
@@ -49,10 +49,17 @@ def address(view_name: str, *args: Any) -> str:
 
 
 @register.simple_tag(takes_context=True)
-def menu(context: RequestContext) -> list[MenuEntry]:
-    """Return the menu of the request's tenant."""
+def place(context: RequestContext) -> Membership | None:
+    """Return the membership whose tenant the page's frame is about."""
     request: HttpRequest | None = context.get("request")
-    return menu_for(request) if request is not None else []
+    return place_of(request) if request is not None else None
+
+
+@register.simple_tag(takes_context=True)
+def menu(context: RequestContext, membership: Membership | None) -> list[MenuEntry]:
+    """Return the menu of the membership's tenant."""
+    request: HttpRequest | None = context.get("request")
+    return menu_for(request, membership) if request is not None else []
 
 
 @register.simple_tag(takes_context=True)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
-from tenants.models import Session, User
+from tenants.models import Membership, Role, Session, User
 from tests.tenants.factories import make_member, make_person, make_tenant, signed_in_as
 
 pytestmark = pytest.mark.django_db
@@ -108,12 +109,32 @@ def test_one_session_can_be_ended(person: User) -> None:
     assert here.get("/account/").status_code == 200
 
 
-def test_the_way_back_leads_to_the_persons_tenant(person: User) -> None:
-    assert "Back to" not in signed_in_as(person).get("/account/").content.decode()
+def test_a_members_account_page_has_the_menu_of_their_tenant(person: User) -> None:
+    assert 'aria-label="Tenant' not in signed_in_as(person).get("/account/").content.decode()
     member = make_member(make_tenant(name="Acme", slug="acme"))
     page = signed_in_as(member).get("/account/").content.decode()
-    assert 'href="/t/acme/"' in page
-    assert "Back to Acme" in page
+    assert 'href="/t/acme/executions/"' in page
+    assert "data-palette-open" in page
+
+
+def test_of_several_tenants_the_one_seen_last_stands_in_the_menu(person: User) -> None:
+    for slug in ("acme", "north"):
+        tenant = make_tenant(name=slug.title(), slug=slug)
+        Membership.objects.create(tenant=tenant, user=person, role=Role.VIEWER)
+    client = signed_in_as(person)
+    page = client.get("/account/").content.decode()
+    assert "Choose a tenant" in page
+    assert "/executions/" not in page
+    client.get("/t/north/")
+    page = client.get("/account/").content.decode()
+    assert 'href="/t/north/executions/"' in page
+    assert "Tenant: North. Switch" in page
+
+
+def test_a_suspended_tenants_menu_is_not_offered_elsewhere(person: User) -> None:
+    tenant = make_tenant(name="Acme", slug="acme", suspended_at=timezone.now())
+    Membership.objects.create(tenant=tenant, user=person, role=Role.VIEWER)
+    assert "/executions/" not in signed_in_as(person).get("/account/").content.decode()
 
 
 def test_all_others_can_be_ended(person: User) -> None:
