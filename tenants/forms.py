@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib.auth import password_validation
+from django.utils import timezone
 
 from tenants.models import Role, Scope, Tenant, User
-from tenants.zones import zone_names
+from tenants.zones import zones_by_spelling
 
 if TYPE_CHECKING:
     UserModelForm = forms.ModelForm[User]
@@ -80,10 +81,33 @@ class ChangePasswordForm(NewPasswordForm):
     field_order = ("password", "new_password")
 
 
+class TimeZoneField(forms.CharField):
+    """A time zone, found as people write it: "europe/berlin", "New York"; "" is refused.
+
+    Browsers offer the options of the page's `<datalist id="time-zones">` while one types.
+    """
+
+    default_error_messages: ClassVar = {
+        "unknown": "No such time zone. Write a city such as Berlin, or choose from the list."
+    }
+
+    def clean(self, value: Any) -> str:
+        text = super().clean(value).replace(" ", "_").casefold()
+        found = zones_by_spelling().get(text)
+        if found is None:
+            raise forms.ValidationError(self.error_messages["unknown"], "unknown")
+        return found
+
+
 class AccountForm(UserModelForm):
     """How a person wants to see Flowwatch."""
 
-    time_zone = forms.ChoiceField(help_text="Times on all pages are shown in this zone.")
+    time_zone = TimeZoneField(
+        max_length=64,
+        widget=forms.TextInput(
+            attrs={"list": "time-zones", "autocomplete": "off", "spellcheck": "false"}
+        ),
+    )
 
     class Meta:
         model = User
@@ -93,10 +117,11 @@ class AccountForm(UserModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        names = sorted({*zone_names(), self.instance.time_zone})
-        zones = self.fields["time_zone"]
-        assert isinstance(zones, forms.ChoiceField)
-        zones.choices = [(name, name.replace("_", " ")) for name in names]
+        there = timezone.localtime(timezone=self.instance.zone)
+        self.fields["time_zone"].help_text = (
+            f"Times on all pages are shown in this zone. It is {there:%H:%M} there now."
+            " Empty the field to see all zones."
+        )
 
 
 class TokenForm(forms.Form):

@@ -19,6 +19,7 @@ from tenants.forms import AccountForm
 from tenants.models import Session, Theme, User
 from tenants.sessions import ABSOLUTE_LIMIT, idle_limit
 from tenants.sign_in import end_other_sessions
+from tenants.zones import offered_zones
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ def account(request: PersonRequest) -> HttpResponse:
         return redirect("account")
     context = {
         "form": form,
+        "zones": offered_zones(),
         "sessions": _sessions(request),
         "idle_days": idle_limit().days,
         "absolute_days": ABSOLUTE_LIMIT.days,

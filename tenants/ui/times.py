@@ -82,12 +82,17 @@ def datetime_local(moment: datetime | None) -> str:
 def zone_name() -> str:
     """Return the active time zone with its present distance from UTC: "Europe/Berlin (UTC+1)"."""
     name = timezone.get_current_timezone_name()
-    offset = timezone.localtime().utcoffset() or timedelta()
+    return name if name == "UTC" else f"{name} ({offset_of(timezone.localtime())})"
+
+
+def offset_of(moment: datetime) -> str:
+    """Say how far the clock of a moment is from UTC: "UTC+5:30", "UTC" where it is not."""
+    offset = moment.utcoffset() or timedelta()
     if not offset:
-        return name if name == "UTC" else f"{name} (UTC)"
+        return "UTC"
     minutes = round(abs(offset).total_seconds() / 60)
     sign = "+" if offset > timedelta() else MINUS
-    return f"{name} (UTC{sign}{minutes // 60}{f':{minutes % 60:02}' if minutes % 60 else ''})"
+    return f"UTC{sign}{minutes // 60}{f':{minutes % 60:02}' if minutes % 60 else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,40 @@ def test_one_session_can_be_ended(person: User) -> None:
     assert here.get("/account/").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [
+        ("Europe/Berlin", "Europe/Berlin"),
+        (" europe/berlin ", "Europe/Berlin"),
+        ("America/New York", "America/New_York"),
+        ("new york", "America/New_York"),
+        ("utc", "UTC"),
+    ],
+)
+def test_a_time_zone_is_found_as_people_write_it(person: User, typed: str, stored: str) -> None:
+    client = signed_in_as(person)
+    assert client.post("/account/", CHOICES | {"time_zone": typed}).status_code == 302
+    person.refresh_from_db()
+    assert person.time_zone == stored
+
+
+@pytest.mark.parametrize("typed", ["Atlantis", "", "Europe/", "\0", "../etc/passwd", "x" * 300])
+def test_what_is_no_time_zone_is_said_at_the_field(person: User, typed: str) -> None:
+    answer = signed_in_as(person).post("/account/", CHOICES | {"time_zone": typed})
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert 'id="id_time_zone_error"' in page
+    assert 'value="Ann"' in page, "nothing typed is lost"
+    person.refresh_from_db()
+    assert person.time_zone == "UTC"
+
+
+def test_zones_are_offered_with_the_time_there(person: User) -> None:
+    page = signed_in_as(person).get("/account/").content.decode()
+    assert re.search(r'<option value="Asia/Kolkata">\d\d:\d\d, UTC\+5:30</option>', page)
+    assert re.search(r"It is \d\d:\d\d there now", page)
+
+
 def test_a_members_account_page_has_the_menu_of_their_tenant(person: User) -> None:
     assert 'aria-label="Tenant' not in signed_in_as(person).get("/account/").content.decode()
     member = make_member(make_tenant(name="Acme", slug="acme"))
