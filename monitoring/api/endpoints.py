@@ -4,6 +4,8 @@
     def limits(request: ApiRequest) -> HttpResponse: ...
 
 What is not in the table has no address, and what is in it is documented, so the document can't lie.
+Higher apps enter theirs by importing their API's modules in `AppConfig.ready`, before the addresses
+are made: one order holds over all, because ids are greedy.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ _SUBJECTS = (
     "Workflows",
     "Workflow executions",
     "Observability",
-    "About",
 )
+_LAST_SUBJECT = "About"
 _PLACE = re.compile(r"\{(\w+)\}")
 _PLACES = {
     "workflow_id": "The workflow's external id.",
@@ -103,8 +103,10 @@ def document() -> dict[str, Any]:
 
 
 def subjects() -> list[str]:
-    """The groups of operations, in the order in which people need them."""
-    return sorted({entry.subject for entry in OPERATIONS}, key=_SUBJECTS.index)
+    """The groups of operations: monitoring's in the order in which people need them, the others'."""
+    named = {entry.subject for entry in OPERATIONS}
+    others = sorted(named.difference(_SUBJECTS, [_LAST_SUBJECT]))
+    return [each for each in (*_SUBJECTS, *others, _LAST_SUBJECT) if each in named]
 
 
 _Schemas = dict[int, dict[str, Any]]
@@ -202,7 +204,7 @@ def _parameters(entry: Operation) -> list[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "description": _PLACES[name],
+            "description": _PLACES.get(name, "Our id."),
             "schema": {"type": "string", "maxLength": settings.LIMITS.text},
         }
         for name in _PLACE.findall(entry.path)

@@ -85,15 +85,15 @@ class Scan(DueRow):
 
 
 class ScannedWorkflow(models.Model):
-    """How one workflow stood in one scan. Scores are 0–100; the penalty 0–20."""
+    """How one workflow stood in one scan. Scores are 0–100, null without a definition; penalty 0–20."""
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
     scan = models.ForeignKey(Scan, on_delete=models.CASCADE, related_name="workflows")
     workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="+")
     version = models.PositiveIntegerField(null=True)
-    structure_score = models.FloatField()
+    structure_score = models.FloatField(null=True)
     execution_penalty = models.FloatField()
-    health_score = models.FloatField()
+    health_score = models.FloatField(null=True)
     findings = models.PositiveIntegerField(default=0)
     critical = models.PositiveIntegerField(default=0)
     # What the linter could not do with this definition; null: nothing.
