@@ -3,6 +3,11 @@
 from django.core.mail.backends.smtp import EmailBackend
 
 
+def tls_of(port: int) -> tuple[bool, bool]:
+    """Whether a port speaks TLS from the first byte, and whether STARTTLS is a must."""
+    return port == 465, port == 587
+
+
 class SmtpBackend(EmailBackend):
     """587 insists on STARTTLS, 465 on TLS; on other ports STARTTLS is used when it is offered."""
 
@@ -18,10 +23,15 @@ class SmtpBackend(EmailBackend):
         connection = self.connection
         if not opened or connection is None:
             return opened
-        connection.ehlo()
-        if connection.has_extn("starttls"):
-            connection.starttls(context=self.ssl_context)
+        try:
             connection.ehlo()
-        if username and self.password:
-            connection.login(username, self.password)
+            if connection.has_extn("starttls"):
+                connection.starttls(context=self.ssl_context)
+                connection.ehlo()
+            if username and self.password:
+                connection.login(username, self.password)
+        except OSError:  # those of smtplib and ssl are such; a next try begins anew
+            connection.close()
+            self.connection = None
+            raise
         return True

@@ -12,6 +12,7 @@ from config.database import database_settings
 from config.environment import Environment
 from config.home import home_from
 from config.limits import Limits
+from config.mail import tls_of
 from config.pace import Pace
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -142,8 +143,7 @@ EMAIL_HOST = env.smtp_host
 EMAIL_PORT = env.smtp_port
 EMAIL_HOST_USER = env.smtp_user
 EMAIL_HOST_PASSWORD = env.smtp_password
-EMAIL_USE_SSL = env.smtp_port == 465
-EMAIL_USE_TLS = env.smtp_port == 587
+EMAIL_USE_SSL, EMAIL_USE_TLS = tls_of(env.smtp_port)
 EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.smtp_from
 

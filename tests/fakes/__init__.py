@@ -1,0 +1,1 @@
+"""Real local servers in place of the ones out there."""
