@@ -175,6 +175,15 @@ def count(query: ExecutionQuery, at_most: int = 10_000) -> Count | None:
     return Count(min(number, at_most), is_exact=number <= at_most)
 
 
+def count_newer(query: ExecutionQuery, cursor: str, at_most: int) -> int:
+    """How many matches stand before a cursor, counted up to `at_most`; raises BrokenCursor.
+
+    Where rows must be compared, those that one page compares at most are counted.
+    """
+    found = _find(_plan(query), _position(cursor), True, need=at_most, columns="ids")
+    return len(found.rows)
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of all that match; `resume_at` is where the next one begins (None: that was all)."""

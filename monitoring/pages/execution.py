@@ -14,13 +14,14 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
 
 from monitoring import history
 from monitoring.models import Execution, NodeExecution
 from monitoring.pages.execution_place import DataLinks, ExecutionPlace, Link
 from monitoring.pages.node_panel import NodePanel, failing_node, node_panel, own_stack
 from monitoring.pages.payload import payload_of, whole_number
-from monitoring.pages.rows import elapsed_ms, rows_of, shown_status, started
+from monitoring.pages.rows import elapsed_ms, goes_on, rows_of, shown_status, started
 from monitoring.pages.timeline import MOST_ROWS, first_in_sight, timeline_of
 from monitoring.pages.why import why_of
 from monitoring.panels import Place, Tab, panels_at, tabs_at
@@ -41,11 +42,15 @@ REASON_LENGTH: Final = 300
 
 @tenant_member(Role.VIEWER)
 @require_safe
+@vary_on_headers("HX-Target")
 def execution_page(request: TenantRequest, slug: str, execution_id: uuid.UUID) -> HttpResponse:
     """One execution; `?tab=`, `?node=`, `?run=` and `?part=` choose what is open."""
     execution = history.get(execution_id)
     if execution is None:
         raise Http404("No such execution")
+    if request.headers.get("HX-Target") == "goes-on" and not goes_on(execution):
+        # It ended while it was watched: now there is more to say than the parts that are asked for.
+        return HttpResponse(status=204, headers={"HX-Refresh": "true"})
     view = _View(request, execution)
     return render(request, "monitoring/execution.html", view.head() | view.body())
 
@@ -77,6 +82,7 @@ class _View:
         return {
             "execution": execution,
             "status": shown_status(execution),
+            "goes_on": goes_on(execution),
             "title": f"{execution.workflow.name} {_verb(execution)}",
             "started": started(execution),
             "elapsed_ms": elapsed_ms(execution, self.now),

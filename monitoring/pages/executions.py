@@ -20,6 +20,7 @@ from monitoring.pages.empty import first_steps
 from monitoring.pages.export import FORMS
 from monitoring.pages.filters import USUAL_TRIGGERS, Filters
 from monitoring.pages.histogram import HEIGHT, has_histogram, shape_of
+from monitoring.pages.news import news, news_url
 from monitoring.pages.rows import rows_of
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
@@ -38,6 +39,8 @@ def execution_list(request: TenantRequest, slug: str) -> HttpResponse:
     part = request.headers.get("HX-Target")
     if part == "shape":
         return _shape(request, filters)
+    if part == "news":
+        return news(request, filters)
     if part == "filter-workflows":
         context = {"names": filters.workflow_suggestions()}
         return render(request, "monitoring/executions.html#suggestions_part", context)
@@ -73,6 +76,7 @@ def _list_context(request: TenantRequest, filters: Filters, page: HistoryPage) -
         "older_url": page.older and filters.address(after=page.older),
         "first_url": filters.address() if page.newer else None,
         "shape_url": filters.address(),
+        "news_url": news_url(filters, page),
         "clear_url": filters.address(*filters.narrowing),
         "shape_height": HEIGHT,
         "has_histogram": has_histogram(filters.query),

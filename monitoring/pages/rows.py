@@ -44,6 +44,12 @@ def shown_status(execution: Execution) -> str:
     return execution.state.slug
 
 
+def goes_on(execution: Execution) -> bool:
+    """Whether more is to be heard of it: not finished, and not lost."""
+    underway = (Status.PENDING, Status.RUNNING, Status.WAITING)
+    return execution.state in underway and execution.lost_contact_at is None
+
+
 def started(execution: Execution) -> dt.datetime:
     """When it started as the sender says, else its place in the history."""
     return execution.started_at or time_of(execution.id)

@@ -3,9 +3,12 @@ import { on, one, toast } from "./dom.js";
 
 const progress = one("#progress");
 let flying = 0;
-const fly = (step) => { flying = Math.max(0, flying + step); progress?.classList.toggle("on", flying > 0); };
-document.addEventListener("htmx:beforeSend", () => fly(1));
-document.addEventListener("htmx:afterRequest", () => fly(-1));
+// [data-poll] asks again by itself: nothing is shown of it, a hidden tab does not ask.
+const polls = (event) => event.detail.elt.matches("[data-poll]");
+const fly = (event, step) => { if (!polls(event)) { flying = Math.max(0, flying + step); progress?.classList.toggle("on", flying > 0); } };
+document.addEventListener("htmx:beforeRequest", (event) => { if (document.hidden && polls(event)) event.preventDefault(); });
+document.addEventListener("htmx:beforeSend", (event) => fly(event, 1));
+document.addEventListener("htmx:afterRequest", (event) => fly(event, -1));
 
 const sorry = (status) => ({
   0: "The server could not be reached. Check the connection and try again.",
@@ -14,10 +17,10 @@ const sorry = (status) => ({
   404: "It does not exist any more. Load the page again.",
   429: "Too many requests. Wait a moment and try again.",
 }[status] || `The server answered ${status}. Nothing was changed; try again in a moment.`);
-document.addEventListener("htmx:sendError", () => toast(sorry(0), "error"));
-document.addEventListener("htmx:timeout", () => toast("The server took too long. Try a shorter time range.", "error"));
-
-document.addEventListener("htmx:responseError", ({ detail }) => toast(sorry(detail.xhr.status), "error"));
+const excuse = (event, said) => { if (!polls(event)) toast(said, "error"); };
+document.addEventListener("htmx:sendError", (event) => excuse(event, sorry(0)));
+document.addEventListener("htmx:timeout", (event) => excuse(event, "The server took too long. Try a shorter time range."));
+document.addEventListener("htmx:responseError", (event) => excuse(event, sorry(event.detail.xhr.status)));
 
 // A form that is wrong (422) comes back with its messages and is shown. htmx keeps the focus by id;
 // what has none keeps it by name or address.

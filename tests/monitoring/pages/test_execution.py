@@ -360,3 +360,20 @@ def test_only_admins_are_offered_to_delete(
     assert "Delete…" not in get(viewer, address(execution))
     viewer.force_login(make_member(tenant, Role.ADMIN))
     assert "Delete…" in get(viewer, address(execution))
+
+
+def test_a_page_is_watched_while_its_execution_goes_on(viewer: Client, workflow: Workflow) -> None:
+    poll = {"HX-Request": "true", "HX-Target": "goes-on"}
+    execution = make_execution(workflow, Status.RUNNING, nodes=[NodeSpec("read")])
+    address = f"/t/agency/executions/{execution.id}/"
+    page = viewer.get(address).content.decode()
+    assert 'hx-trigger="every 5s"' in page
+    for part in ("head", "why", "ran"):
+        assert f'id="{part}"' in page
+    assert viewer.get(address, headers=poll).status_code == 200
+    execution.status = Status.SUCCESS
+    with tenant_scope(execution.tenant):
+        execution.save()
+    answer = viewer.get(address, headers=poll)
+    assert (answer.status_code, answer["HX-Refresh"]) == (204, "true")
+    assert 'id="goes-on"' not in viewer.get(address).content.decode()

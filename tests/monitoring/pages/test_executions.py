@@ -285,3 +285,50 @@ def test_going_on_is_shown_instead_of_a_duration(viewer: Client, workflow: Workf
     page = get(viewer, LIST)
     assert "3 min 0" in page
     assert 'aria-label="Lost contact"' in page
+
+
+def test_what_came_since_is_counted_within_the_filter_and_never_on_later_pages(
+    viewer: Client, workflow: Workflow, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    make_executions(workflow, 60, status=Status.FAILED)
+    page = get(viewer, LIST + "?status=failed")
+    address = news_address(page)
+    assert viewer.get(address, headers=NEWS).status_code == 204
+    make_execution(workflow, Status.FAILED, started_at=timezone.now())
+    make_execution(workflow, Status.SUCCESS, started_at=timezone.now())
+    with django_assert_max_num_queries(6):
+        answer = viewer.get(address, headers=NEWS)
+    said = unescape(answer.content.decode())
+    assert "1 new" in said
+    assert 'href="?status=failed"' in said
+    assert viewer.get(address + "&shown=1", headers=NEWS).status_code == 204, "said already"
+    older = re.search(r'rel="next" href="([^"]+)"', page)
+    assert older is not None
+    assert 'id="news"' not in get(viewer, LIST + older[1])
+    assert 'id="news"' not in get(viewer, LIST + "?start=2020-01-01T00:00&end=2030-01-01T00:00")
+
+
+def test_more_than_99_new_ones_end_the_asking(viewer: Client, workflow: Workflow) -> None:
+    make_execution(workflow)
+    address = news_address(get(viewer, LIST))
+    make_executions(workflow, 101)
+    answer = viewer.get(address, headers=NEWS)
+    assert (answer.status_code, b"99+ new" in answer.content) == (286, True)
+
+
+def test_the_first_execution_of_an_empty_list_is_noticed(
+    viewer: Client, workflow: Workflow
+) -> None:
+    address = news_address(get(viewer, LIST))
+    make_execution(workflow, started_at=timezone.now())
+    assert b"1 new" in viewer.get(address, headers=NEWS).content
+    assert viewer.get(LIST + "?since=nonsense", headers=NEWS).status_code == 400
+
+
+NEWS = {"HX-Request": "true", "HX-Target": "news"}
+
+
+def news_address(page: str) -> str:
+    found = re.search(r'id="news"[^>]* hx-get="([^"]+)"', page)
+    assert found is not None
+    return LIST + found[1]
