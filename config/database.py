@@ -12,6 +12,10 @@ from config.postgres.cluster import APP_ROLE, OWNER_ROLE, Cluster
 # A view that hangs must not hold a thread, and a forgotten transaction no lock, for ever.
 WEB_SESSION_OPTIONS = "-c statement_timeout=10s -c idle_in_transaction_session_timeout=30s"
 
+# Only the statements of `monitoring.prepared` are prepared: their plans are made once, for any
+# parameters. Left to itself PostgreSQL plans many of them anew each time.
+PLANS = "-c plan_cache_mode=force_generic_plan"
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
@@ -38,14 +42,20 @@ def database_settings(env: Environment, home: Home, *, pooled: bool) -> Database
         app = cluster.django_settings(APP_ROLE)
         owner = cluster.django_settings(OWNER_ROLE)
         embedded = True
+    app = app | {"OPTIONS": _options(app, pooled=pooled, env=env)}
     if pooled:
-        app = app | _pooled(app, env)
+        app = app | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
     return DatabaseSettings(app, owner, app_role=str(app["USER"]), embedded=embedded)
 
 
-def _pooled(app: dict[str, Any], env: Environment) -> dict[str, Any]:
-    """One connection for each thread of a web process and two for the shared writer."""
-    options = dict(app.get("OPTIONS", {}))
-    options["pool"] = {"min_size": 2, "max_size": env.web_threads + 2, "timeout": 10}
-    options["options"] = WEB_SESSION_OPTIONS
-    return {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
+def _options(app: dict[str, Any], *, pooled: bool, env: Environment) -> dict[str, Any]:
+    """The options of the address with ours added; what both name, the address decides.
+
+    Of the pool: one connection for each thread of a web process and two for the shared writer.
+    """
+    options: dict[str, Any] = {"prepare_threshold": 0} | dict(app.get("OPTIONS", {}))
+    session = [PLANS, *([WEB_SESSION_OPTIONS] if pooled else []), options.get("options", "")]
+    options["options"] = " ".join(filter(None, session))
+    if pooled:
+        options["pool"] = {"min_size": 2, "max_size": env.web_threads + 2, "timeout": 10}
+    return options

@@ -13,12 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from django.db import connection
-
 from monitoring.metrics.ranges import Point, sparklines_by_workflow, totals_by_workflow
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.metrics.totals import Totals
 from monitoring.models import Level, Subject, Workflow
+from monitoring.prepared import fetch_all
 from monitoring.recent import Recent, last_executions, last_failures
 from monitoring.words import RATED, Status
 from tenants.scoping import current_tenant
@@ -132,15 +131,14 @@ def _by_buckets(ids: Sequence[int], range_: TimeRange, order: Order, reverse: bo
     start, end = floor_to(range_.start, level.length), ceil_to(range_.end, level.length)
     tenant_id = current_tenant().pk
     direction = "ASC" if reverse else "DESC"
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _ORDERED.format(value=_VALUES[order], direction=direction),
-            [
-                list(ids), tenant_id, tenant_id, int(Subject.WORKFLOW), int(level), start, end,
-                tenant_id, list(ids), start, end,
-            ],
-        )  # fmt: skip
-        return [workflow_id for (workflow_id,) in cursor.fetchall()]
+    rows = fetch_all(
+        _ORDERED.format(value=_VALUES[order], direction=direction),
+        [
+            list(ids), tenant_id, tenant_id, int(Subject.WORKFLOW), int(level), start, end,
+            tenant_id, list(ids), start, end,
+        ],
+    )  # fmt: skip
+    return [workflow_id for (workflow_id,) in rows]
 
 
 def _sum_of(statuses: Sequence[Status]) -> str:

@@ -6,12 +6,11 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db import connection
-
 from monitoring.metrics.reading import ID_COLUMN
 from monitoring.metrics.subject import Measured
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.models import Level
+from monitoring.prepared import fetch_all
 from monitoring.words import RATED, Status
 from tenants.scoping import current_tenant
 
@@ -45,13 +44,12 @@ def failure_heat_map(subject: Measured, range_: TimeRange) -> HeatMap:
     tenant_id = current_tenant().pk
     params: list[Any] = [grid, tenant_id, int(subject.kind), subject.id, int(level), start, end]
     params += [tenant_id, subject.id, start, end]
-    with connection.cursor() as cursor:
-        cursor.execute(_BY_TIME.format(id=ID_COLUMN[subject.kind]), params)
-        # The zone is applied here: PostgreSQL may not know every zone that Python knows.
-        for at, failed, rated in cursor.fetchall():
-            local = at.astimezone(range_.zone)
-            heat.failed[local.weekday()][local.hour] += int(failed)
-            heat.rated[local.weekday()][local.hour] += int(rated)
+    # The zone is applied here: PostgreSQL may not know every zone that Python knows.
+    for at, failed, rated in fetch_all(_BY_TIME.format(id=ID_COLUMN[subject.kind]), params):
+        local = dt.datetime.fromtimestamp(at, range_.zone)
+        weekday, hour = local.weekday(), local.hour
+        heat.failed[weekday][hour] += failed
+        heat.rated[weekday][hour] += rated
     return heat
 
 
@@ -68,7 +66,8 @@ _NUMBERS: Final = (
     f" {' + '.join(f'counts[{status + 1}]' for status in sorted(RATED))} AS rated"
 )
 _BY_TIME: Final = f"""
-SELECT date_bin(%s, bucket, '2000-01-01 00:00:00+00'), sum(failed), sum(rated) FROM (
+SELECT extract(epoch FROM date_bin(%s, bucket, '2000-01-01 00:00:00+00'))::bigint,
+    sum(failed)::bigint, sum(rated)::bigint FROM (
     SELECT bucket, {_NUMBERS} FROM monitoring_rollup
     WHERE tenant_id = %s AND subject_kind = %s AND subject_id = %s AND level = %s
         AND bucket >= %s AND bucket < %s

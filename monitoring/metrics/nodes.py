@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from django.db import connection
-
 from monitoring.counting.histogram import Histogram
 from monitoring.counting.nodes import unpack_node_deltas
 from monitoring.ids import uuid_floor
@@ -17,6 +15,7 @@ from monitoring.metrics.reading import Span, raw_histogram, whole_buckets
 from monitoring.metrics.subject import of_workflow
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.models import Level, Workflow
+from monitoring.prepared import fetch_all
 from monitoring.words import FINISHED, RATED, Status
 from tenants.scoping import current_tenant
 
@@ -131,15 +130,14 @@ def _read(workflow: Workflow, span: Span) -> list[NodeTotals]:
         parts.append(_RAW)
         params += [*place, uuid_floor(piece_start), uuid_floor(piece_end)]
     found: dict[str, NodeTotals] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(_FRAME + "\nUNION ALL\n".join(parts), params)
-        for node_id, counts, duration_sum, duration_count, histogram, unfolded in cursor.fetchall():
-            if unfolded is None:
-                node = found.setdefault(node_id, NodeTotals(node_id, node_id))
-                _add(node, counts, int(duration_sum), duration_count)
-                node.histogram.merge(Histogram.unpack_sum(histogram))
-            else:
-                _add_unfolded(found, unfolded)
+    statement = _FRAME + "\nUNION ALL\n".join(parts)
+    for node_id, counts, spent, known, histogram, unfolded in fetch_all(statement, params):
+        if unfolded is None:
+            node = found.setdefault(node_id, NodeTotals(node_id, node_id))
+            _add(node, counts, int(spent), known)
+            node.histogram.merge(Histogram.unpack_sum(histogram))
+        else:
+            _add_unfolded(found, unfolded)
     nodes = [node for node in found.values() if any(node.counts)]
     _describe(workflow, nodes)
     return sorted(nodes, key=lambda node: (node.position is None, node.position or 0, node.node_id))
@@ -161,9 +159,8 @@ def _add_unfolded(found: dict[str, NodeTotals], packed: bytes) -> None:
 def _describe(workflow: Workflow, nodes: Iterable[NodeTotals]) -> None:
     """Give nodes the names, types and positions of the newest executions that ran them."""
     place = [current_tenant().pk, workflow.pk]
-    with connection.cursor() as cursor:
-        cursor.execute(_DESCRIPTIONS, [*place, _NEWEST_EXECUTIONS, place[0]])
-        known = {node_id: rest for node_id, *rest in cursor.fetchall()}
+    described = fetch_all(_DESCRIPTIONS, [*place, _NEWEST_EXECUTIONS, place[0]])
+    known = {node_id: rest for node_id, *rest in described}
     for node in nodes:
         if node.node_id in known:
             name, node.type, node.position = known[node.node_id]

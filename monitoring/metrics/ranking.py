@@ -11,14 +11,13 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Final
 
-from django.db import connection
-
 from monitoring.metrics.ranges import totals_by_workflow
 from monitoring.metrics.reading import ID_COLUMN
 from monitoring.metrics.subject import Measured
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.metrics.totals import Totals
 from monitoring.models import Level, Subject
+from monitoring.prepared import fetch_all
 from monitoring.words import Status
 from tenants.scoping import current_tenant
 
@@ -63,15 +62,14 @@ def _highest_bounds(
     level = Level.DAY if range_.length >= _DAYS_FROM else Level.HOUR
     start, end = floor_to(range_.start, level.length), ceil_to(range_.end, level.length)
     tenant_id = current_tenant().pk
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _BOUNDS.format(counted=counted, member=ID_COLUMN[subject.kind]),
-            [
-                *(tenant_id, tenant_id, int(Subject.WORKFLOW), int(level), start, end),
-                *(subject.id, tenant_id, start, end, subject.id, candidates),
-            ],
-        )
-        return [workflow_id for (workflow_id,) in cursor.fetchall()]
+    rows = fetch_all(
+        _BOUNDS.format(counted=counted, member=ID_COLUMN[subject.kind]),
+        [
+            *(tenant_id, tenant_id, int(Subject.WORKFLOW), int(level), start, end),
+            *(subject.id, tenant_id, start, end, subject.id, candidates),
+        ],
+    )
+    return [workflow_id for (workflow_id,) in rows]
 
 
 # A delta that takes something back may not be folded yet: only what it adds bounds from above.

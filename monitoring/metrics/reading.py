@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db import connection
 from django.utils import timezone
 
 from monitoring.counting.buckets import BUCKET
@@ -23,6 +22,7 @@ from monitoring.metrics.subject import ManyMeasured
 from monitoring.metrics.timerange import ceil_to, floor_to
 from monitoring.metrics.totals import NO_CLASSES, Totals
 from monitoring.models import Level, Subject
+from monitoring.prepared import fetch_all
 from monitoring.words import FINISHED, RATED, ErrorClass, Status
 from tenants.scoping import current_tenant
 
@@ -109,10 +109,8 @@ def read_totals(
         return {}
     statement, params = _statement(subjects, spans, detail)
     found: dict[tuple[int, int], Totals] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(statement, params)
-        for subject_id, span, cut, histogram, *numbers in cursor.fetchall():
-            found[subject_id, span] = _totals(spans[span], detail, cut, histogram, numbers)
+    for subject_id, span, cut, histogram, *numbers in fetch_all(statement, params):
+        found[subject_id, span] = _totals(spans[span], detail, cut, histogram, numbers)
     empty = Totals(
         error_classes=NO_CLASSES if detail.breakdown else None,
         histogram=Histogram() if detail.percentiles else None,
@@ -143,15 +141,22 @@ def _arrays(detail: Detail, numbers: Sequence[Any]) -> dict[str, tuple[int, ...]
     """The numbers that were read at their places, 0 at the others."""
     arrays, first = {}, 0
     for name, places in _places(detail).items():
-        array = [0] * _LENGTHS[name]
-        for place in places:
-            array[place] = int(numbers[first])
-            first += 1
-        arrays[name] = tuple(array)
+        last = first + len(places)
+        if len(places) == _LENGTHS[name]:
+            arrays[name] = tuple(numbers[first:last])
+        elif places:
+            array = [0] * _LENGTHS[name]
+            for place, number in zip(places, numbers[first:last], strict=True):
+                array[place] = int(number)
+            arrays[name] = tuple(array)
+        else:
+            arrays[name] = _ZEROS[name]
+        first = last
     return arrays
 
 
 _LENGTHS: Final = dict(ROLLUP_ARRAYS)
+_ZEROS: Final = {name: (0,) * length for name, length in ROLLUP_ARRAYS}
 
 
 # --- dividing spans -----------------------------------------------------------------------------

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from django.db import connection
-
 from monitoring.models import Workflow
+from monitoring.prepared import fetch_all
 from monitoring.words import RATED, Status
 from tenants.scoping import current_tenant
 
@@ -40,18 +39,17 @@ def workflow_statistics(workflows: Iterable[Workflow]) -> dict[int, Statistics]:
     """Workflow id → its statistics. Needs a tenant's scope."""
     ids = [workflow.pk for workflow in workflows]
     found: dict[int, Statistics] = {}
-    with connection.cursor() as cursor:
-        tenant_id = current_tenant().pk
-        cursor.execute(_STATISTICS, [tenant_id, ids, tenant_id, ids])
-        for workflow_id, total, success, failed, partial, last, spent, known in cursor.fetchall():
-            found[workflow_id] = Statistics(
-                int(total),
-                int(success),
-                int(failed),
-                int(partial),
-                _average(spent, int(known)),
-                last,
-            )
+    tenant_id = current_tenant().pk
+    rows = fetch_all(_STATISTICS, [tenant_id, ids, tenant_id, ids])
+    for workflow_id, total, success, failed, partial, last, spent, known in rows:
+        found[workflow_id] = Statistics(
+            int(total),
+            int(success),
+            int(failed),
+            int(partial),
+            _average(spent, int(known)),
+            last,
+        )
     return {workflow_id: found.get(workflow_id, Statistics()) for workflow_id in ids}
 
 

@@ -1,0 +1,38 @@
+"""Questions that pages ask again and again: parsed and planned once for each connection.
+
+Planning over every weekly partition costs more than answering. A prepared statement keeps its plan
+(`config.database` makes it a generic one); partitions are then left out when it runs, by its
+parameters. What only a constant tells the planner, such as the condition of a partial index, must
+stand in the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import psycopg
+from django.db import connection
+from psycopg.abc import Params
+
+
+class _PreparedCursor(psycopg.Cursor[tuple[Any, ...]]):
+    """Binds parameters in the server, unlike Django's own, and keeps the plan."""
+
+    def execute(self, query: Any, params: Params | None = None, **options: Any) -> Self:
+        return super().execute(query, params, **({"prepare": True} | options))
+
+
+def fetch_all(statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows of a statement, which Django counts, logs and translates errors of as usual.
+
+    Use few different texts: a connection keeps the plans of the hundred used last.
+    """
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        bare: Any = _PreparedCursor(connection.connection)
+    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+    with wrap(bare) as cursor:
+        cursor.execute(statement, params)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
