@@ -10,8 +10,12 @@ from functools import cached_property
 from typing import Any, Final
 
 from django import forms
+from django.forms.renderers import BaseRenderer
+from django.forms.utils import flatatt
 from django.http import HttpRequest
 from django.utils.datastructures import MultiValueDict
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from monitoring.history import ExecutionQuery
 from monitoring.models import Environment, Workflow
@@ -48,17 +52,34 @@ class DurationField(forms.CharField):
         return round(float(number.replace(",", ".")) * _UNITS[(unit or "s").lower()])
 
 
+class Box(forms.TextInput):
+    """A text box written at once: Django's renders two templates for each."""
+
+    def render(
+        self,
+        name: str,
+        value: Any,
+        attrs: Mapping[str, Any] | None = None,
+        renderer: BaseRenderer | None = None,
+    ) -> SafeString:
+        own = {"type": self.input_type, "name": name}
+        said = self.format_value(value)
+        if said is not None:
+            own["value"] = said
+        return format_html("<input{}>", flatatt(own | self.attrs | dict(attrs or {})))
+
+
 class ExecutionFilter(forms.Form):
     """What the list can be narrowed by; every field may be empty."""
 
-    error = forms.CharField(max_length=200, label="Error text")
-    workflow = forms.CharField(max_length=300)
+    error = forms.CharField(max_length=200, label="Error text", widget=Box)
+    workflow = forms.CharField(max_length=300, widget=Box)
     environment = forms.ChoiceField(choices=[("", "All")])
     status = forms.MultipleChoiceField(choices=[(s.slug, s.slug) for s in Status])
-    trigger = forms.CharField(max_length=255)
-    min = DurationField(max_length=20, label="At least")
-    max = DurationField(max_length=20, label="At most")
-    version = forms.CharField(max_length=255)
+    trigger = forms.CharField(max_length=255, widget=Box)
+    min = DurationField(max_length=20, label="At least", widget=Box)
+    max = DurationField(max_length=20, label="At most", widget=Box)
+    version = forms.CharField(max_length=255, widget=Box)
     fingerprint = forms.RegexField(rf"^[0-9a-f]{{{2 * FINGERPRINT_BYTES}}}\Z", strip=True)
 
     def __init__(
@@ -108,20 +129,24 @@ class Filters:
     @cached_property
     def form(self) -> ExecutionFilter:
         """The form, with the chosen workflow by its name where the address has its number."""
+        if self._workflow is None:
+            return self._form_as_given
         params = self.params.copy()
-        if self._workflow is not None:
-            params["workflow"] = self._label_of(self._workflow)
+        params["workflow"] = self._label_of(self._workflow)
         form = ExecutionFilter(params, self.environments)
         form.is_valid()
         return form
 
     @cached_property
-    def _given(self) -> dict[str, Any]:
+    def _form_as_given(self) -> ExecutionFilter:
         form = ExecutionFilter(self.params, self.environments)
         form.is_valid()
-        return {
-            name: value for name, value in form.cleaned_data.items() if value not in ("", None, [])
-        }
+        return form
+
+    @cached_property
+    def _given(self) -> dict[str, Any]:
+        given = self._form_as_given.cleaned_data
+        return {name: value for name, value in given.items() if value not in ("", None, [])}
 
     @cached_property
     def _workflow(self) -> Workflow | None:

@@ -20,6 +20,7 @@ from monitoring.metrics.nodes import NodeTotals, node_totals
 from monitoring.metrics.statistics import Statistics, workflow_statistics
 from monitoring.metrics.subject import of_workflow
 from monitoring.models import Workflow
+from monitoring.pages.addresses import execution_urls
 from monitoring.pages.figures import (
     Figure,
     as_percent,
@@ -242,6 +243,7 @@ class GridLine:
 
     name: str
     said: str
+    width: int
     cells: Sequence[GridCell]
 
 
@@ -258,7 +260,8 @@ class Grid:
 
 
 def _grid(found: RunGrid, slug: str) -> Grid:
-    urls = [reverse("monitoring:execution", args=[slug, column.id]) for column in found.columns]
+    url_of = execution_urls(slug)
+    urls = [url_of(column.id) for column in found.columns]
     used = {cell for row in found.rows for cell in row.cells if cell is not None}
     return Grid(
         heads=_grid_heads(found, urls),
@@ -290,7 +293,7 @@ def _grid_line(row: GridRow, urls: Sequence[str]) -> GridLine:
         for number, (cell, url) in enumerate(zip(row.cells, urls, strict=True))
         if cell is not None
     ]
-    return GridLine(row.name, f"{row.name}: {said}", cells)
+    return GridLine(row.name, f"{row.name}: {said}", len(urls) * GRID_STEP, cells)
 
 
 # --- tab Settings, clearing -----------------------------------------------------------------------

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from tenants.ui.icons import icon
+from tenants.ui.markup import format_html
 from tenants.ui.numbers import NOTHING, duration, thousands
 
 Point: TypeAlias = tuple[float, float]
