@@ -71,9 +71,18 @@ Latest: TypeAlias = Mapping[int, Sequence[Recent]]
 
 
 def latest_of(failing: Sequence[RankedWorkflow], range_: TimeRange) -> Latest:
-    """Read the latest executions of the first `CANDIDATES` in one statement."""
-    ids = [suspect.workflow.pk for suspect in failing[:CANDIDATES]]
-    return last_rated(ids, range_.end, LOOKED_AT) if ids else {}
+    """Read the latest executions of the first `CANDIDATES`: many only where something is wrong."""
+    suspects = {suspect.workflow.pk: suspect for suspect in failing[:CANDIDATES]}
+    if not suspects:
+        return {}
+    few = last_rated(list(suspects), range_.end, LATEST)
+    wrong = [pk for pk, suspect in suspects.items() if _is_wrong(suspect, few.get(pk, ()))]
+    return few | (last_rated(wrong, range_.end, LOOKED_AT) if wrong else {})
+
+
+def _is_wrong(suspect: RankedWorkflow, latest: Sequence[Recent]) -> bool:
+    before = suspect.previous or Totals()
+    return fails_now(latest) or _trouble_of_rate(suspect.totals, before) is not None
 
 
 def failing_first(failing: Sequence[RankedWorkflow], latest: Latest) -> list[RankedWorkflow]:
@@ -151,9 +160,12 @@ def beginning_of_failing(latest: Sequence[Recent]) -> int:
     """
     balance, best, index = 0, 0, 0
     for place, row in enumerate(latest):
-        balance += 1 if row.status.is_problem else -1
-        if row.status.is_problem and balance > best:
-            best, index = balance, place
+        if row.status.is_problem:
+            balance += 1
+            if balance > best:
+                best, index = balance, place
+        else:
+            balance -= 1
     return index
 
 

@@ -31,7 +31,7 @@ class Status(enum.IntEnum):
     @property
     def is_problem(self) -> bool:
         """Whether an error belongs to this status."""
-        return self in (Status.FAILED, Status.PARTIAL)
+        return self is Status.FAILED or self is Status.PARTIAL
 
 
 FINISHED = frozenset({Status.SUCCESS, Status.FAILED, Status.PARTIAL, Status.CANCELED})

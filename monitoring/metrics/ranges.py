@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from monitoring.metrics.reading import Detail, Span, read_totals
 from monitoring.metrics.subject import ManyMeasured, Measured
@@ -17,8 +17,7 @@ _COUNTS = Detail(durations=False, breakdown=False)
 _COUNTS_AND_DURATIONS = Detail(breakdown=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """One point of a chart: the numbers of [start, end).
 
     Nothing ran: counts are 0, and rates, averages and percentiles None (draw a gap).

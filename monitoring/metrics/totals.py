@@ -13,7 +13,7 @@ NO_COUNTS = (0,) * len(Status)
 NO_CLASSES = (0,) * len(ErrorClass)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: setting each field by a call costs most, and lists make 1,000
 class Totals:
     """Counts and durations; rates are fractions, durations milliseconds.
 

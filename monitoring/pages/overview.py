@@ -27,6 +27,7 @@ from monitoring.metrics.trends import (
     workflows_needing_a_look,
 )
 from monitoring.models import Execution, Workflow
+from monitoring.pages.addresses import execution_urls, workflow_urls
 from monitoring.pages.empty import first_steps
 from monitoring.pages.figures import (
     Figure,
@@ -287,6 +288,7 @@ def _workflow_rows(failing: Sequence[RankedWorkflow], shown: PageRange, slug: st
         return []
     sparks = sparklines_by_workflow(ids, shown.range)
     last, failures = last_executions(ids), last_failures(ids, shown.start, shown.end)
+    workflow_url, execution_url = workflow_urls(slug), execution_urls(slug)
     rows = []
     for found in failing:
         workflow = found.workflow
@@ -294,7 +296,7 @@ def _workflow_rows(failing: Sequence[RankedWorkflow], shown: PageRange, slug: st
         rows.append(
             LookRow(
                 name=title_of(workflow),
-                url=reverse("monitoring:workflow", args=[slug, workflow.pk]),
+                url=workflow_url(workflow.pk),
                 environment=workflow.environment.name,
                 status=last[workflow.pk].status.slug if workflow.pk in last else "unknown",
                 failed=found.totals.failed,
@@ -303,16 +305,11 @@ def _workflow_rows(failing: Sequence[RankedWorkflow], shown: PageRange, slug: st
                 change=found.change,
                 spark=[as_percent(point.totals.failure_rate) for point in sparks[workflow.pk]],
                 last_failure=failure.started_at if failure else None,
-                last_failure_url=failure_url(failure, slug),
+                last_failure_url=execution_url(failure.id) if failure else "",
                 reason=reason(failure.node_name, failure.reason) if failure else "",
             )
         )
     return rows
-
-
-def failure_url(failure: Recent | None, slug: str) -> str:
-    """The page of an execution, "" without one."""
-    return reverse("monitoring:execution", args=[slug, failure.id]) if failure else ""
 
 
 def _under_way() -> tuple[UnderWay, list[Execution]]:

@@ -7,11 +7,11 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.urls import reverse
 from django.utils import timezone
 
 from monitoring.ids import time_of
 from monitoring.models import Execution
+from monitoring.pages.addresses import execution_urls
 from monitoring.words import Status
 
 LOST = "lost"
@@ -78,13 +78,11 @@ def nodes_done(execution: Execution) -> str:
 def rows_of(executions: Iterable[Execution], slug: str, query: str) -> list[ExecutionRow]:
     """Rows of `history.page`; each leads to its execution with the list's filters in `query`."""
     now = timezone.now()
-    # reverse() once and not for each row: it is most of a row's cost.
-    pattern = reverse("monitoring:execution", args=[slug, uuid.UUID(int=0)])
-    before, _, after = pattern.partition(str(uuid.UUID(int=0)))
+    url_of = execution_urls(slug)
     return [
         ExecutionRow(
             id=one.id,
-            url=f"{before}{one.id}{after}{query}",
+            url=url_of(one.id) + query,
             status=shown_status(one),
             started=started(one),
             workflow=one.workflow.name,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
-from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from monitoring.models import Environment, Workflow
+from monitoring.pages.addresses import execution_urls, workflow_urls
 from monitoring.pages.empty import first_steps
 from monitoring.pages.figures import as_percent, title_of
 from monitoring.pages.rows import reason
@@ -102,7 +103,7 @@ def workflow_list(request: TenantRequest, slug: str) -> HttpResponse:
         "time_range": shown,
         "asked": asked,
         "columns": _columns(asked),
-        "rows": [_row(listing, slug) for listing in found.rows],
+        "rows": _rows(found.rows, slug),
         "count": found.count,
         "summary": _summary(found, asked),
         "newer_page": asked.page - 1 if asked.page > 1 else None,
@@ -138,13 +139,22 @@ def _column(label: str, order: Order, asked: Asked) -> Column:
     )
 
 
-def _row(listing: Listing, slug: str) -> WorkflowRow:
+def _rows(listings: Sequence[Listing], slug: str) -> list[WorkflowRow]:
+    workflow_url, execution_url = workflow_urls(slug), execution_urls(slug)
+    return [_row(listing, workflow_url, execution_url) for listing in listings]
+
+
+def _row(
+    listing: Listing,
+    workflow_url: Callable[[int], str],
+    execution_url: Callable[[uuid.UUID], str],
+) -> WorkflowRow:
     workflow, totals, failure = listing.workflow, listing.totals, listing.last_failure
     rate = as_percent(totals.failure_rate)
     return WorkflowRow(
         name=title_of(workflow),
         external_id=workflow.external_id,
-        url=reverse("monitoring:workflow", args=[slug, workflow.pk]),
+        url=workflow_url(workflow.pk),
         environment=workflow.environment.name,
         status=listing.last.status.slug if listing.last else "unknown",
         total=totals.total,
@@ -157,7 +167,7 @@ def _row(listing: Listing, slug: str) -> WorkflowRow:
         spark=[point.totals.total or None for point in listing.points],
         last=listing.last.started_at if listing.last else None,
         reason=reason(failure.node_name, failure.reason) if failure else "",
-        failure_url=reverse("monitoring:execution", args=[slug, failure.id]) if failure else "",
+        failure_url=execution_url(failure.id) if failure else "",
     )
 
 
