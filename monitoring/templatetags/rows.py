@@ -184,8 +184,17 @@ def _looked_up(var: Any, names: Names) -> Value:
         raise TemplateSyntaxError(f"{name} is no variable of these rows.")
     if not path:
         return operator.itemgetter(name)
-    get = operator.attrgetter(".".join(path))
-    return lambda scope: get(scope[name])
+    return partial(_attribute, operator.attrgetter(".".join(path)), name, path)
+
+
+def _attribute(get: Value, name: str, path: list[str], scope: Scope) -> Any:
+    """An attribute of an attribute …; of a dict, its item."""
+    value = scope[name]
+    if not isinstance(value, dict):
+        return get(value)
+    for part in path:
+        value = value[part] if isinstance(value, dict) else getattr(value, part)
+    return value
 
 
 def _filtered(function: Callable[..., Any], value: Value, args: list[Value], scope: Scope) -> Any:

@@ -254,6 +254,8 @@ HOSTILE = "<script>alert(1)</script>\"' onload=x"
                         "status": "failed",
                         "bars": [drawings.bar(1, 2, 100)],
                         "note": HOSTILE,
+                        "is_selected": False,
+                        "attempts": 1,
                         "duration_ms": 2,
                         "url": HOSTILE,
                     }
