@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.core.exceptions import BadRequest
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -36,6 +36,8 @@ EVER: Final = dt.timedelta(days=3_650)
 def execution_list(request: TenantRequest, slug: str) -> HttpResponse:
     """Executions that match the address' filters, newest first; the whole page or a part of it."""
     filters = Filters(request)
+    if filters.typed is not None and not filters.query_problems:
+        return redirect(request.path + filters.address())
     part = request.headers.get("HX-Target")
     if part == "shape":
         return _shape(request, filters)

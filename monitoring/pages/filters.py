@@ -12,7 +12,7 @@ from typing import Any, Final
 from django import forms
 from django.forms.renderers import BaseRenderer
 from django.forms.utils import flatatt
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils.datastructures import MultiValueDict
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString
 from monitoring.history import ExecutionQuery
 from monitoring.models import Environment, Workflow
 from monitoring.pages.time_range import PageRange, page_range
+from monitoring.query_text import parse_query, query_text
 from monitoring.recording.fingerprint import FINGERPRINT_BYTES
 from monitoring.words import Status
 from tenants.ui.numbers import duration
@@ -96,7 +97,7 @@ class ExecutionFilter(forms.Form):
 
 
 _ATTRIBUTES: Final[Mapping[str, Mapping[str, str]]] = {
-    "error": {"type": "search", "placeholder": "Words of the message", "data-page-search": ""},
+    "error": {"type": "search", "placeholder": "Words of the message"},
     "workflow": {"type": "search", "placeholder": "Name or id", "list": "filter-workflows"},
     "trigger": {"type": "search", "placeholder": "Any", "list": "filter-triggers"},
     "min": {"placeholder": "30 s", "size": "6"},
@@ -115,12 +116,57 @@ class ActiveFilter:
 class Filters:
     """The filters of one address, understood for the scope's tenant.
 
-    Parameters that make no sense are shown as errors and left out of the question.
+    Parameters that make no sense are shown as errors and left out of the question. `q`, what was
+    typed into the query bar, stands for all of them: `params` are those that it means.
     """
 
     def __init__(self, request: HttpRequest) -> None:
-        self.params = request.GET
         self.time_range: PageRange = page_range(request)
+        self.typed = request.GET.get("q")
+        self._misread: list[str] = []
+        self.params = request.GET if self.typed is None else self._params_of(request.GET)
+
+    def _params_of(self, given: QueryDict) -> QueryDict:
+        """The parameters with what the query bar's text means instead of all filters."""
+        params = given.copy()
+        for name in ("q", *self.narrowing):
+            params.pop(name, None)
+        asked = parse_query(self.typed or "")
+        self._misread = asked.problems
+        for name in asked.values.pop("environment", []):
+            if (environment := self._environment_named(name)) is not None:
+                params["environment"] = str(environment.pk)
+        for name, values in asked.values.items():
+            params.setlist(name, values)
+        return params
+
+    def _environment_named(self, name: str) -> Environment | None:
+        for environment in self.environments:
+            if environment.name.casefold() == name.casefold():
+                return environment
+        names = ", ".join(environment.name for environment in self.environments[:20])
+        self._misread.append(f"There is no environment “{name}”: there are {names or 'none yet'}.")
+        return None
+
+    @property
+    def query_problems(self) -> list[str]:
+        """What of the query bar's text makes no sense, for people."""
+        return [] if self.typed is None else [*self._misread, *self.problems]
+
+    @cached_property
+    def query_text(self) -> str:
+        """What the query bar shows: what was typed where it makes no sense, else the filters."""
+        if self.typed is not None and self.query_problems:
+            return self.typed
+        values = {name: self.params.getlist(name) for name in self.narrowing}
+        given = self._given
+        values["status"] = given.get("status", [])
+        values["environment"] = (
+            [self._environment_name(int(given["environment"]))] if "environment" in given else []
+        )
+        if self._workflow is not None:
+            values["workflow"] = [self._label_of(self._workflow)]
+        return query_text(values)
 
     @cached_property
     def environments(self) -> list[Environment]:

@@ -325,6 +325,58 @@ def test_the_first_execution_of_an_empty_list_is_noticed(
     assert viewer.get(LIST + "?since=nonsense", headers=NEWS).status_code == 400
 
 
+def test_the_query_bar_sets_the_filters(viewer: Client, workflow: Workflow) -> None:
+    make_execution(workflow)
+    asked = 'status:failed workflow:"Invoice*" duration:>30s timed out env:"n8n eu"'
+    answer = viewer.get(LIST, {"q": asked, "range": "7d", "version": "1"})
+    assert answer.status_code == 302
+    page = get(viewer, answer["Location"])
+    assert query_bar(page) == (
+        'status:failed workflow:Invoice* env:"n8n EU" error:"timed out" duration:>30s'
+    )
+    assert 'name="error" value="timed out"' in page
+    assert 'name="min" value="30s"' in page
+    assert re.findall(r'name="status" value="(\w+)" id="[^"]+" checked', page) == ["failed"]
+    assert "Last 7 days" in page
+    assert "version:" not in query_bar(page), "the text stands for all filters"
+
+
+def test_the_filters_write_the_query_bar(viewer: Client, workflow: Workflow) -> None:
+    make_execution(workflow)
+    page = get(viewer, f"{LIST}?workflow={workflow.pk}&status=failed&status=partial")
+    assert query_bar(page) == 'status:failed,partial workflow:"Invoice sync · n8n EU"'
+    part = get(viewer, LIST + "?error=refused", **{"HX-Request": "true", "HX-Target": "list"})
+    assert query_bar(part) == "error:refused"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("status:failed colour:red", "There is no filter “colour”"),
+        ("status:failed env:mars", "There is no environment “mars”: there are Default, n8n EU."),
+        ("status:failed duration:>soon", "Write a duration such as 840 ms, 30 s or 2 min."),
+        ("status:failed workflow:\0x", "Null characters are not allowed."),
+    ],
+)
+def test_a_query_that_makes_no_sense_in_part_is_kept_and_explained(
+    viewer: Client, workflow: Workflow, asked: str, said: str
+) -> None:
+    failed = make_execution(workflow, Status.FAILED)
+    make_execution(workflow)
+    response = viewer.get(LIST, {"q": asked})
+    page = unescape(response.content.decode())
+    assert query_bar(page) == asked
+    assert said in page.split('id="query-error"')[1].split("</ul>")[0]
+    assert "Left out, because" not in page
+    assert shown(page) == [str(failed.id)], "what was understood counts"
+
+
+def query_bar(page: str) -> str:
+    found = re.search(r'id="query-text" name="q" value="(.*?)" maxlength', page)
+    assert found is not None
+    return found[1]
+
+
 NEWS = {"HX-Request": "true", "HX-Target": "news"}
 
 
