@@ -22,14 +22,17 @@ from django.conf import settings
 _SECRET_KEY = re.compile(
     r"(?:^|_)(?:passwords?|passwd|passphrase|pass|pwd|secrets?|"
     r"(?:api|access|private|secret|signing|encryption)_?keys?|auth|authorization|credentials?|tokens?|"
-    r"bearer|cookies?|session_?id|csrf|xsrf|jwt|cvv|cvc|card_?numbers?|signature|pin|otp|totp|ssn)"
+    r"bearer|cookies?|(?:php|j)?sess(?:ion)?_?id|csrf|xsrf|jwt|cvv|cvc|card_?numbers?|signature|pin|otp|totp|ssn)"
     # "password2", "authHeader", "token_value" say the same.
     r"_?\d*(?:_(?:header|value|hash|json|text|string|plain|raw|code|id))?$"
+    r"|^(?:connect_)?sid$"
 )
+# Twilio's ids of what it stores: it calls them sid, as others call a session.
+_PUBLIC_SID = re.compile(r"[A-Z]{2}[0-9a-f]{32}")
 # The same words as they may stand in a raw body: every secret key has one of them.
 _TELLING_WORDS = (
     r"(?i)pass|pwd|secret|(?:api|access|private|signing|encryption)[^a-z0-9]*key|auth|credential|token"
-    r"|bearer|cookie|session[^a-z0-9]*id|csrf|xsrf|jwt|cvv|cvc|card[^a-z0-9]*number|signature|pin"
+    r"|bearer|cookie|sess(?:ion)?[^a-z0-9]*id|csrf|xsrf|jwt|(?:\"|connect)[^a-z0-9]*sid[^a-z0-9]*\"|cvv|cvc|card[^a-z0-9]*number|signature|pin"
     r"|otp|ssn"
 )
 # Counts and limits that end in a secret word are numbers people need to see.
@@ -51,7 +54,8 @@ _SHAPES: dict[str, str] = {
     "flowwatch-token": r"\bfw_[A-Za-z0-9]{4,16}_[A-Za-z0-9_-]{20,}",
     "jwt": r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
     "bearer": r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9+/=._~-]{12,})",
-    "url-password": r"(?i)\b[a-z][a-z0-9+.-]+://[^\s/:@\"']*:([^\s/@\"']+)@",
+    "url-password": r"(?i)\b[a-z][a-z0-9+.-]+://[^\s/@:\"']*:([^\s/?#\"'<>]+)@",
+    "url-token": r"(?i)\b[a-z][a-z0-9+.-]+://([^\s/@:?#\"'<>]+)@",
     "header": r"(?i)\b(?:set-cookie|cookie|authorization|x-api-key)\s{0,3}:\s{0,3}([^\s\"'][^\r\n\"']{3,})",
     # Also in JSON or Python inside a text ({"password": "x"}), and with words before (DB_PASSWORD=x).
     "assignment": (
@@ -59,19 +63,48 @@ _SHAPES: dict[str, str] = {
         r"|access[_-]?token|auth[_-]?token|client[_-]?secret|token)\\{0,4}[\"']?"
         r"\s{0,3}[=:]\s{0,3}\\{0,4}[\"']?([^\s\"'&;,<>\[\]{}\\]{4,})"
     ),
+    # In addresses (?key=x) and environments (MAPS_KEY=x).
+    "key": r"(?i)(?:\b|_)(?:key|sid)=\\{0,4}[\"']?([a-z0-9+/_.~%-]{16,})",
+    # As people write it: the password is x.
+    "spoken": (
+        r"(?i)\b(?:password|passwd|passphrase|passcode|pwd|secret|api[ _-]?key)\s{1,3}(?:is|was)\b"
+        r"\s{0,3}:?\s{0,3}([\"'][^\"'\r\n]{4,64}[\"']|[^\s\"'<>()]{6,})"
+    ),
 }
 _CARD = r"\b[3-6](?:[ -]?[0-9]){12,18}\b"
 _ANY_SHAPE = re2.compile("|".join([*_SHAPES.values(), _CARD]))
 # What every shape has, without the counting that makes the full pattern slow: most bodies have none.
 _ANY_HINT = re2.compile(
     r"(?i)AKIA|ASIA|gh[pousr]_|github_pat_|xox[abeoprs]-|[rs]k_(?:live|test)_|AIza|sk-|SG\.|fw_|eyJ"
-    r"|bearer|basic|://|password|passwd|pwd|secret|(?:api|access|private)[_-]?key|token|-----BEGIN"
+    r"|bearer|basic|://|pass(?:word|wd|phrase|code)|pwd|secret|(?:api|access|private)[ _-]?key|token"
+    r"|-----BEGIN|key=|sid="
     r"|cookie|authorization"
     r"|[3-6][ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d"
 )
 _SHAPE_PATTERNS = {mark: re2.compile(pattern) for mark, pattern in _SHAPES.items()}
+# What a shape can't be without: looking for it is far quicker than the pattern.
+_ALWAYS_IN = {
+    "private-key": "-----BEGIN",
+    "slack-token": "xox",
+    "google-key": "AIza",
+    "openai-key": "sk-",
+    "sendgrid-key": "SG.",
+    "flowwatch-token": "fw_",
+    "jwt": "eyJ",
+    "url-password": "://",
+    "url-token": "://",
+    "header": ":",
+    "key": "=",
+}
 _CARD_PATTERN = re2.compile(_CARD)
 _SHORTEST_SECRET = 8
+_SHORTEST_RANDOM = 16
+_LONGEST_MARK = len("[scrubbed::0000]") + max(map(len, _SHAPES))
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
+_NOT_SIGN = re.compile(r"[^A-Za-z0-9]+")
+_RUN_OF_ONE_KIND = re.compile(r"[0-9]+|[a-z]+|[A-Z]+")
+_NO_WORD = re.compile(r"[0-9@#$%^&*+=~!?]|[a-z][A-Z]")
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
@@ -149,16 +182,53 @@ def scrub_text(text: str) -> str:
     if len(text) < _SHORTEST_SECRET or _ANY_SHAPE.search(text) is None:
         return text
     for kind, pattern in _SHAPE_PATTERNS.items():
+        if _ALWAYS_IN.get(kind, "") not in text:
+            continue
         text = pattern.sub(functools.partial(_replace, kind), text)
     return str(_CARD_PATTERN.sub(_replace_card, text))
 
 
 def _replace(kind: str, match: Any) -> str:
     whole: str = match.group(0)
-    secret: str | None = match.group(1) if match.re.groups else whole
-    if not secret or "[scrubbed" in secret:
+    group = 1 if match.re.groups else 0
+    secret: str | None = match.group(group)
+    if not secret or "[scrubbed" in secret or _is_in_mark(match) or not _is_likely(kind, secret):
         return whole
-    return whole.replace(secret, _mark(kind, secret))
+    start, end = (at - match.start() for at in match.span(group))
+    return whole[:start] + _mark(kind, secret) + whole[end:]
+
+
+def _is_in_mark(match: Any) -> bool:
+    """Whether the match is part of a mark: “password:3f9a” in “[scrubbed:url-password:3f9a]”."""
+    before: str = match.string[max(0, match.start() - _LONGEST_MARK) : match.start()]
+    return before.rfind("[scrubbed:") > before.rfind("]")
+
+
+def _is_likely(kind: str, secret: str) -> bool:
+    """Whether it looks like a secret where the words around it leave that open."""
+    if kind in ("key", "url-token"):
+        return _looks_random(secret)
+    return kind != "spoken" or _looks_chosen(secret)
+
+
+def _looks_random(text: str) -> bool:
+    """Whether no person wrote it: long, and kinds of signs change often.
+
+    UUIDs and words with a date or number name things, and stay.
+    """
+    if len(text) < _SHORTEST_RANDOM or _UUID.fullmatch(text) or _PUBLIC_SID.fullmatch(text):
+        return False
+    signs = _NOT_SIGN.sub("", text)
+    digits = sum(map(str.isdigit, signs))
+    if digits < 2 or len(signs) - digits < 2:
+        return False
+    changes = len(_RUN_OF_ONE_KIND.findall(signs)) - 1
+    return 3 * changes >= len(signs) or (len(signs) >= 24 and _HEX.fullmatch(signs) is not None)
+
+
+def _looks_chosen(text: str) -> bool:
+    """Whether it is quoted, or no word of the sentence: “is hunter2”, not “is missing”."""
+    return text[0] in "\"'" or _NO_WORD.search(text.rstrip(".,;:!?")) is not None
 
 
 def _replace_card(match: Any) -> str:
@@ -196,7 +266,7 @@ def _scrub_object(value: Mapping[str, Any], depth: int, look_at_values: bool) ->
     clean: dict[str, Any] = {}
     for key, item in value.items():
         if is_secret_key(key):
-            clean[key] = _scrub_secret(item, depth - 1)
+            clean[key] = item if _is_public_sid(key, item) else _scrub_secret(item, depth - 1)
         elif type(item) is str:
             clean[key] = scrub_text(item) if look_at_values else item
         elif type(item) is dict or type(item) is list:
@@ -206,6 +276,10 @@ def _scrub_object(value: Mapping[str, Any], depth: int, look_at_values: bool) ->
         if look_at_values and len(key) >= _SHORTEST_SECRET and (name := scrub_text(key)) != key:
             clean[name] = clean.pop(key)
     return clean
+
+
+def _is_public_sid(key: str, item: Any) -> bool:
+    return key == "sid" and type(item) is str and _PUBLIC_SID.fullmatch(item) is not None
 
 
 def _scrub_secret(value: Any, depth: int) -> Any:

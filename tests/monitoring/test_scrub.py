@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import random
+import re
 import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from monitoring.recording import scrub
@@ -21,7 +24,8 @@ _MARK = "[scrubbed:"
      "client_secret",
      "cookie", "Set-Cookie", "private_key", "token", "sessionId", "cvv", "cardNumber", "secrets",
      "secretKey", "signingKey", "APIToken", "authHeader", "pass", "password2", "userPassword1", "token_value",
-     "otp", "totp_code", "private_key_id", "x" * 300 + "_password"],
+     "otp", "totp_code", "private_key_id", "sid", "SID", "connect.sid", "PHPSESSID", "JSESSIONID",
+     "x" * 300 + "_password"],
 )  # fmt: skip
 def test_secret_keys_hide_their_values(key: str) -> None:
     clean = scrub.scrub({key: "whatever"}, depth=8)
@@ -30,7 +34,8 @@ def test_secret_keys_hide_their_values(key: str) -> None:
 
 @pytest.mark.parametrize(
     "key", ["author", "authenticated_at_page", "token_count", "max_tokens", "total_tokens",
-     "tokenizer", "keys", "passenger", "secretary"],
+     "tokenizer", "keys", "passenger", "secretary", "side", "inside", "account_sid", "messageSid", "key",
+     "residue"],
 )  # fmt: skip
 def test_harmless_keys_keep_their_values(key: str) -> None:
     assert scrub.scrub({key: "visible text"}, depth=8) == {key: "visible text"}
@@ -56,6 +61,19 @@ def test_harmless_keys_keep_their_values(key: str) -> None:
         ("assignment", "refresh_token=hunter2222&x=1"),
         ("header", "Cookie: sessionid=hunter2222"),
         ("header", "Authorization: hunter2222hunter"),
+        ("url-password", "GET https://user:pass@host failed"),
+        ("url-password", "https://user:p@ss@host/x"),
+        ("url-token", "GET https://x8a7Sd6f5a7Q9dEf02@git.example.com/a.git failed"),
+        ("url-token", "https://0a1b2c3d4e5f60718293a4b5c6d7e8f9@errors.example.com/17"),
+        ("key", "GET /v1/items?page=2&key=Ab3dE6gH9jK2mN5pQ8sT1 failed"),
+        ("key", "KEY=Ab3dE6gH9jK2mN5pQ8sT1 npm start"),
+        ("key", "MAPS_KEY='Ab3dE6gH9jK2mN5pQ8sT1'"),
+        ("key", "/socket?sid=Zx9Yw8Vu7Ts6Rq5Po4Nm&t=1"),
+        ("key", "no session for sid=0a1b2c3d4e5f60718293a4b5"),
+        ("spoken", "the password is hunter2 for all"),
+        ("spoken", "Password is: 'correct horse'"),
+        ("spoken", "your API key is Ab3dE6gH9jK2."),
+        ("spoken", "passphrase was Tr0ub4dor&3!"),
         ("card", "card 4111 1111 1111 1111 declined"),
         ("private-key", "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----"),
     ],
@@ -68,7 +86,15 @@ def test_secret_shapes_in_any_text_become_typed_marks(kind: str, text: str) -> N
 
 @pytest.mark.parametrize(
     "text", ["Order 18271 has no email address", "4111111111111112 is no card (check digit)",
-     "see https://example.com/a:b", "short"],
+     "see https://example.com/a:b", "short",
+     "the password is required", "Your password is too short", "password is case-sensitive.",
+     "The secret is out: see page 12", "password was changed", "password is invalid!", "API key is missing",
+     "ssh://git@github.com/a/b", "https://backup-2024@files.example.com", "mailto:ann@example.com",
+     "https://example.com/@someone/12345678901234567890",
+     "key=customer-2024-invoices-list-eu", "Duplicate key=3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+     "key=20261121103000123", "monkey=Ab3dE6gH9jK2mN5pQ8sT1", "sort_key=created_at_descending",
+     "sid=SM0a1b2c3d4e5f60718293a4b5c6d7e8f9", "inside=0a1b2c3d4e5f60718293a4b5",
+     "key=InvoiceSyncCustomerEurope"],
 )  # fmt: skip
 def test_plain_text_stays(text: str) -> None:
     assert scrub.scrub_text(text) == text
@@ -80,6 +106,59 @@ def test_equal_secrets_get_equal_marks_and_others_differ() -> None:
         for p in ("a-secret", "a-secret", "b-secret")
     )
     assert one == same != other
+
+
+def test_a_providers_id_under_sid_is_no_secret() -> None:
+    message = {"sid": "SM0a1b2c3d4e5f60718293a4b5c6d7e8f9", "status": "sent"}
+    assert scrub.scrub(message, depth=4) == message
+
+
+def test_a_mark_names_one_kind_and_is_no_secret_itself() -> None:
+    text = "https://user:pass@host ghp_" + "a1B2" * 9 + " pwd=hunter2222 https://s:s@host"
+    clean = scrub.scrub_text(text)
+    assert re.fullmatch(
+        r"https://user:\[scrubbed:url-password:\w{4}\]@host \[scrubbed:github-token:\w{4}\] "
+        r"pwd=\[scrubbed:assignment:\w{4}\] https://s:\[scrubbed:url-password:\w{4}\]@host",
+        clean,
+    )
+    assert scrub.scrub_text(clean) == clean
+
+
+_PROSE = """the order key is password for token session customer 2026 12 id step was secret a api https
+    login failed invalid missing required changed expired of and workflow node Tuesday OK"""
+_words = st.sampled_from(_PROSE.split())
+_ids = st.one_of(
+    st.uuids().map(str),
+    st.integers(10**5, 10**11).map(str),
+    st.from_regex(r"[A-Z]{2,4}-[0-9]{3,8}", fullmatch=True),
+    st.from_regex(r"(?:ord|evt|inv)_[0-9]{4,10}", fullmatch=True),
+    st.datetimes().map(lambda moment: moment.isoformat()),
+)
+
+
+@given(st.lists(_words | _ids, max_size=20))
+def test_ordinary_prose_and_ids_stay(parts: list[str]) -> None:
+    text = " ".join(parts)
+    assume(not re.search(r"(?:password|secret|key) (?:is|was) \S*[\d#]", text))
+    assume(not re.search(r"\b[3-6]([ -]?\d){12}", text))  # as a card's number may look
+    assert scrub.scrub_text(text) == text
+
+
+@given(st.sampled_from(["key", "id", "sort_key", "sid", "cache-key", "order"]), _ids)
+def test_ids_after_an_equals_sign_stay(name: str, identity: str) -> None:
+    text = f"https://example.com/x?{name}={identity}&page=2"
+    assert scrub.scrub_text(text) == text
+
+
+@pytest.mark.parametrize("length", [20, 32, 40])
+def test_random_keys_in_addresses_do_not_stay(length: int) -> None:
+    kept = 0
+    chance = random.Random(17)
+    for _ in range(500):
+        raw = chance.randbytes(length)
+        for secret in (raw.hex(), base64.urlsafe_b64encode(raw).decode().rstrip("=")):
+            kept += secret in scrub.scrub_text(f"GET /x?key={secret}&page=2")
+    assert kept < 0.05 * 1_000  # some look like words and numbers
 
 
 def test_everything_below_a_secret_key_is_hidden() -> None:
@@ -121,6 +200,9 @@ _telling = st.sampled_from(
         "X-Auth",
         "cardNumber",
         "Session Id",
+        "sid",
+        "connect.sid",
+        "PHPSESSID",
         "author",
         "name",
         "PIN",
@@ -133,6 +215,9 @@ _texts = st.sampled_from(
         "AKIAIOSFODNN7EXAMPLE",
         "plain",
         "token=abcdefgh",
+        "?key=Ab3dE6gH9jK2mN5pQ8sT1",
+        "password is hunter2",
+        "https://x8a7Sd6f5a7Q9dEf02@a.example",
     ]
 )
 
@@ -164,7 +249,21 @@ def test_any_value_keeps_its_shape(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["a:", "//x:", "eyJ", "password=", "4111 ", "-----BEGIN ", "https://a:", " Bearer "]
+    "unit",
+    [
+        "a:",
+        "//x:",
+        "eyJ",
+        "password=",
+        "4111 ",
+        "-----BEGIN ",
+        "https://a:",
+        " Bearer ",
+        "key=",
+        "https://a",
+        "@",
+        "password is ",
+    ],
 )
 def test_hostile_text_takes_linear_time(unit: str) -> None:
     """The bound is loose: a quadratic pattern would take minutes."""
