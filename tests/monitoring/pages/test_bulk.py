@@ -31,22 +31,6 @@ pytestmark = pytest.mark.django_db
 LIST = "/t/agency/executions/"
 
 
-@pytest.fixture
-def tenant() -> Tenant:
-    return make_tenant("agency")
-
-
-@pytest.fixture
-def workflow(tenant: Tenant) -> Workflow:
-    return make_workflow(make_environment(tenant), name="Invoice sync")
-
-
-@pytest.fixture
-def admin(tenant: Tenant, client: Client) -> Client:
-    client.force_login(make_member(tenant, Role.ADMIN))
-    return client
-
-
 def left(tenant: Tenant) -> int:
     with tenant_scope(tenant):
         return Execution.objects.count()

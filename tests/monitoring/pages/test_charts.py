@@ -20,22 +20,6 @@ pytestmark = pytest.mark.django_db
 F, S = Status.FAILED, Status.SUCCESS
 
 
-@pytest.fixture
-def tenant() -> Tenant:
-    return make_tenant("agency")
-
-
-@pytest.fixture
-def workflow(tenant: Tenant) -> Workflow:
-    return make_workflow(make_environment(tenant), name="Invoice sync")
-
-
-@pytest.fixture
-def viewer(tenant: Tenant, client: Client) -> Client:
-    client.force_login(make_member(tenant))
-    return client
-
-
 def chart(client: Client, address: str) -> dict[str, Any]:
     response = client.get(address)
     assert response.status_code == 200, address

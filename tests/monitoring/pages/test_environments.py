@@ -14,17 +14,6 @@ pytestmark = pytest.mark.django_db
 LIST = "/t/agency/settings/environments/"
 
 
-@pytest.fixture
-def tenant() -> Tenant:
-    return make_tenant("agency")
-
-
-@pytest.fixture
-def admin(tenant: Tenant, client: Client) -> Client:
-    client.force_login(make_member(tenant, Role.ADMIN))
-    return client
-
-
 def slugs(tenant: Tenant) -> list[str]:
     with tenant_scope(tenant):
         return sorted(Environment.objects.values_list("slug", flat=True))

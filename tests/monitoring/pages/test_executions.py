@@ -30,28 +30,6 @@ pytestmark = pytest.mark.django_db
 LIST = "/t/agency/executions/"
 
 
-@pytest.fixture
-def tenant() -> Tenant:
-    return make_tenant("agency")
-
-
-@pytest.fixture
-def workflow(tenant: Tenant) -> Workflow:
-    return make_workflow(make_environment(tenant, name="n8n EU"), name="Invoice sync")
-
-
-@pytest.fixture
-def viewer(tenant: Tenant, client: Client) -> Client:
-    client.force_login(make_member(tenant))
-    return client
-
-
-@pytest.fixture
-def admin(tenant: Tenant, client: Client) -> Client:
-    client.force_login(make_member(tenant, Role.ADMIN))
-    return client
-
-
 def get(client: Client, address: str, **headers: str) -> str:
     response = client.get(address, headers=headers)
     assert response.status_code == 200, (address, response.status_code)

@@ -18,34 +18,16 @@ from hypothesis import strategies as st
 from monitoring.models import Workflow
 from monitoring.pages.export import COLUMNS, exported, safe_cell
 from monitoring.words import Status
-from tenants.models import Tenant
 from tests.monitoring.factories import (
     make_environment,
     make_execution,
     make_executions,
-    make_member,
     make_tenant,
     make_workflow,
 )
 
 pytestmark = pytest.mark.django_db
 EXPORT = "/t/agency/executions/export."
-
-
-@pytest.fixture
-def tenant() -> Tenant:
-    return make_tenant("agency")
-
-
-@pytest.fixture
-def workflow(tenant: Tenant) -> Workflow:
-    return make_workflow(make_environment(tenant), name="Invoice sync")
-
-
-@pytest.fixture
-def viewer(tenant: Tenant, client: Client) -> Client:
-    client.force_login(make_member(tenant))
-    return client
 
 
 def body(response: object) -> str:

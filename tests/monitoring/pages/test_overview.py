@@ -36,22 +36,6 @@ F, S, P = Status.FAILED, Status.SUCCESS, Status.PARTIAL
 QUERY_BUDGET = 22
 
 
-@pytest.fixture
-def tenant() -> Tenant:
-    return make_tenant("agency")
-
-
-@pytest.fixture
-def workflow(tenant: Tenant) -> Workflow:
-    return make_workflow(make_environment(tenant, name="n8n EU"), name="Invoice sync")
-
-
-@pytest.fixture
-def viewer(tenant: Tenant, client: Client) -> Client:
-    client.force_login(make_member(tenant))
-    return client
-
-
 def text_of(client: Client, address: str = PAGE) -> str:
     """The page without markup, white space folded."""
     response = client.get(address)

@@ -13,20 +13,12 @@ from monitoring.words import Status
 from tenants.scoping import tenant_scope
 from tests.monitoring.factories import (
     NodeSpec,
-    make_environment,
     make_execution,
-    make_tenant,
-    make_workflow,
 )
 
 pytestmark = pytest.mark.django_db
 START = timezone.now().replace(microsecond=0) - dt.timedelta(minutes=10)
 WAIT = {"type": "n8n-nodes-base.wait"}
-
-
-@pytest.fixture
-def workflow() -> Workflow:
-    return make_workflow(make_environment(make_tenant("agency")))
 
 
 def draw(execution: Execution, selected: str | None = None, now: dt.datetime = START) -> Timeline:

@@ -27,31 +27,8 @@ QUERY_BUDGET = 24
 
 
 @pytest.fixture
-def tenant() -> Tenant:
-    return make_tenant("agency")
-
-
-@pytest.fixture
-def workflow(tenant: Tenant) -> Workflow:
-    environment = make_environment(tenant, name="n8n EU")
-    return make_workflow(environment, name="Invoice sync", external_id="wf-invoice")
-
-
-@pytest.fixture
 def page(workflow: Workflow) -> str:
     return f"/t/agency/workflows/{workflow.pk}/"
-
-
-@pytest.fixture
-def viewer(tenant: Tenant, client: Client) -> Client:
-    client.force_login(make_member(tenant))
-    return client
-
-
-@pytest.fixture
-def admin(tenant: Tenant, client: Client) -> Client:
-    client.force_login(make_member(tenant, Role.ADMIN))
-    return client
 
 
 def html_of(client: Client, address: str) -> str:

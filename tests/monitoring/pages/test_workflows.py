@@ -22,7 +22,6 @@ from tenants.scoping import tenant_scope
 from tests.monitoring.counted import message, record
 from tests.monitoring.factories import (
     make_environment,
-    make_member,
     make_tenant,
     make_workflow,
 )
@@ -34,19 +33,8 @@ QUERY_BUDGET = 19
 
 
 @pytest.fixture
-def tenant() -> Tenant:
-    return make_tenant("agency")
-
-
-@pytest.fixture
 def environment(tenant: Tenant) -> Environment:
     return make_environment(tenant, name="n8n EU")
-
-
-@pytest.fixture
-def viewer(tenant: Tenant, client: Client) -> Client:
-    client.force_login(make_member(tenant))
-    return client
 
 
 def run(
