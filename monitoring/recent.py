@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from monitoring.ids import time_of, uuid_floor
+from monitoring.models.execution import REASON_LENGTH
 from monitoring.prepared import fetch_all
 from monitoring.words import RATED, Status
 from tenants.scoping import current_tenant
 
-REASON_LENGTH: Final = 300
 FINER: Final = 64
 """Looks into the step of a chart in which a version changed: 6 hours to about 6 minutes."""
 

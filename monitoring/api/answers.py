@@ -123,3 +123,8 @@ def status_schema(spoken: Mapping[Status, str]) -> msgspec.Meta:
 def rounded(value: float | None) -> int | None:
     """Whole milliseconds of a mean or percentile."""
     return None if value is None else round(value)
+
+
+def percent_of(fraction: float | None) -> float | None:
+    """A fraction as a percentage to two digits."""
+    return None if fraction is None else round(100 * fraction, 2)

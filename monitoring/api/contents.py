@@ -68,12 +68,7 @@ def nodes_of(execution_id: uuid.UUID) -> list[NodeExecution]:
 
 
 def _ordered(ids: Sequence[uuid.UUID]) -> list[NodeExecution]:
-    nodes = NodeExecution.objects.filter(execution_id__in=ids)
-    return sorted(nodes, key=_place)
-
-
-def _place(node: NodeExecution) -> tuple[bool, int, str, int]:
-    return node.position is None, node.position or 0, node.node_id, node.run_index
+    return list(NodeExecution.objects.filter(execution_id__in=ids).in_order())
 
 
 def _within_budget(executions: Sequence[Execution], with_nodes: bool) -> list[uuid.UUID]:

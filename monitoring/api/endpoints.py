@@ -134,14 +134,6 @@ def operation(
 
 _PLACE = re.compile(r"\{(\w+)\}")
 
-# Fixed ends that have no operation yet: unknown for now, and never part of an id.
-_KEPT_FREE = (
-    "/api/executions/{execution_id}/heartbeat",
-    "/api/workflow-executions/{execution_id}/retry",
-    "/api/workflows/{workflow_id}/analyze-logs",
-    "/api/workflows/{workflow_id}/definition",
-)
-
 
 def url_patterns() -> list[URLPattern]:
     """The addresses of all operations, in the order in which they must be tried.
@@ -164,13 +156,8 @@ def pattern_of(path: str) -> str:
     parts = _PLACE.split(path.removeprefix("/"))
     fixed = [re.escape(part) for part in parts[::2]]
     places = [rf"(?P<{name}>[\s\S]+)" for name in parts[1::2]] + [""]
-    ends = "".join(
-        f"(?<!{re.escape(free.removeprefix(path))})"
-        for free in _KEPT_FREE
-        if path.endswith("}") and free.startswith(path)
-    )
     text = "".join(text + place for text, place in zip(fixed, places, strict=True))
-    return f"^{text}{ends}\\Z"
+    return f"^{text}\\Z"
 
 
 def _rank(path: str) -> tuple[bool, int]:

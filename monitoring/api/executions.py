@@ -19,7 +19,6 @@ from monitoring.api.finding import (
     environment_of,
     execution_of,
     page_of,
-    started_at,
     workflow_filter,
 )
 from monitoring.api.messages import Failure, NodeFailure, Parent, Trigger
@@ -195,7 +194,7 @@ def editor_execution(execution: Execution, contents: Contents) -> EditorExecutio
         workflow_id=execution.workflow.external_id,
         workflow_name=execution.workflow.name,
         status=EDITOR[execution.state],
-        started_at=started_at(execution),
+        started_at=execution.started,
         completed_at=execution.completed_at,
         duration_ms=execution.duration_ms,
         trigger=Trigger(type=execution.trigger_type, data=payload.trigger_data),

@@ -25,7 +25,6 @@ from monitoring.api.parameters import (
     clean_id,
 )
 from monitoring.history import ExecutionQuery
-from monitoring.ids import time_of
 from monitoring.metrics.ranges import totals_of_spans
 from monitoring.metrics.subject import Measured
 from monitoring.models import Environment, Execution, Subject, Workflow
@@ -131,13 +130,8 @@ def _execution_candidate(execution: Execution) -> dict[str, Any]:
         "external_id": execution.external_id,
         "workflow_id": execution.workflow.external_id,
         **_environment_candidate(execution.environment),
-        "started_at": started_at(execution).isoformat(),
+        "started_at": execution.started.isoformat(),
     }
-
-
-def started_at(execution: Execution) -> dt.datetime:
-    """When it started: what the sender says, else the time of its id."""
-    return execution.started_at or time_of(execution.id)
 
 
 def page_of(request: ApiRequest, query: ExecutionQuery) -> tuple[list[Execution], Pagination]:

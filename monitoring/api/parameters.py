@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from django.conf import settings
 from django.http import HttpRequest
 
-from monitoring.metrics.timerange import YEARS
+from monitoring.metrics.timerange import asked_time
 from monitoring.words import Status, status_from_word
 from tenants.problems import Problem
 from tenants.zones import known_zones
@@ -88,29 +88,9 @@ def clean_text(text: str) -> str:
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
-# A plus sign that was not percent-encoded arrives as a space: "2026-01-01T00:00:00 02:00".
-_LOST_PLUS = re.compile(r" (\d\d:?\d\d)$")
-
-
-def parse_time(text: str) -> dt.datetime:
-    """A moment in ISO 8601; without an offset it is UTC, a date is its midnight."""
-    try:
-        moment = dt.datetime.fromisoformat(_LOST_PLUS.sub(r"+\1", text))
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=dt.UTC)
-        moment = moment.astimezone(dt.UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("must be a time in ISO 8601, like 2026-02-14T10:30:00Z") from None
-    if moment.year not in YEARS:
-        raise ValueError(f"must lie in the years {YEARS.start} to {YEARS.stop - 1}")
-    return moment
-
 
 def _end_time(text: str) -> dt.datetime:
-    moment = parse_time(text)
-    if re.fullmatch(r"\d{4}-?\d\d-?\d\d", text):
-        moment += dt.timedelta(days=1)
-    return moment
+    return asked_time(text, ends=True)
 
 
 def parse_statuses(text: str) -> frozenset[Status]:
@@ -196,7 +176,7 @@ STATUS: Parameter[frozenset[Status]] = Parameter(
 )
 _TIME_SCHEMA = {"type": "string", "format": "date-time"}
 START_DATE: Parameter[dt.datetime | None] = Parameter(
-    "startDate", "Only executions that began at this time or later.", _TIME_SCHEMA, parse_time, None
+    "startDate", "Only executions that began at this time or later.", _TIME_SCHEMA, asked_time, None
 )
 END_DATE: Parameter[dt.datetime | None] = Parameter(
     "endDate",
@@ -206,7 +186,7 @@ END_DATE: Parameter[dt.datetime | None] = Parameter(
     None,
 )
 START: Parameter[dt.datetime | None] = Parameter(
-    "start", "Beginning of the range; goes with `end`.", _TIME_SCHEMA, parse_time, None
+    "start", "Beginning of the range; goes with `end`.", _TIME_SCHEMA, asked_time, None
 )
 END: Parameter[dt.datetime | None] = Parameter(
     "end",

@@ -6,7 +6,9 @@ from monitoring.api import (  # noqa: F401 - importing enters their operations i
     executions,
     ingest,
     observability,
+    observed_executions,
     workflow_executions,
+    workflow_numbers,
     workflows,
 )
 from monitoring.api.endpoints import url_patterns

@@ -31,7 +31,6 @@ from monitoring.api.finding import (
     execution_of,
     measured_by,
     page_of,
-    started_at,
     workflow_filter,
 )
 from monitoring.api.parameters import (
@@ -306,7 +305,7 @@ def _fields(execution: Execution, contents: Contents) -> dict[str, Any]:
         "trigger_event": execution.trigger_type,
         "trigger_data": payload.trigger_data,
         "status": AUTOMATION[execution.state],
-        "started_at": started_at(execution),
+        "started_at": execution.started,
         "completed_at": execution.completed_at,
         "duration_ms": execution.duration_ms,
         "result": payload.result,

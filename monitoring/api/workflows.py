@@ -22,7 +22,7 @@ from monitoring.api.answers import (
 )
 from monitoring.api.endpoints import Answer, operation
 from monitoring.api.executions import error_class_slug, severity_slug
-from monitoring.api.finding import page_of, started_at, workflow_of
+from monitoring.api.finding import page_of, workflow_of
 from monitoring.api.parameters import (
     CURSOR,
     END_DATE,
@@ -333,7 +333,7 @@ def _log_entry(execution: Execution, tenant: Tenant) -> LogEntry:
         error_class=error_class_slug(execution),
         severity=severity_slug(execution),
         execution_time_ms=execution.duration_ms,
-        executed_at=started_at(execution),
+        executed_at=execution.started,
         completed_at=execution.completed_at,
     )
 
@@ -342,7 +342,7 @@ def _failure(execution: Execution) -> FailureEntry:
     return FailureEntry(
         execution_id=execution.id,
         external_id=execution.external_id,
-        timestamp=started_at(execution),
+        timestamp=execution.started,
         failed_action_id=execution.error_node_id,
         action=execution.error_node_name or execution.error_node_id,
         error=execution.error_message,

@@ -16,6 +16,7 @@ from monitoring.example.model import (
     Rhythm,
 )
 from monitoring.example.workflows import WORKFLOWS
+from tenants.times import utc_text
 
 DAYS = 30
 # Share of a day's executions by hour (UTC) for what people cause: little at night, dip at noon.
@@ -134,7 +135,7 @@ class _Run:
     def finished(self, **more: Any) -> dict[str, Any]:
         """Return the message of the finished execution."""
         body = self._head(self._status()) | {
-            "completedAt": _iso(self.end),
+            "completedAt": utc_text(self.end),
             "durationMs": _milliseconds(self.end - self.start),
             "nodeExecutions": self.nodes,
             **more,
@@ -169,7 +170,7 @@ class _Run:
             "workflowId": self.workflow.external_id,
             "workflowName": self.workflow.name,
             "status": status,
-            "startedAt": _iso(self.start),
+            "startedAt": utc_text(self.start),
             "trigger": trigger,
             "version": self.history.version_at(self.start),
             "tags": list(self.workflow.tags),
@@ -214,8 +215,8 @@ class _Run:
             "nodeType": node.type,
             "runIndex": run_index,
             "status": "success" if failing is None else "failed",
-            "startedAt": _iso(start),
-            "completedAt": _iso(start + dt.timedelta(milliseconds=lasts)),
+            "startedAt": utc_text(start),
+            "completedAt": utc_text(start + dt.timedelta(milliseconds=lasts)),
             "durationMs": lasts,
         }
         if given is not None:
@@ -277,10 +278,6 @@ def _poisson(mean: float, rng: random.Random) -> int:
         product *= rng.random()
         count += 1
     return count
-
-
-def _iso(moment: dt.datetime) -> str:
-    return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _milliseconds(span: dt.timedelta) -> int:

@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Final
 
+from monitoring.metrics.rates import fraction
 from monitoring.metrics.reading import ID_COLUMN
 from monitoring.metrics.subject import Measured
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
@@ -27,8 +28,7 @@ class HeatMap:
 
     def failure_rate(self, weekday: int, hour: int) -> float | None:
         """Fraction of rated executions that failed; None when there were none."""
-        rated = self.rated[weekday][hour]
-        return self.failed[weekday][hour] / rated if rated else None
+        return fraction(self.failed[weekday][hour], self.rated[weekday][hour])
 
 
 def failure_heat_map(subject: Measured, range_: TimeRange) -> HeatMap:

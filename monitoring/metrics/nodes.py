@@ -11,12 +11,13 @@ from monitoring.counting.histogram import Histogram
 from monitoring.counting.nodes import unpack_node_deltas
 from monitoring.ids import uuid_floor
 from monitoring.metrics.ranges import totals_of_spans
+from monitoring.metrics.rates import rate
 from monitoring.metrics.reading import Span, raw_histogram, whole_buckets
 from monitoring.metrics.subject import of_workflow
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.models import Level, Workflow
 from monitoring.prepared import fetch_all
-from monitoring.words import FINISHED, RATED, Status
+from monitoring.words import FINISHED, Status
 from tenants.scoping import current_tenant
 
 MOST_RAW_EXECUTIONS: Final = 2_000
@@ -50,8 +51,7 @@ class NodeTotals:
     @property
     def failure_rate(self) -> float | None:
         """failed / (success + failed + partial)."""
-        rated = sum(self.counts[status] for status in RATED)
-        return self.failed / rated if rated else None
+        return rate(Status.FAILED, self.counts)
 
     @property
     def average_ms(self) -> float | None:

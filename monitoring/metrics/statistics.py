@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from monitoring.metrics.rates import fraction
 from monitoring.models import Workflow
 from monitoring.prepared import fetch_all
 from monitoring.words import RATED, Status
@@ -32,7 +33,7 @@ class Statistics:
     def failure_rate(self) -> float | None:
         """failed / (success + failed + partial)."""
         rated = self.success_count + self.failure_count + self.partial_count
-        return self.failure_count / rated if rated else None
+        return fraction(self.failure_count, rated)
 
 
 def workflow_statistics(workflows: Iterable[Workflow]) -> dict[int, Statistics]:
@@ -54,7 +55,7 @@ def workflow_statistics(workflows: Iterable[Workflow]) -> dict[int, Statistics]:
 
 
 def _average(spent: Decimal, known: int) -> float | None:
-    return float(spent) / known if known else None
+    return fraction(float(spent), known)
 
 
 def _sum_over_rated(array: str) -> str:

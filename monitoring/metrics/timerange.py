@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from monitoring.counting.buckets import BUCKET
+from tenants.times import read_time
 
 UTC: Final = ZoneInfo("UTC")
 _HOUR: Final = dt.timedelta(hours=1)
@@ -148,7 +150,7 @@ class TimeRange:
         cls, start: str, end: str, now: dt.datetime, zone: ZoneInfo, naive_zone: ZoneInfo
     ) -> TimeRange:
         first = _moment_of("start", start, naive_zone)
-        last = _moment_of("end", end, naive_zone, end_of_day=True) if end else now
+        last = _moment_of("end", end, naive_zone, ends=True) if end else now
         if first >= last:
             raise TimeRangeError("start", "The start must lie before the end.")
         if last - first > LONGEST:
@@ -287,20 +289,28 @@ def _zone_of(name: str) -> ZoneInfo | None:
         ) from error
 
 
-def _moment_of(
-    field: str, text: str, naive_zone: ZoneInfo, *, end_of_day: bool = False
-) -> dt.datetime:
-    # "+" of an offset arrives as a space when a caller did not encode it.
-    text = text.replace(" ", "+") if "T" in text else text
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise TimeRangeError(
-            field, "Not a time; use ISO 8601 such as 2026-01-31T09:00:00+01:00."
-        ) from error
+def asked_time(text: str, zone: dt.tzinfo = UTC, *, ends: bool = False) -> dt.datetime:
+    """A moment that a question names (see `read_time`), in UTC; a bare date is its midnight.
+
+    With `ends`, a bare date is the end of its day. Raises ValueError with words for people.
+    """
+    text = _LOST_PLUS.sub(r"\1+\2", text)
+    moment = read_time(text, zone)
     if moment.year not in YEARS:
-        raise TimeRangeError(field, f"The year must lie in {YEARS.start} to {YEARS.stop - 1}.")
-    if end_of_day and len(text) <= len("2026-01-31"):
-        moment += _DAY
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=naive_zone)
-    return aware.astimezone(dt.UTC)
+        raise ValueError(f"must lie in the years {YEARS.start} to {YEARS.stop - 1}")
+    if ends and _DATE.fullmatch(text):
+        # By the clock of the zone, whose day may have 23 or 25 hours.
+        return (moment.astimezone(zone) + _DAY).astimezone(dt.UTC)
+    return moment
+
+
+# A plus sign that was not percent-encoded arrives as a space: "2026-01-01T00:00:00 02:00".
+_LOST_PLUS: Final = re.compile(r"([T ]\d\d.*) (\d\d:?\d\d)$")
+_DATE: Final = re.compile(r"\d{4}-?\d\d-?\d\d")
+
+
+def _moment_of(field: str, text: str, zone: ZoneInfo, *, ends: bool = False) -> dt.datetime:
+    try:
+        return asked_time(text, zone, ends=ends)
+    except ValueError as error:
+        raise TimeRangeError(field, f"The {field} {error}.") from None

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from monitoring.counting.histogram import Histogram
+from monitoring.metrics.rates import rate, rated
 from monitoring.words import FINISHED, RATED, ErrorClass, Status
 
 NO_COUNTS = (0,) * len(Status)
@@ -63,7 +64,7 @@ class Totals:
     @property
     def rated(self) -> int:
         """What rates are of: success + failed + partial."""
-        return sum(self.counts[status] for status in RATED)
+        return rated(self.counts)
 
     @property
     def succeeded(self) -> int:
@@ -76,12 +77,12 @@ class Totals:
     @property
     def failure_rate(self) -> float | None:
         """failed / (success + failed + partial)."""
-        return self.failed / self.rated if self.rated else None
+        return rate(Status.FAILED, self.counts)
 
     @property
     def success_rate(self) -> float | None:
         """success / (success + failed + partial)."""
-        return self.succeeded / self.rated if self.rated else None
+        return rate(Status.SUCCESS, self.counts)
 
     @property
     def average_ms(self) -> float | None:

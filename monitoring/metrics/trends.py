@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from monitoring.ids import time_of
 from monitoring.metrics.ranges import (
     Point,
     series,
@@ -101,21 +100,18 @@ def last_failure(workflow: Workflow, range_: TimeRange) -> LastFailure | None:
         Execution.objects.filter(workflow_id=workflow.pk, status=Status.FAILED)
         .started_between(range_.start, range_.end)
         .newest_first()
-        .values_list(
-            "id", "started_at", "error_node_id", "error_node_name", "error_message", "error_class"
-        )
+        .only("started_at", "error_node_id", "error_node_name", "error_message", "error_class")
         .first()
     )
     if found is None:
         return None
-    execution_id, started_at, node_id, node_name, message, kind = found
     return LastFailure(
-        execution_id,
-        started_at or time_of(execution_id),
-        node_id,
-        node_name or node_id,
-        message,
-        None if kind is None else ErrorClass(kind),
+        found.id,
+        found.started,
+        found.error_node_id,
+        found.error_node_name or found.error_node_id,
+        found.error_message,
+        None if found.error_class is None else ErrorClass(found.error_class),
     )
 
 

@@ -11,15 +11,20 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Collection
+from typing import Final
 
 from django.db import models
+from django.db.models.functions import Left
 
-from monitoring.ids import uuid_floor
+from monitoring.ids import time_of, uuid_floor
 from monitoring.models.environment import Environment
 from monitoring.models.workflow import Workflow
 from monitoring.words import ErrorClass, Severity, Status
 from tenants.models import Tenant
 from tenants.scoping import TenantManager
+
+REASON_LENGTH: Final = 300
+"""Characters of an error's message that lists show."""
 
 
 class ExecutionQuerySet(models.QuerySet["Execution"]):
@@ -45,6 +50,10 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
     def without_payload(self) -> ExecutionQuerySet:
         """Leave out the compressed payload, which lists never show."""
         return self.defer("payload", "order_keys")
+
+    def with_reason(self) -> ExecutionQuerySet:
+        """Add `reason`, the beginning of the error's message, which may be long."""
+        return self.annotate(reason=Left("error_message", REASON_LENGTH))
 
 
 class Execution(models.Model):
@@ -112,6 +121,28 @@ class Execution(models.Model):
     def state(self) -> Status:
         return Status(self.status)
 
+    @property
+    def started(self) -> dt.datetime:
+        """When it started: what the sender says, else the time of its id."""
+        return self.started_at or time_of(self.id)
+
+
+class NodeExecutionQuerySet(models.QuerySet["NodeExecution"]):
+    """Questions about nodes; the caller says of which executions."""
+
+    def in_order(self) -> NodeExecutionQuerySet:
+        """The nodes of an execution as they ran: by the sender's order, then by time."""
+        return self.order_by(
+            models.F("position").asc(nulls_last=True),
+            models.F("started_at").asc(nulls_last=True),
+            "node_id",
+            "run_index",
+        )
+
+    def with_reason(self) -> NodeExecutionQuerySet:
+        """Add `reason`, the beginning of the error's message, which may be long."""
+        return self.annotate(reason=Left("error_message", REASON_LENGTH))
+
 
 class NodeExecution(models.Model):
     """One run of one node in an execution; identity is (execution, node id, run index).
@@ -142,7 +173,7 @@ class NodeExecution(models.Model):
     output_items = models.IntegerField(null=True)
     order_keys = models.BinaryField()
 
-    objects = TenantManager["NodeExecution"]()
+    objects = TenantManager.from_queryset(NodeExecutionQuerySet)()
 
     class Meta:
         db_table = "monitoring_nodeexecution"

@@ -21,7 +21,6 @@ from monitoring.models import BulkJob
 from monitoring.pages.export import chosen_ids
 from monitoring.pages.filters import Filters
 from monitoring.pages.histogram import shape_of
-from monitoring.pages.rows import started
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
@@ -122,7 +121,7 @@ def delete_one(request: TenantRequest, slug: str, execution_id: uuid.UUID) -> Ht
     one = reverse("monitoring:execution", args=[slug, execution_id])
     context = {
         "number": "1",
-        "said": f"{found[0].workflow.name}, {exact(started(found[0]))}",
+        "said": f"{found[0].workflow.name}, {exact(found[0].started)}",
         "ids": [],
         "back_url": f"{one}?{request.GET.urlencode()}" if request.GET else one,
         "action": request.get_full_path(),

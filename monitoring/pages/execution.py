@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
-from django.db.models import F
-from django.db.models.functions import Left
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -18,10 +16,11 @@ from django.views.decorators.vary import vary_on_headers
 
 from monitoring import history
 from monitoring.models import Execution, NodeExecution
+from monitoring.models.execution import REASON_LENGTH
 from monitoring.pages.execution_place import DataLinks, ExecutionPlace, Link
 from monitoring.pages.node_panel import NodePanel, failing_node, node_panel, own_stack
 from monitoring.pages.payload import payload_of, whole_number
-from monitoring.pages.rows import elapsed_ms, goes_on, rows_of, shown_status, started
+from monitoring.pages.rows import elapsed_ms, goes_on, rows_of, shown_status
 from monitoring.pages.timeline import MOST_ROWS, first_in_sight, timeline_of
 from monitoring.pages.why import why_of
 from monitoring.panels import Place, Tab, panels_at, tabs_at
@@ -37,7 +36,6 @@ OWN_TABS: Final = {
     "log": "Raw log",
 }
 NODES_A_VIEW: Final = 100
-REASON_LENGTH: Final = 300
 
 
 @tenant_member(Role.VIEWER)
@@ -84,7 +82,7 @@ class _View:
             "status": shown_status(execution),
             "goes_on": goes_on(execution),
             "title": f"{execution.workflow.name} {_verb(execution)}",
-            "started": started(execution),
+            "started": execution.started,
             "elapsed_ms": elapsed_ms(execution, self.now),
             "is_damaged": self.is_damaged,
             "parent": _parent(place),
@@ -115,16 +113,7 @@ class _View:
     def nodes(self) -> list[NodeExecution]:
         """All node executions in their order, with the beginning of their messages."""
         found = NodeExecution.objects.filter(execution_id=self.execution.id)
-        return list(
-            found.defer("order_keys", "error_message")
-            .annotate(reason=Left("error_message", REASON_LENGTH))
-            .order_by(
-                F("position").asc(nulls_last=True),
-                F("started_at").asc(nulls_last=True),
-                "node_id",
-                "run_index",
-            )
-        )
+        return list(found.defer("order_keys", "error_message").with_reason().in_order())
 
     @cached_property
     def failing(self) -> NodeExecution | None:

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods
 from monitoring import history
 from monitoring.models import Execution
 from monitoring.pages.filters import Filters
-from monitoring.pages.rows import shown_status, started
+from monitoring.pages.rows import shown_status
 from monitoring.words import ErrorClass, Severity
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
@@ -66,7 +66,7 @@ def exported(execution: Execution) -> dict[str, Any]:
         "workflow": execution.workflow.name,
         "environment": execution.environment.name,
         "status": shown_status(execution),
-        "started_at": _iso(started(execution)),
+        "started_at": _iso(execution.started),
         "completed_at": _iso(execution.completed_at),
         "duration_ms": execution.duration_ms,
         "trigger": execution.trigger_type,

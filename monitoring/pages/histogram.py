@@ -17,6 +17,7 @@ from monitoring.metrics.timerange import TimeRange
 from monitoring.models import Subject
 from monitoring.words import Status
 from tenants.scoping import current_tenant
+from tenants.times import utc_text
 from tenants.ui.numbers import thousands
 
 HEIGHT: Final = 44
@@ -102,8 +103,8 @@ def _bars(
             x=f"{number + _GAP / 2:.2f}",
             width=f"{1 - _GAP:.2f}",
             label=_label(point.start, point.end, step),
-            start=_iso(point.start),
-            end=_iso(point.end),
+            start=utc_text(point.start),
+            end=utc_text(point.end),
             pieces=_pieces(step, most),
         )
         for number, (point, step) in enumerate(zip(points, counts, strict=True))
@@ -123,10 +124,6 @@ def _pieces(step: dict[Status, int], most: int) -> tuple[Piece, ...]:
         y -= height
         pieces.append(Piece(tone, f"{y:.2f}", f"{height:.2f}"))
     return tuple(pieces)
-
-
-def _iso(moment: dt.datetime) -> str:
-    return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _label(start: dt.datetime, end: dt.datetime, step: dict[Status, int]) -> str:

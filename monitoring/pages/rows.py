@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from monitoring.ids import time_of
 from monitoring.models import Execution
 from monitoring.pages.addresses import execution_urls
 from monitoring.words import Status
@@ -50,16 +49,11 @@ def goes_on(execution: Execution) -> bool:
     return execution.state in underway and execution.lost_contact_at is None
 
 
-def started(execution: Execution) -> dt.datetime:
-    """When it started as the sender says, else its place in the history."""
-    return execution.started_at or time_of(execution.id)
-
-
 def elapsed_ms(execution: Execution, now: dt.datetime) -> float | None:
     """How long an execution has been going on; None once it is finished or not begun."""
     if execution.state not in (Status.RUNNING, Status.WAITING):
         return None
-    return max((now - started(execution)).total_seconds() * 1_000, 0.0)
+    return max((now - execution.started).total_seconds() * 1_000, 0.0)
 
 
 def reason(node: str | None, message: str | None) -> str:
@@ -84,7 +78,7 @@ def rows_of(executions: Iterable[Execution], slug: str, query: str) -> list[Exec
             id=one.id,
             url=url_of(one.id) + query,
             status=shown_status(one),
-            started=started(one),
+            started=one.started,
             workflow=one.workflow.name,
             environment=one.environment.name,
             trigger=one.trigger_type or "",

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from monitoring.metrics.timerange import DEFAULT_PRESET, TimeRange, TimeRangeError
+from tenants.times import utc_text
 from tenants.ui.times import TIME_PRESETS
 
 _DAYS_ONLY_FROM = dt.timedelta(days=2)
@@ -78,7 +79,7 @@ class PageRange:
 
 def span_query(start: dt.datetime, end: dt.datetime) -> str:
     """Return the query string for the executions of [start, end)."""
-    return urlencode({"start": _iso(start), "end": _iso(end)})
+    return urlencode({"start": utc_text(start), "end": utc_text(end)})
 
 
 def page_range(request: HttpRequest, default: str = DEFAULT_PRESET) -> PageRange:
@@ -96,7 +97,3 @@ def page_range(request: HttpRequest, default: str = DEFAULT_PRESET) -> PageRange
         messages.warning(request, f"{error} Shown instead: {_LABELS[default].lower()}.")
         found = TimeRange.of_preset(default, now=now, zone=zone)
     return PageRange(found)
-
-
-def _iso(moment: dt.datetime) -> str:
-    return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

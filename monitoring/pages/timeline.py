@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitoring.models import Execution, NodeExecution
-from monitoring.pages.rows import started
 from monitoring.words import Status
 from tenants.ui.drawings import Bar, bar
 from tenants.ui.numbers import duration
@@ -132,9 +131,9 @@ def _axis(
     """Where the axis begins, and its length in milliseconds (more than 0)."""
     begins = [node.started_at for node in nodes if node.started_at]
     begin = (
-        min([started(execution), *begins])
+        min([execution.started, *begins])
         if execution.started_at
-        else min(begins, default=started(execution))
+        else min(begins, default=execution.started)
     )
     ends = [execution.completed_at] if execution.completed_at else []
     ends += [end for node in nodes if (end := _end_of(node, execution, now))]

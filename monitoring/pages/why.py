@@ -10,7 +10,7 @@ from monitoring import history
 from monitoring.history import SameError
 from monitoring.models import Execution, NodeExecution
 from monitoring.pages.execution_place import ExecutionPlace
-from monitoring.pages.rows import reason, started
+from monitoring.pages.rows import reason
 from monitoring.words import ErrorClass, Severity, Status
 
 LATELY: Final = dt.timedelta(days=7)
@@ -68,7 +68,7 @@ def _last_success(place: ExecutionPlace, failing: NodeExecution | None) -> LastS
     if failing is not None:
         then = NodeExecution.objects.filter(execution_id=last.id, node_id=failing.node_id)
         node_ms = then.order_by("run_index").values_list("duration_ms", flat=True).first()
-    return LastSuccess(started(last), place.beside(last.id), last.duration_ms, node_ms)
+    return LastSuccess(last.started, place.beside(last.id), last.duration_ms, node_ms)
 
 
 def _class_words(execution: Execution) -> str:

@@ -17,6 +17,7 @@ from monitoring.counting.histogram import LONGEST_MS
 from monitoring.recording import scrub
 from monitoring.recording.decoding import FieldError, InvalidMessage, too_deep
 from monitoring.words import Status, status_from_word
+from tenants.times import read_time
 
 EARLIEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 LARGEST_INTEGER = 2**31 - 1
@@ -191,14 +192,9 @@ class Fields:
             self.fail(name, f"must be a time as text (ISO 8601), not {type_name(value)}")
             return None
         try:
-            moment = dt.datetime.fromisoformat(value)
-            moment = (
-                moment.replace(tzinfo=dt.UTC)
-                if moment.tzinfo is None
-                else moment.astimezone(dt.UTC)
-            )
-        except (ValueError, OverflowError):
-            self.fail(name, "is not a time in ISO 8601, like 2026-02-14T10:30:00Z")
+            moment = read_time(value)
+        except ValueError as error:
+            self.fail(name, str(error))
             return None
         if not EARLIEST <= moment <= self.latest:
             self.fail(name, "must lie between 2000-01-01 and one day ahead of now")

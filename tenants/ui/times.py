@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from tenants.times import utc_text
 from tenants.ui.numbers import MINUS, NOTHING
 
 _STEPS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -63,7 +64,7 @@ def timestamp(moment: datetime | None, form: str = "relative") -> SafeString | s
     """
     if moment is None:
         return NOTHING
-    machine = moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    machine = utc_text(moment)
     # Only words of our own: lists hold a hundred of these, and escaping is most of their cost.
     if form == "relative":
         return SafeString(

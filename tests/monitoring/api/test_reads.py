@@ -15,19 +15,15 @@ from pytest_django import DjangoAssertNumQueries
 from monitoring.api import contents, workflows
 from monitoring.api.answers import Page, Success, SuccessPage
 from monitoring.api.executions import EditorExecution
-from monitoring.api.observability import (
-    ExecutionAnalytics,
-    KpiAnswer,
-    ObservedExecution,
-    OverviewAnswer,
-    WorkflowPerformance,
-)
+from monitoring.api.observability import KpiAnswer, OverviewAnswer
+from monitoring.api.observed_executions import ObservedExecution
 from monitoring.api.workflow_executions import (
     AutomationExecution,
     AutomationExecutionWithLogs,
     Overview,
     StepList,
 )
+from monitoring.api.workflow_numbers import ExecutionAnalytics, WorkflowPerformance
 from monitoring.api.workflows import FailureEntry, LogEntry, MetricsAnswer, WorkflowAnswer
 from monitoring.models import Environment, Execution, RollupDelta
 from monitoring.tenant_data import execution_records

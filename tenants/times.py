@@ -1,0 +1,24 @@
+"""Times as text: one way to write them and one to read them, for all apps."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+
+def utc_text(moment: dt.datetime) -> str:
+    """ISO 8601 in UTC to the millisecond, as machines read it: `2026-02-14T10:30:00.000Z`."""
+    return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def read_time(text: str, zone: dt.tzinfo = dt.UTC) -> dt.datetime:
+    """A moment in ISO 8601, in UTC; without an offset it is a time of `zone`.
+
+    Raises ValueError with words for whoever wrote it.
+    """
+    try:
+        moment = dt.datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zone)
+        return moment.astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a time in ISO 8601, like 2026-02-14T10:30:00Z") from None
