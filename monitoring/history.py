@@ -36,8 +36,10 @@ SCAN_SECONDS: Final = 0.1
 
 FIRST_SLICE: Final = 1_000
 LARGEST_SLICE: Final = 10_000
+ITERATED: Final = 200
+"""Rows of one step through many: error messages come whole, up to 64 KB each."""
+
 MOST_BRANCHES: Final = 12
-REASON_LENGTH: Final = 300
 MOST_CANDIDATES: Final = 20
 PROBLEMS: Final = frozenset({Status.FAILED, Status.PARTIAL})
 
@@ -205,7 +207,7 @@ def chunk(
     return Chunk(found.rows, last or found.stopped_at)
 
 
-def iterate(query: ExecutionQuery, *, size: int = 1_000) -> Iterator[list[Execution]]:
+def iterate(query: ExecutionQuery, *, size: int = ITERATED) -> Iterator[list[Execution]]:
     """Every matching execution, newest first, in lists of at most `size`, each read by itself.
 
     Lists may be empty (see `chunk`). Executions that arrive later than the first are not met.
@@ -575,7 +577,7 @@ def _light(executions: ExecutionQuerySet, columns: _Columns = "whole") -> Execut
     """Without payload, which lists never show, with the beginning of the message as `reason`."""
     if columns == "ids":
         return executions.only("id")
-    light = executions.without_payload().annotate(reason=Left("error_message", REASON_LENGTH))
+    light = executions.without_payload().with_reason()
     return light if columns == "whole" else light.defer("error_message")
 
 

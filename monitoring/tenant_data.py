@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from itertools import islice
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from django.db import models
+from django.db.models.functions import Length
 
 from monitoring.ids import time_of
 from monitoring.models import Environment, Execution, NodeExecution, Workflow
@@ -17,6 +18,9 @@ from tenants.models import Tenant
 logger = logging.getLogger(__name__)
 
 _PAGE = 200
+# What one reading of nodes and payloads may hold; an execution that is larger is read alone.
+_SLICE_NODES = 5_000
+_SLICE_BYTES = 4 * 1024 * 1024
 Record = Mapping[str, object]
 
 
@@ -44,14 +48,33 @@ def workflow_records(tenant: Tenant) -> Iterator[Record]:
 
 
 def execution_records(tenant: Tenant) -> Iterator[Record]:
-    """Every execution with its nodes and payloads, oldest first, in pages by id."""
-    executions = _by_id(Execution.objects.all())
-    while page := list(islice(executions, _PAGE)):
-        nodes: dict[Any, list[NodeExecution]] = {}
-        for node in NodeExecution.objects.filter(execution_id__in=[e.pk for e in page]):
+    """Every execution with its nodes and payloads, oldest first; memory does not grow with them."""
+    sized = Execution.objects.without_payload().annotate(payload_bytes=Length("payload"))
+    for few in _slices(_by_id(sized)):
+        ids = [execution.pk for execution in few]
+        payloads = dict(Execution.objects.filter(id__in=ids).values_list("id", "payload"))
+        nodes: dict[uuid.UUID, list[NodeExecution]] = {}
+        for node in NodeExecution.objects.filter(execution_id__in=ids).in_order():
             nodes.setdefault(node.execution_id, []).append(node)
-        for execution in page:
-            yield _execution_record(execution, nodes.get(execution.pk, []))
+        for execution in few:
+            # One deleted since it was listed has no payload any more.
+            payload = _unpacked(execution, payloads.pop(execution.pk, None))
+            yield _execution_record(execution, payload, nodes.pop(execution.pk, []))
+
+
+def _slices(executions: Iterable[Any]) -> Iterator[list[Any]]:
+    """Executions in lists whose nodes and packed payloads fit into memory together."""
+    few: list[Any] = []
+    nodes = size = 0
+    for execution in executions:
+        nodes += execution.node_count
+        size += execution.payload_bytes or 0
+        if few and (nodes > _SLICE_NODES or size > _SLICE_BYTES or len(few) >= _PAGE):
+            yield few
+            few, nodes, size = [], execution.node_count, execution.payload_bytes or 0
+        few.append(execution)
+    if few:
+        yield few
 
 
 def _by_id(found: models.QuerySet[Any]) -> Iterator[Any]:
@@ -65,8 +88,7 @@ def _by_id(found: models.QuerySet[Any]) -> Iterator[Any]:
         last = page[-1].pk
 
 
-def _execution_record(execution: Execution, nodes: list[NodeExecution]) -> Record:
-    payload = _payload_of(execution)
+def _execution_record(execution: Execution, payload: Payload, nodes: list[NodeExecution]) -> Record:
     return {
         "id": execution.pk,
         "external_id": execution.external_id,
@@ -90,17 +112,14 @@ def _execution_record(execution: Execution, nodes: list[NodeExecution]) -> Recor
         "trigger_data": value_of(payload.trigger_data),
         "raw_log": value_of(payload.raw_log),
         "result": value_of(payload.result),
-        "nodes": [
-            _node_record(node, payload)
-            for node in sorted(nodes, key=lambda n: (n.position or 0, n.run_index))
-        ],
+        "nodes": [_node_record(node, payload) for node in nodes],
     }
 
 
-def _payload_of(execution: Execution) -> Payload:
+def _unpacked(execution: Execution, packed: bytes | memoryview | None) -> Payload:
     """The payload; an empty one where the stored bytes are damaged: the rest is still theirs."""
     try:
-        return unpack(execution.payload)
+        return unpack(packed)
     except DamagedPayload:
         logger.exception("The payload of execution %s is damaged", execution.pk)
         return Payload()

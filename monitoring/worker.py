@@ -25,7 +25,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from monitoring import bulk
-from monitoring.metrics.rollups import FOLD_LIMIT, fold_deltas
+from monitoring.metrics.rollups import fold_step
 from monitoring.recording.tables import ensure_partitions
 from tenants.deletion import delete_marked_tenants_step
 
@@ -165,7 +165,7 @@ def is_led() -> bool:
 @periodic("fold deltas", every=dt.timedelta(seconds=1))
 def fold() -> bool:
     """Fold what was recorded since; at once again while deltas come faster than they are folded."""
-    return fold_deltas() >= FOLD_LIMIT
+    return fold_step()
 
 
 @periodic("make partitions", every=dt.timedelta(hours=1))

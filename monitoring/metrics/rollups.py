@@ -33,26 +33,39 @@ from monitoring.words import RATED, Status
 
 FOLD_LOCK: Final = 0x666F_6C64  # "fold"
 FOLD_LIMIT: Final = 5_000
+FOLD_BYTES: Final = 1024 * 1024
+"""What the deltas of one fold may say about nodes: some 20,000 nodes, whoever sends how many."""
 
 _STATUSES: Final = len(Status)
 _Cursor = psycopg.Cursor[Any]
 
 
 def fold_deltas(limit: int = FOLD_LIMIT) -> int:
-    """Fold up to `limit` deltas in one transaction; return how many.
+    """Fold up to `limit` deltas in one transaction, fewer when they hold many nodes; return how many.
 
     Returns 0 when there are none or another process is folding. Looks across tenants.
     """
+    return sum(unfolded.deltas for unfolded in _fold(limit))
+
+
+def fold_step() -> bool:
+    """Fold what one transaction may; return whether that was as much as it may."""
+    taken = _fold(FOLD_LIMIT)
+    deltas = sum(unfolded.deltas for unfolded in taken)
+    return deltas >= FOLD_LIMIT or sum(unfolded.node_bytes for unfolded in taken) >= FOLD_BYTES
+
+
+def _fold(limit: int) -> list[Unfolded]:
     with transaction.atomic(), cursor() as db:
         db.execute("SELECT pg_try_advisory_xact_lock(%s)", [FOLD_LOCK])
         if db.fetchone() != (True,):
-            return 0
+            return []
         taken = take_deltas(db, limit)
         if taken:
             add_to_rollups(db, taken)
             add_to_node_rollups(db, taken)
             add_to_workflows(db, taken)
-        return sum(unfolded.deltas for unfolded in taken)
+        return taken
 
 
 # --- deltas -------------------------------------------------------------------------------------
@@ -64,6 +77,7 @@ class Unfolded:
 
     place: WorkflowBucket
     deltas: int
+    node_bytes: int
     counters: Counters
     nodes: dict[str, Counters]
     name: str | None
@@ -78,7 +92,8 @@ def _summed(arrays: Iterable[tuple[str, int]]) -> str:
 
 
 _SUM_DELTAS: Final = f"""
-    SELECT tenant_id, environment_id, workflow_id, bucket, count(*), {_summed(ROLLUP_ARRAYS)},
+    SELECT tenant_id, environment_id, workflow_id, bucket, count(*), sum(length(nodes)),
+        {_summed(ROLLUP_ARRAYS)},
         string_agg(histogram, ''::bytea), array_agg(nodes) FILTER (WHERE nodes <> '{{}}'),
         (array_agg(workflow_name ORDER BY workflow_name_key DESC)
             FILTER (WHERE workflow_name_key IS NOT NULL))[1],
@@ -89,9 +104,14 @@ _SUM_DELTAS: Final = f"""
     ORDER BY tenant_id, environment_id, workflow_id, bucket
 """
 _TAKE_DELTAS: Final = f"""
-    WITH delta AS (
-        DELETE FROM monitoring_rollupdelta WHERE id = ANY(ARRAY(
-            SELECT id FROM monitoring_rollupdelta ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED))
+    WITH oldest AS (
+        SELECT id, length(nodes) AS size FROM monitoring_rollupdelta
+        ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+    ), sized AS (
+        SELECT id, sum(size) OVER (ORDER BY id) - size AS size_before FROM oldest
+    ), delta AS (
+        DELETE FROM monitoring_rollupdelta
+        WHERE id = ANY(ARRAY(SELECT id FROM sized WHERE size_before < {FOLD_BYTES}))
         RETURNING *
     ) {_SUM_DELTAS}
 """
@@ -103,7 +123,7 @@ _READ_DELTAS: Final = f"""
 
 
 def take_deltas(db: _Cursor, limit: int) -> list[Unfolded]:
-    """Delete the oldest deltas and return their sums."""
+    """Delete the oldest deltas, at least one, and return their sums."""
     db.execute(_TAKE_DELTAS, [limit])
     return [_unfolded(row) for row in db.fetchall()]
 
@@ -117,10 +137,11 @@ def read_deltas(
 
 
 def _unfolded(row: Sequence[Any]) -> Unfolded:
-    (*place, deltas, numbers, histogram, nodes, name, name_key, last_executed_at) = row
+    (*place, deltas, size, numbers, histogram, nodes, name, name_key, last_executed_at) = row
     return Unfolded(
         WorkflowBucket(*place),
         deltas,
+        int(size),
         Counters([int(number) for number in numbers], Histogram.unpack_sum(histogram)),
         _sum_of_nodes(nodes or []),
         name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import datetime as dt
 import io
 import itertools
 import unicodedata
@@ -25,6 +24,7 @@ from monitoring.pages.rows import shown_status
 from monitoring.words import ErrorClass, Severity
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
+from tenants.times import utc_text
 
 MOST_CHOSEN: Final = 1_000
 """Rows that one selection by hand can hold."""
@@ -66,8 +66,8 @@ def exported(execution: Execution) -> dict[str, Any]:
         "workflow": execution.workflow.name,
         "environment": execution.environment.name,
         "status": shown_status(execution),
-        "started_at": _iso(execution.started),
-        "completed_at": _iso(execution.completed_at),
+        "started_at": utc_text(execution.started),
+        "completed_at": execution.completed_at and utc_text(execution.completed_at),
         "duration_ms": execution.duration_ms,
         "trigger": execution.trigger_type,
         "node_count": execution.node_count,
@@ -83,12 +83,6 @@ def exported(execution: Execution) -> dict[str, Any]:
         "parent_execution_id": execution.parent_execution_id,
         "version": execution.version,
     }
-
-
-def _iso(moment: dt.datetime | None) -> str | None:
-    if moment is None:
-        return None
-    return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def csv_lines(chunks: Iterable[list[Execution]]) -> Iterator[bytes]:
@@ -149,7 +143,7 @@ def export(request: TenantRequest, slug: str, form: str) -> StreamingHttpRespons
     content_type, lines = FORMS[form]
     chosen = chosen_ids(request)
     if chosen or (request.POST.getlist("id") and not request.POST.get("all_matching")):
-        chunks: Iterable[list[Execution]] = iter([history.of_ids(chosen)])
+        chunks: Iterable[list[Execution]] = map(history.of_ids, _in_parts(chosen))
     else:
         # What arrives while the download runs belongs to the next one.
         query = Filters(request).query
@@ -176,6 +170,12 @@ def chosen_ids(request: TenantRequest) -> list[uuid.UUID]:
         except ValueError:
             continue
     return ids
+
+
+def _in_parts(ids: list[uuid.UUID]) -> Iterator[list[uuid.UUID]]:
+    """As many at once as may be in memory with their messages."""
+    for start in range(0, len(ids), history.ITERATED):
+        yield ids[start : start + history.ITERATED]
 
 
 def _letting_go(parts: Iterator[bytes]) -> Iterator[bytes]:
