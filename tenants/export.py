@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from tempfile import TemporaryFile
-from typing import IO
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest
@@ -15,53 +14,86 @@ from django.utils import timezone
 
 from tenants import audit, registry
 from tenants.models import ApiToken, AuditEvent, Membership, Tenant
-from tenants.scoping import tenant_scope
+from tenants.scoping import scoped_stream
 
 Row = Mapping[str, object]
 
 STEP = 1_000
+CHUNK_BYTES = 64 * 1024
 
 
-def export_tenants(tenants: Iterable[Tenant], *, request: HttpRequest | None = None) -> IO[bytes]:
-    """Return an open temporary file, rewound, with what `write_export` writes."""
-    # The caller streams and closes it.
-    file = TemporaryFile()  # noqa: SIM115
-    write_export(file, tenants, request=request)
-    file.seek(0)
-    return file
+def export_tenants(
+    tenants: Iterable[Tenant], *, request: HttpRequest | None = None
+) -> Iterator[bytes]:
+    """Return the pieces of a zip: a folder for each tenant, in it a file for each kind of rows.
 
-
-def write_export(
-    file: IO[bytes], tenants: Iterable[Tenant], *, request: HttpRequest | None = None
-) -> None:
-    """Write a zip with a folder for each tenant, and in it a file of JSON lines for each kind.
-
-    Rows are written as they are read, so that memory does not grow with them. No digest of a token
-    and no password is in it.
+    The audit log has it at once; rows are read while the pieces are taken, so that neither memory
+    nor disk grows with them. A zip that broke off has no directory at its end: no program opens it.
+    No digest of a token and no password is in it.
     """
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    chosen = list(tenants)
+    for tenant in chosen:
+        audit.record("tenant.export", tenant=tenant, request=request, subject=tenant.slug)
+    return _zip(chosen)
+
+
+def _zip(tenants: Iterable[Tenant]) -> Iterator[bytes]:
+    written = _Written()
+    # Of a file that can't be sought in, zipfile puts sizes behind each entry.
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
         for tenant in tenants:
-            audit.record("tenant.export", tenant=tenant, request=request, subject=tenant.slug)
-            with tenant_scope(tenant):
-                for name, rows in _parts(tenant):
-                    _write_lines(archive, f"{tenant.slug}/{name}.ndjson", rows)
+            for name, rows in _parts(tenant):
+                with archive.open(
+                    _entry(f"{tenant.slug}/{name}.ndjson"), "w", force_zip64=True
+                ) as entry:
+                    for chunk in scoped_stream(tenant, _chunks(rows)):
+                        entry.write(chunk)
+                        yield from written.take()
+    yield from written.take()
 
 
-def _parts(tenant: Tenant) -> Iterator[tuple[str, Iterable[Row]]]:
-    yield "tenant", [_tenant_row(tenant)]
+class _Written:
+    """A file that is written at one end and taken from at the other."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, piece: bytes) -> int:
+        self._pieces.append(bytes(piece))
+        return len(piece)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """What is left may still be taken."""
+
+    def take(self) -> Iterator[bytes]:
+        """Yield what was written since the last time, when there is anything."""
+        piece = b"".join(self._pieces)
+        self._pieces.clear()
+        if piece:
+            yield piece
+
+
+def _parts(tenant: Tenant) -> Iterator[tuple[str, Callable[[], Iterable[Row]]]]:
+    """Yield the kinds, and what reads their rows inside the tenant's scope."""
+    yield "tenant", lambda: [_tenant_row(tenant)]
     yield (
         "members",
-        Membership.objects.order_by("id").values("user__email", "user__name", "role", "created_at"),
+        lambda: Membership.objects.order_by("id").values(
+            "user__email", "user__name", "role", "created_at"
+        ),
     )
     yield (
         "tokens",
-        ApiToken.objects.order_by("id").values(
+        lambda: ApiToken.objects.order_by("id").values(
             "name", "prefix", "scopes", "environment_id", "created_at", "expires_at", "revoked_at"
         ),
     )
-    yield "audit", _audit_rows()
+    yield "audit", _audit_rows
     for name, exporter in registry.exporters():
-        yield name, exporter(tenant)
+        yield name, partial(exporter, tenant)
 
 
 def _tenant_row(tenant: Tenant) -> Row:
@@ -89,10 +121,21 @@ def _audit_rows() -> Iterator[Row]:
         last = page[-1]["id"]
 
 
-def _write_lines(archive: zipfile.ZipFile, name: str, rows: Iterable[Row]) -> None:
+def _entry(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(re.sub(r"[^\w./-]", "_", name), timezone.now().timetuple()[:6])
     info.compress_type = zipfile.ZIP_DEFLATED
-    with archive.open(info, "w", force_zip64=True) as entry:
-        for row in rows:
-            line = json.dumps(row, cls=DjangoJSONEncoder, ensure_ascii=False)
-            entry.write(line.encode("utf-8", "backslashreplace") + b"\n")
+    return info
+
+
+def _chunks(rows: Callable[[], Iterable[Row]]) -> Iterator[bytes]:
+    """Yield lines, some together."""
+    lines: list[bytes] = []
+    size = 0
+    for row in rows():
+        line = json.dumps(row, cls=DjangoJSONEncoder, ensure_ascii=False)
+        lines.append(line.encode("utf-8", "backslashreplace") + b"\n")
+        size += len(lines[-1])
+        if size >= CHUNK_BYTES:
+            yield b"".join(lines)
+            lines, size = [], 0
+    yield b"".join(lines)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from tenants import registry
 from tenants.deletion import delete_marked_tenants_step, request_deletion
 from tenants.export import export_tenants
 from tenants.models import ApiToken, AuditEvent, Membership, Role, Tenant, User
-from tenants.scoping import across_tenants, current_tenant
+from tenants.scoping import ScopeError, across_tenants, current_tenant
 from tests.tenants.factories import make_member, make_tenant, make_token
 
 pytestmark = pytest.mark.django_db
@@ -114,7 +117,7 @@ def test_an_export_holds_the_tenants_data_and_no_secret(monkeypatch: pytest.Monk
     member = make_member(tenant, Role.OWNER)
     make_member(make_tenant(), email="foreign@example.com")
     token, secret = make_token(tenant)
-    with zipfile.ZipFile(export_tenants([tenant])) as archive:
+    with zipfile.ZipFile(io.BytesIO(b"".join(export_tenants([tenant])))) as archive:
         files = {name: archive.read(name).decode() for name in archive.namelist()}
     rows = {
         name: [json.loads(line) for line in text.splitlines(keepends=False) if line]
@@ -132,6 +135,37 @@ def test_an_export_holds_the_tenants_data_and_no_secret(monkeypatch: pytest.Monk
     assert secret not in everything
     assert token.digest not in everything
     assert "foreign@example.com" not in everything
+
+
+def test_an_export_is_read_while_it_is_taken_in_small_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[int] = []
+
+    def things(tenant: Tenant) -> Iterator[dict[str, Any]]:
+        for number in range(2_000):
+            read.append(number)
+            yield {"text": chance.randbytes(1_000).hex()}
+
+    chance = random.Random(17)
+    monkeypatch.setattr(registry, "_exporters", {"things": things})
+    pieces = export_tenants([make_tenant(slug="acme"), make_tenant()])
+    sizes, read_before = [], []
+    for piece in pieces:
+        sizes.append(len(piece))
+        read_before.append(len(read))
+        with pytest.raises(ScopeError):  # between the steps nobody's scope is left behind
+            current_tenant()
+    assert len(read) == 4_000
+    assert max(after - before for before, after in pairwise(read_before)) < 200
+    assert 0 < min(sizes) <= max(sizes) < 256 * 1024
+
+
+def test_an_export_is_in_the_audit_log_before_its_first_piece() -> None:
+    tenant = make_tenant()
+    export_tenants([tenant])
+    with across_tenants():
+        assert AuditEvent.objects.get().action == "tenant.export"
 
 
 def test_two_exporters_can_not_share_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

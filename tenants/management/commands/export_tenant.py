@@ -7,12 +7,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from tenants.export import write_export
+from tenants.export import export_tenants
 from tenants.management.arguments import tenant_named
 
 
 class Command(BaseCommand):
-    """`export_tenant SLUG FILE`: for tenants too large to wait for in a browser."""
+    """`export_tenant SLUG FILE`: all data of a tenant, without a browser."""
 
     help = "Write all data of a tenant to a zip of JSON lines and print the file's name."
 
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         try:
             path.touch(mode=0o600, exist_ok=False)
             with path.open("wb") as file:
-                write_export(file, [tenant])
+                file.writelines(export_tenants([tenant]))
         except OSError as error:
             raise CommandError(f"{path} can't be written: {error.strerror}.") from error
         self.stdout.write(str(path))
