@@ -52,6 +52,8 @@ def _embedded() -> bool:
 def _manage(argv: list[str], command: str) -> int:
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from django.db import ProgrammingError
+    from psycopg.errors import UndefinedColumn, UndefinedTable
 
     from config.postgres.binaries import DatabaseUnavailable
     from config.postgres.cluster import Cluster
@@ -66,7 +68,19 @@ def _manage(argv: list[str], command: str) -> int:
     except (DatabaseUnavailable, ImproperlyConfigured) as error:
         complain(str(error))
         return 1
+    except ProgrammingError as error:
+        if not isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
+            raise
+        complain(
+            f"{_summary(error)}\nThe database lacks migrations: run the command `migrate` first."
+        )
+        return 1
     return 0
+
+
+def _summary(error: Exception) -> str:
+    """The first line: what follows quotes the statement."""
+    return str(error).partition("\n")[0]
 
 
 if __name__ == "__main__":

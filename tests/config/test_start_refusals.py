@@ -55,3 +55,15 @@ def test_a_database_of_a_newer_version_is_refused(tree: Tree) -> None:
     words = tree.run_refused()
     assert "newer Flowwatch" in words
     assert "tenants.9999_later" in words
+
+
+def test_commands_say_that_migrations_are_missing() -> None:
+    tree = Tree()
+    try:
+        for command in (["verify_rollups"], ["create_tenant", "Acme", "--slug", "acme"]):
+            said = tree.command(*command)
+            assert said.returncode == 1
+            assert "lacks migrations" in said.stderr
+            assert "Traceback" not in said.stderr
+    finally:
+        tree.throw_away()
