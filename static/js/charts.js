@@ -190,7 +190,7 @@ function listen(Plotly, plot, data) {
 }
 
 function tools(frame, plot, data, Plotly) {
-  const legend = make("span", { class: "legend phone-hide" }, ...data.series.map((series) => make("span", { class: /^[a-z]+$/.test(series.tone || "") ? `is-${series.tone} ${series.tone}` : "accent" }, make("i"), make("span", { text: series.name }))));
+  const legend = make("span", { class: "legend" }, ...data.series.map((series) => make("span", { class: /^[a-z]+$/.test(series.tone || "") ? `is-${series.tone} ${series.tone}` : "accent" }, make("i"), make("span", { text: series.name }))));
   const reset = make("button", { class: "btn tiny", type: "button", "data-chart-reset": true, hidden: true, onclick: () => Plotly.relayout(plot, { "xaxis.autorange": true }) }, "Reset zoom");
   const turn = () => {
     const old = one(".chart-table", frame);

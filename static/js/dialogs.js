@@ -1,5 +1,5 @@
-// Dialogs: those in the page (data-dialog-open="id") and ordinary pages shown in one (a[data-modal-link]).
-import { all, icon, make, on, one, toast } from "./dom.js";
+// Dialogs: those in the page (data-dialog-open="id"), and questions before an act (form[data-confirm]).
+import { make, on, one, toast } from "./dom.js";
 
 export function open(dialog) {
   if (!dialog.open) dialog.showModal();
@@ -19,39 +19,6 @@ document.addEventListener("pointerdown", (event) => { pressed = event.target; })
 document.addEventListener("click", (event) => {
   if (event.target instanceof HTMLDialogElement && pressed === event.target) event.target.close();
 });
-
-// A page in a dialog: its main part is taken out of the answer. Without script it is a page.
-on("click", "a[data-modal-link]", async (event, link) => {
-  if (event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
-  const modal = one("#modal");
-  if (!modal) return;
-  event.preventDefault();
-  try {
-    const answer = await fetch(link.href, { credentials: "same-origin", headers: { "X-Modal": "1" } });
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const content = one("#main", page);
-    if (!answer.ok || !content) throw new Error();
-    modal.replaceChildren(heading(one("h1", content), link), body(content, answer.url));
-    open(modal);
-    window.htmx?.process(modal);
-    modal.dispatchEvent(new CustomEvent("flowwatch:added", { bubbles: true }));
-  } catch {
-    location.assign(link.href);
-  }
-});
-
-function heading(title, link) {
-  title?.remove();
-  return make("div", { class: "dialog-head" },
-    make("h2", { id: "modal-title", text: (title || link).textContent.trim() }),
-    make("button", { class: "btn quiet square", type: "button", "data-dialog-close": true, "aria-label": "Close" }, icon("close")));
-}
-
-function body(content, url) {
-  const holder = make("div", { class: "dialog-body" }, ...content.childNodes);
-  for (const form of all("form:not([action])", holder)) form.setAttribute("action", url);
-  return holder;
-}
 
 // form[data-confirm="What happens"]: asked before it is sent; the button of the form names the act.
 on("submit", "form[data-confirm]", (event, form) => {

@@ -44,6 +44,7 @@ START_SECONDS = 180
 LEFT_OUT = ("/admin/", "/api/", "/health/", "/v1/", "/sign-out/")
 # Pages that only a pressed button leads to: by tenant, the pages with that button.
 ACTS = {EMPTY: ("monitoring:executions",), HOSTILE: ("tokens", "monitoring:workflow-clear")}
+OF_NO_TENANT = ("/account/", "/account/password/", "/api/docs", "/no-such-page/")
 SIGNED_OUT = ("/sign-in/", "/password/reset/", "/password/reset/sent/", "/no-such-page/")
 
 
@@ -181,7 +182,7 @@ class Album:
         page.locator("main button[type=submit]").click()
         page.wait_for_url(lambda url: "/sign-in/" not in url)
         taken: dict[str, str] = {}
-        waiting = [f"/t/{slug}/", "/account/", "/account/password/", "/no-such-page/"]
+        waiting = [f"/t/{slug}/", *OF_NO_TENANT]
         while waiting:
             address = waiting.pop(0)
             name = _name_of(address)
