@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dotenv
 
-from config.home import SOURCE_ROOT, home_from
+from config.home import SOURCE_ROOT, home_from, is_checkout
 from config.lifeline import SUPERVISED, complain, follow_parent
 
 # These look at code and files only; starting a database for them would be a surprise.
@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def read_env_file() -> None:
     """A checkout's ``.env`` adds variables; those that are set already win."""
-    dotenv.load_dotenv(SOURCE_ROOT / ".env")
+    if is_checkout():
+        dotenv.load_dotenv(SOURCE_ROOT / ".env")
 
 
 def make_paths_absolute() -> None:

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCE_ROOT = Path(__file__).resolve().parent.parent
+# Templates and static files of an installed package (pyproject.toml): among our own modules, as beside
+# them, in site-packages, another package's folder may bear the same name.
+SHIPPED = Path(__file__).resolve().parent / "shipped"
 SYSTEM_FOLDER = Path("/var/lib/flowwatch")
 
 
@@ -47,7 +50,12 @@ def home_from(environment: Mapping[str, str]) -> Home:
 
 def is_checkout() -> bool:
     """Whether this code runs from a working copy rather than from an installed package."""
-    return (SOURCE_ROOT / "manage.py").is_file()
+    return not SHIPPED.is_dir()
+
+
+def resources() -> Path:
+    """The folder with ``templates`` and ``static``."""
+    return SOURCE_ROOT if is_checkout() else SHIPPED
 
 
 def _default_path(environment: Mapping[str, str], run_as_root: bool) -> Path:

@@ -5,18 +5,14 @@ A wrong value stops the start with one line that names the variable (``config.en
 
 import hashlib
 import os
-from pathlib import Path
 from typing import Any
 
 from config.database import database_settings
 from config.environment import Environment
-from config.home import home_from
+from config.home import home_from, resources
 from config.limits import Limits
 from config.mail import tls_of
 from config.pace import Pace
-
-BASE_DIR = Path(__file__).resolve().parent.parent
-PACKAGE_DIR = Path(__file__).resolve().parent
 
 env = Environment.read()
 HOME = home_from(os.environ)
@@ -70,11 +66,7 @@ WSGI_APPLICATION = "config.wsgi.application"
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [
-            BASE_DIR / "templates"
-            if (BASE_DIR / "templates").is_dir()
-            else PACKAGE_DIR / "templates"
-        ],
+        "DIRS": [resources() / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -176,9 +168,7 @@ SILENCED_SYSTEM_CHECKS = ["security.W008", "security.W021"]
 
 # --- static files -------------------------------------------------------------------------------
 STATIC_URL = "static/"
-STATICFILES_DIRS = [
-    BASE_DIR / "static" if (BASE_DIR / "static").is_dir() else PACKAGE_DIR / "static"
-]
+STATICFILES_DIRS = [resources() / "static"]
 STATIC_ROOT = HOME.path / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

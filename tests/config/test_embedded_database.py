@@ -110,7 +110,6 @@ def test_two_checkouts_have_two_folders(monkeypatch: pytest.MonkeyPatch, tmp_pat
     homes = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "manage.py").touch()
         monkeypatch.setattr("config.home.SOURCE_ROOT", tmp_path / name)
         homes.append(home_from({}).path)
     assert homes[0] != homes[1]
@@ -132,7 +131,7 @@ def test_an_installed_package_has_one_folder_of_its_own(
     environment: dict[str, str],
     expected: str,
 ) -> None:
-    monkeypatch.setattr("config.home.SOURCE_ROOT", tmp_path)
+    monkeypatch.setattr("config.home.SHIPPED", tmp_path)
     monkeypatch.setattr("config.home.os.geteuid", lambda: 0 if root else 1000)
     assert str(home_from(environment).path) == expected
 
