@@ -15,6 +15,7 @@ import itertools
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
@@ -26,6 +27,7 @@ from monitoring.error_search import LOOKED_AT, error_match
 from monitoring.ids import time_of
 from monitoring.models import Environment, Execution, ExecutionKey, Workflow
 from monitoring.models.execution import ExecutionQuerySet
+from monitoring.prepared import prepared
 from monitoring.words import Status
 
 SCAN_ROWS: Final = 50_000
@@ -41,6 +43,13 @@ ITERATED: Final = 200
 
 MOST_BRANCHES: Final = 12
 MOST_CANDIDATES: Final = 20
+LIST_FIELDS: Final = (
+    *("tenant", "environment", "workflow", "external_id", "status", "started_at", "duration_ms"),
+    *("trigger_type", "attempt", "version", "error_node_id", "error_node_name"),
+    *("node_count", "node_done_count", "lost_contact_at"),
+)
+"""What a line about an execution shows; reading all columns of 50 costs twice as much."""
+
 PROBLEMS: Final = frozenset({Status.FAILED, Status.PARTIAL})
 
 
@@ -121,8 +130,8 @@ def page(
 
     `after` and `before` are a page's `older` and `newer`; rows that arrive meanwhile move nothing.
     `offset` skips so many matches beyond. Rows have their workflow and environment, no payload, and
-    `reason`, the beginning of the error's message; `error_message` itself only with
-    `whole_messages`. Raises BrokenCursor.
+    `reason`, the beginning of the error's message; without `whole_messages` only what a list shows
+    (`LIST_FIELDS`). Raises BrokenCursor.
     """
     ascending = before is not None
     position = _position(before if before is not None else after)
@@ -225,10 +234,11 @@ def iterate(query: ExecutionQuery, *, size: int = ITERATED) -> Iterator[list[Exe
 def last_success_before(execution: Execution, within: int = 2_000) -> Execution | None:
     """The newest success of the same workflow before this one, among its last `within` runs."""
     earlier = Execution.objects.filter(workflow_id=execution.workflow_id, id__lt=execution.id)
-    edge = _edge([earlier], False, within)
-    if edge is not None:
-        earlier = earlier.filter(id__gte=edge)
-    return _light(earlier.with_status([Status.SUCCESS]), "light").order_by("-id").first()
+    with prepared():  # successes have no index of their own that a plan could miss
+        edge = _edge([earlier], False, within)
+        if edge is not None:
+            earlier = earlier.filter(id__gte=edge)
+        return _light(earlier.with_status([Status.SUCCESS]), "light").order_by("-id").first()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +253,8 @@ class SameError:
 def same_error_since(fingerprint: bytes, since: dt.datetime, at_most: int = 1_000) -> SameError:
     """Count the executions with this fingerprint since then, at most that many."""
     found = Execution.objects.filter(fingerprint=fingerprint).started_between(since, None)
-    workflows = list(found.order_by("-id").values_list("workflow_id", flat=True)[: at_most + 1])
+    with prepared():
+        workflows = list(found.order_by("-id").values_list("workflow_id", flat=True)[: at_most + 1])
     return SameError(min(len(workflows), at_most), len(set(workflows)), len(workflows) <= at_most)
 
 
@@ -254,7 +265,8 @@ def attempts_of(execution: Execution, at_most: int = 50) -> list[Execution]:
         return [execution]
     of_workflow = Execution.objects.filter(workflow_id=execution.workflow_id)
     retries = _light(of_workflow.filter(retry_of__in=names), "light").order_by("id")[:at_most]
-    found = {one.id: one for one in retries}
+    with prepared():
+        found = {one.id: one for one in retries}
     if execution.retry_of is not None:
         first = _ids_of_sender(
             execution.retry_of, [execution.workflow_id], execution.environment_id
@@ -275,7 +287,8 @@ def children_of(execution: Execution, at_most: int = 20) -> list[Execution]:
         Q(parent_execution_id=ours) | Q(environment_id=execution.environment_id),
         parent_execution_id__in=names,
     ).exclude(id=execution.id)
-    found = list(_light(children, "light").order_by("id")[:at_most])
+    with prepared():
+        found = list(_light(children, "light").order_by("id")[:at_most])
     _attach_names(found)
     return found
 
@@ -359,7 +372,7 @@ def _position(cursor: str | None) -> uuid.UUID | None:
 # --- how a filter is answered ---------------------------------------------------------------------
 _Branch: TypeAlias = dict[str, Any]
 _Columns: TypeAlias = Literal["ids", "light", "whole"]
-"""What is read of a row: its id, all but payload and message, or all but the payload."""
+"""What is read of a row: its id, what a list shows, or all but the payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +381,8 @@ class _Plan:
 
     branches: list[ExecutionQuerySet]
     rest: Q | None
+    keeps_plan: bool
+    """Whether no status leads to an index, so that its statements may be prepared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +406,8 @@ def _plan(query: ExecutionQuery) -> _Plan:
         Execution.objects.filter(**branch).started_between(query.start, query.end)
         for branch in branches
     ]
-    return _Plan(ranged, rest if rest else None)
+    by_status = any("status" in branch for branch in branches)
+    return _Plan(ranged, rest if rest else None, keeps_plan=not by_status)
 
 
 def _branches(query: ExecutionQuery) -> tuple[list[_Branch], Q]:
@@ -483,7 +499,8 @@ def _find(
         return _Found([], None)
     if plan.rest is None:
         branches = _beyond(plan.branches, position, ascending)
-        return _Found(_first(branches, ascending, need, columns), None)
+        with prepared() if plan.keeps_plan else nullcontext():
+            return _Found(_first(branches, ascending, need, columns), None)
     return _scan(plan, plan.rest, position, ascending, need, columns)
 
 
@@ -577,8 +594,9 @@ def _light(executions: ExecutionQuerySet, columns: _Columns = "whole") -> Execut
     """Without payload, which lists never show, with the beginning of the message as `reason`."""
     if columns == "ids":
         return executions.only("id")
-    light = executions.without_payload().with_reason()
-    return light if columns == "whole" else light.defer("error_message")
+    is_light = columns == "light"
+    read = executions.only(*LIST_FIELDS) if is_light else executions.without_payload()
+    return read.with_reason()
 
 
 def _count_ids(branches: list[ExecutionQuerySet], most: int) -> int:
@@ -592,7 +610,8 @@ def _attach_names(rows: list[Execution]) -> None:
     """Give each row its workflow and environment by two narrow queries instead of a join."""
     if not rows:
         return
-    workflows = Workflow.objects.in_bulk({row.workflow_id for row in rows})
+    named = Workflow.objects.only("tenant", "environment", "external_id", "name")
+    workflows = named.in_bulk({row.workflow_id for row in rows})
     environments = Environment.objects.in_bulk({row.environment_id for row in rows})
     for row in rows:
         if row.workflow_id in workflows:

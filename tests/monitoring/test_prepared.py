@@ -4,7 +4,8 @@ import pytest
 from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 
-from monitoring.prepared import fetch_all
+from monitoring.prepared import fetch_all, prepared
+from tenants.models import Tenant
 
 pytestmark = pytest.mark.django_db
 
@@ -30,3 +31,18 @@ def test_it_counts_as_one_query() -> None:
 def test_errors_are_those_of_django() -> None:
     with pytest.raises(DatabaseError):
         fetch_all("SELECT 1 / %s::int", [0])
+
+
+def test_what_django_asks_can_be_prepared_too() -> None:
+    question = Tenant.objects.filter(name__startswith="prepared by this block")
+    with prepared():
+        assert list(question) == []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE %s",
+            ["%tenants_tenant%name%LIKE%"],
+        )
+        assert cursor.fetchone() == (1,)
+    with CaptureQueriesContext(connection) as captured, prepared():
+        assert list(question) == []
+    assert len(captured) == 1
