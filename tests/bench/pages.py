@@ -24,7 +24,9 @@ def measure(site: Site, token: str, seconds: float, repeats: int) -> list[str]:
     )
     site.command("shell", "--no-imports", "-c", _FILL.format(count=EXECUTIONS))
     cookie = _sign_in(site)
-    lines = [f"Pages at {EXECUTIONS:,} executions (HTML or JSON, uncompressed):"]
+    lines = [
+        f"Pages at {EXECUTIONS:,} executions (HTML or JSON, uncompressed; CPU of web and database):"
+    ]
     for name, path in _pages(site, cookie).items():
         lines.append(_line(site, name, path, cookie, seconds))
     return lines
@@ -34,12 +36,14 @@ def _line(site: Site, name: str, path: str, cookie: str, seconds: float) -> str:
     request = load.request("GET", path, headers={"Cookie": cookie})
     load.run(site.port, itertools.repeat(request), connections=1, seconds=0.3)
     one = load.run(site.port, itertools.repeat(request), connections=1, seconds=seconds / 4)
+    spent = site.cpu_seconds()
     eight = load.run(site.port, itertools.repeat(request), connections=8, seconds=seconds / 2)
+    cost = (site.cpu_seconds() - spent) / len(eight.latencies) * 1_000
     size = one.body_bytes / len(one.latencies) / 1024
     return (
         f"  {name:<34} {size:7.1f} KB   1: p50 {one.percentile(50):6.1f} p99 {one.percentile(99):6.1f} ms"
         f"   8: p50 {eight.percentile(50):6.1f} p99 {eight.percentile(99):6.1f} ms"
-        f"   {eight.rate:6.0f}/s   errors {one.errors + eight.errors}"
+        f"   {eight.rate:6.0f}/s   {cost:5.1f} ms of CPU each   errors {one.errors + eight.errors}"
     )
 
 
@@ -88,14 +92,14 @@ def _pages(site: Site, cookie: str) -> dict[str, str]:
         cursor = page["pagination"]["nextCursor"]
     far = urllib.parse.quote(cursor or "")
     return {
-        "overview, 24 h": "/t/history/?time_range=24h",
-        "overview, 30 d": "/t/history/?time_range=30d",
-        "executions": "/t/history/executions/?time_range=30d",
-        "executions, failed": "/t/history/executions/?time_range=30d&status=failed",
-        "executions, 200th page": f"/t/history/executions/?time_range=30d&after={far}",
+        "overview, 24 h": "/t/history/?range=24h",
+        "overview, 30 d": "/t/history/?range=30d",
+        "executions": "/t/history/executions/?range=30d",
+        "executions, failed": "/t/history/executions/?range=30d&status=failed",
+        "executions, 200th page": f"/t/history/executions/?range=30d&after={far}",
         "execution": f"/t/history/executions/{execution}/",
-        "workflows": "/t/history/workflows/?time_range=7d",
-        "workflow": f"/t/history/workflows/{workflow[1]}/?time_range=7d",
+        "workflows": "/t/history/workflows/?range=7d",
+        "workflow": f"/t/history/workflows/{workflow[1]}/?range=7d",
         "API executions": "/api/executions?tenant=history",
         "API executions, 10,000 in": f"/api/executions?tenant=history&cursor={far}",
         "API KPIs, 24 h": "/api/v1/observability/kpis?time_range=24h&tenant=history",

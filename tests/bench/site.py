@@ -22,7 +22,8 @@ class Site:
     """The running product. `command` runs a management command beside it."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        self.port = port
+        self.folder, self.port = folder, port
+        self.web = 0
         self.environment = {
             **os.environ,
             "FLOWWATCH_DATA": str(folder),
@@ -38,6 +39,18 @@ class Site:
             cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True, input=text,
         )  # fmt: skip
         return done.stdout.strip()
+
+    def cpu_seconds(self) -> float:
+        """What the web processes and the database have used of processors so far (Linux)."""
+        [postmaster] = self.folder.rglob("postmaster.pid")
+        parents = {self.web, int(postmaster.read_text().split()[0])}
+        ticks = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                fields = stat.read_text().rpartition(")")[2].split()
+                if int(fields[1]) in parents or int(stat.parent.name) in parents:
+                    ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def wait_until_ready(self) -> None:
         """Return when the web server answers."""
@@ -81,6 +94,7 @@ def running_site(*, worker: bool = True) -> Iterator[Site]:
                 subprocess.Popen(command, cwd=ROOT, env=site.environment, start_new_session=True)
                 for command in commands
             ]
+            site.web = processes[0].pid
             site.wait_until_ready()
             try:
                 yield site
