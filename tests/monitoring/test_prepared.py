@@ -44,5 +44,5 @@ def test_what_django_asks_can_be_prepared_too() -> None:
         )
         assert cursor.fetchone() == (1,)
     with CaptureQueriesContext(connection) as captured, prepared():
-        assert list(question) == []
+        assert list(question.all()) == []
     assert len(captured) == 1
