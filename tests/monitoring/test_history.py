@@ -170,8 +170,8 @@ def test_a_time_range_takes_its_start_and_leaves_its_end(workflow: Workflow) -> 
 def test_a_scan_stops_and_says_how_far_it_came(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "SCAN_ROWS", 20)
-    monkeypatch.setattr(history, "FIRST_SLICE", 10)
+    monkeypatch.setattr(history.reading, "SCAN_ROWS", 20)
+    monkeypatch.setattr(history.reading, "FIRST_SLICE", 10)
     ids = make_executions(workflow, 50)
     wanted = ids[45]
     Execution.objects.filter(id=wanted).update(trigger_type="form")
@@ -188,8 +188,8 @@ def test_a_scan_stops_and_says_how_far_it_came(
 def test_a_scan_goes_on_in_both_directions(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "SCAN_ROWS", 20)
-    monkeypatch.setattr(history, "FIRST_SLICE", 10)
+    monkeypatch.setattr(history.reading, "SCAN_ROWS", 20)
+    monkeypatch.setattr(history.reading, "FIRST_SLICE", 10)
     ids = make_executions(workflow, 50)
     Execution.objects.filter(id=ids[3]).update(trigger_type="form")
     query = ExecutionQuery(trigger="form")

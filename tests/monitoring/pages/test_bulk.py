@@ -114,8 +114,8 @@ def test_a_job_is_stopped_and_keeps_what_it_did(
 def test_a_scan_that_finds_nothing_for_a_while_goes_on(
     tenant: Tenant, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "SCAN_ROWS", 10)
-    monkeypatch.setattr(history, "FIRST_SLICE", 10)
+    monkeypatch.setattr(history.reading, "SCAN_ROWS", 10)
+    monkeypatch.setattr(history.reading, "FIRST_SLICE", 10)
     ids = make_executions(workflow, 35)
     with tenant_scope(tenant):
         Execution.objects.filter(id=ids[33]).update(trigger_type="form")

@@ -140,8 +140,8 @@ def test_a_broken_cursor_is_a_bad_request(viewer: Client, workflow: Workflow) ->
 def test_a_search_that_stopped_says_how_far_it_came(
     viewer: Client, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "SCAN_ROWS", 20)
-    monkeypatch.setattr(history, "FIRST_SLICE", 10)
+    monkeypatch.setattr(history.reading, "SCAN_ROWS", 20)
+    monkeypatch.setattr(history.reading, "FIRST_SLICE", 10)
     make_executions(workflow, 50)
     page = get(viewer, f"{LIST}?trigger=form")
     assert "Nothing found searching back to" in page
