@@ -38,6 +38,26 @@ def clipboard(page: Page) -> str:
     return str(page.evaluate("navigator.clipboard.readText()"))
 
 
+def shift(page: Page) -> float:
+    """Return how much has moved by itself so far."""
+    return float(
+        page.evaluate(
+            "new Promise((done) => { let sum = 0; new PerformanceObserver((list) => {"
+            " for (const entry of list.getEntries()) sum += entry.value;"
+            " }).observe({ type: 'layout-shift', buffered: true });"
+            " setTimeout(() => done(sum), 300); })"
+        )
+    )
+
+
+def test_the_legend_of_a_chart_has_its_place_on_a_phone(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.reload()
+    page.locator(".js-plotly-plot .main-svg").first.wait_for()
+    expect(page.locator(".legend").first).to_be_visible()
+    assert shift(page) < 0.01
+
+
 def test_charts_are_drawn_in_place_and_say_what_is_missing(page: Page) -> None:
     page.locator(".js-plotly-plot .main-svg").first.wait_for()
     plots = page.locator(".chart-plot")
@@ -46,12 +66,7 @@ def test_charts_are_drawn_in_place_and_say_what_is_missing(page: Page) -> None:
     page.locator("[data-chart-title=Broken]").scroll_into_view_if_needed()
     expect(page.locator("[data-chart-title=Nothing]")).to_contain_text("Nothing in this range.")
     expect(page.locator("[data-chart-title=Broken]")).to_contain_text("answered 503. Try again")
-    shift = page.evaluate(
-        "new Promise((done) => { let sum = 0; new PerformanceObserver((list) => {"
-        " for (const entry of list.getEntries()) sum += entry.value;"
-        " }).observe({ type: 'layout-shift', buffered: true }); setTimeout(() => done(sum), 300); })"
-    )
-    assert shift < 0.05
+    assert shift(page) < 0.05
 
 
 def test_a_chart_shows_its_numbers_as_a_table_with_links(page: Page) -> None:
