@@ -75,7 +75,10 @@ STATUS_WORDS: dict[str, Status] = {
 
 def status_from_word(word: str) -> Status | None:
     """The status that a sender's word means, or None when the word is unknown."""
-    return STATUS_WORDS.get(word.strip().lower().replace("-", "_").replace(" ", "_"))
+    status = STATUS_WORDS.get(word)
+    if status is None:
+        status = STATUS_WORDS.get(word.strip().lower().replace("-", "_").replace(" ", "_"))
+    return status
 
 
 class ErrorClass(enum.IntEnum):

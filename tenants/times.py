@@ -17,6 +17,8 @@ def read_time(text: str, zone: dt.tzinfo = dt.UTC) -> dt.datetime:
     """
     try:
         moment = dt.datetime.fromisoformat(text)
+        if moment.tzinfo is dt.UTC:
+            return moment
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=zone)
         return moment.astimezone(dt.UTC)

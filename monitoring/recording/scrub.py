@@ -72,9 +72,26 @@ _SHAPES: dict[str, str] = {
     ),
 }
 _CARD = r"\b[3-6](?:[ -]?[0-9]){12,18}\b"
-_ANY_SHAPE = re2.compile("|".join([*_SHAPES.values(), _CARD]))
+_ALL_SHAPES = "|".join([*_SHAPES.values(), _CARD])
+_ANY_SHAPE = re2.compile(_ALL_SHAPES)
+
+
+class _Look:
+    """A pattern to look for in a whole body. Most bodies are ASCII, and need no decoding then."""
+
+    def __init__(self, pattern: str) -> None:
+        self._of_text = re2.compile(pattern)
+        self._of_ascii = re2.compile(pattern.encode())
+
+    def finds(self, body: bytes) -> bool:
+        if body.isascii():
+            return self._of_ascii.search(body) is not None
+        return self._of_text.search(body.decode("utf-8", "replace")) is not None
+
+
+_LOOK_FOR_SHAPES = _Look(_ALL_SHAPES)
 # What every shape has, without the counting that makes the full pattern slow: most bodies have none.
-_ANY_HINT = re2.compile(
+_LOOK_FOR_HINTS = _Look(
     r"(?i)AKIA|ASIA|gh[pousr]_|github_pat_|xox[abeoprs]-|[rs]k_(?:live|test)_|AIza|sk-|SG\.|fw_|eyJ"
     r"|bearer|basic|://|pass(?:word|wd|phrase|code)|pwd|secret|(?:api|access|private)[ _-]?key|token"
     r"|-----BEGIN|key=|sid="
@@ -142,12 +159,12 @@ def is_secret_key(key: str) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def _any_secret_key() -> Any:
+def _look_for_secret_keys() -> _Look:
     """A pattern that every secret key matches, wherever it stands; it may match more."""
     extra = [
         "[^a-z0-9]*".join(map(re2.escape, name.split("_"))) for name in settings.SCRUB_EXTRA_KEYS
     ]
-    return re2.compile("|".join([_TELLING_WORDS, *extra]))
+    return _Look("|".join([_TELLING_WORDS, *extra]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -164,16 +181,13 @@ class Suspicion:
 
 def suspect(body: bytes, *, depth: int) -> Suspicion:
     """Look once at a JSON body; what escapes may hide is suspect."""
-    text = body.decode("utf-8", "replace")
-    values = b"\\" in body or (
-        _ANY_HINT.search(text) is not None and _ANY_SHAPE.search(text) is not None
-    )
+    values = b"\\" in body or (_LOOK_FOR_HINTS.finds(body) and _LOOK_FOR_SHAPES.finds(body))
     return Suspicion(
         values=values,
         anything=values
         or b"\\u" in body
         or body.count(b"[") + body.count(b"{") > depth
-        or _any_secret_key().search(text) is not None,
+        or _look_for_secret_keys().finds(body),
     )
 
 

@@ -14,6 +14,8 @@ from typing import Any, LiteralString
 
 import msgspec
 import psycopg
+from django.db import DataError
+from psycopg.types.json import Jsonb
 
 from monitoring.database import columns, cursor
 from monitoring.recording.deltas import Delta
@@ -300,12 +302,23 @@ def _copy(db: psycopg.Cursor[Any], statement: LiteralString, rows: Iterable[Sequ
             copy.write_row(row)
 
 
+def _copy_binary(
+    db: psycopg.Cursor[Any],
+    table: LiteralString,
+    types: Mapping[LiteralString, str],
+    rows: Iterable[Sequence[Any]],
+) -> None:
+    """Append rows of known types in PostgreSQL's own form: a quarter of the work of text."""
+    with db.copy(_into(table, types) + " (FORMAT BINARY)") as copy:
+        copy.set_types([*types.values()])
+        for row in rows:
+            copy.write_row(row)
+
+
 def _into(table: LiteralString, names: Iterable[LiteralString]) -> LiteralString:
     return f"COPY {table} ({', '.join(names)}) FROM STDIN"
 
 
-_COPY_EXECUTIONS = _into("monitoring_execution", _TYPE_OF_EXECUTION_COLUMN)
-_COPY_NODES = _into("monitoring_nodeexecution", _TYPE_OF_NODE_COLUMN)
 _COPY_DELTAS = _into(
     "monitoring_rollupdelta",
     (
@@ -359,11 +372,11 @@ def write(
     known = [item for item in executions if not item[0].is_new]
     with cursor() as db:
         if inserted:
-            _copy(db, _COPY_EXECUTIONS, inserted)
+            _copy_binary(db, "monitoring_execution", _TYPE_OF_EXECUTION_COLUMN, inserted)
         _update_executions(db, [item for item in known if item[0].payload is not None])
         _update_without_payload(db, [item for item in known if item[0].payload is None])
         if new_nodes:
-            _copy(db, _COPY_NODES, new_nodes)
+            _copy_binary(db, "monitoring_nodeexecution", _TYPE_OF_NODE_COLUMN, new_nodes)
         if changed_nodes:
             db.execute(_UPSERT_NODES, columns(sorted(changed_nodes, key=_node_place)))
         if titles:
@@ -421,12 +434,23 @@ def _array(numbers: Sequence[int]) -> str:
     return "{" + ",".join(map(str, numbers)) + "}"
 
 
-def _json(value: Any) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode()
+def _json(value: Any) -> Jsonb | None:
+    return None if value is None else Jsonb(value)
+
+
+_INTEGERS = range(-(2**31), 2**31)
+
+
+def _demand_integers(*numbers: int | None) -> None:
+    """Raise DataError for what no integer column holds: a binary COPY would cut it off unsaid."""
+    for number in numbers:
+        if number is not None and number not in _INTEGERS:
+            raise DataError("integer out of range")
 
 
 def _execution_row(state: ExecutionState, derived: Derived) -> tuple[Any, ...]:
     """Values in the order of `_TYPE_OF_EXECUTION_COLUMN`."""
+    _demand_integers(state.attempt, state.heartbeat_seconds)
     return (
         state.tenant_id,
         state.id,
@@ -470,6 +494,9 @@ def _node_rows(state: ExecutionState) -> Iterator[tuple[Any, ...]]:
     """Changed nodes' values in the order of `_TYPE_OF_NODE_COLUMN`."""
     for node in state.nodes.values():
         if node.is_changed:
+            _demand_integers(
+                node.run_index, node.position, node.attempt, node.input_items, node.output_items
+            )
             yield (
                 state.tenant_id,
                 state.id,
