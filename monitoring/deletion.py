@@ -110,6 +110,7 @@ _TABLES_OF_TENANT = (
     "monitoring_rollup",
     "monitoring_noderollup",
     "monitoring_errorgroup",
+    "monitoring_workflowversion",
     "monitoring_workflow",
     "monitoring_environment",
 )

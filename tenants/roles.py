@@ -26,7 +26,7 @@ _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2, Role.OWNER: 3}
 _EXPLANATION = {
     Role.OWNER: "Everything, including members and the tenant itself.",
     Role.ADMIN: "Also delete executions, set up environments, make tokens, and read the audit log.",
-    Role.OPERATOR: "Today the same as a viewer.",
+    Role.OPERATOR: "Also upload definitions of workflows.",
     Role.VIEWER: "Read and export what ran, change nothing.",
 }
 
@@ -47,7 +47,7 @@ class Scope(models.TextChoices):
 _SCOPE_EXPLANATION = {
     Scope.INGEST: "Send executions in, and nothing else.",
     Scope.READ: "Read what a viewer reads.",
-    Scope.WRITE: "Read what a viewer reads, and delete executions.",
+    Scope.WRITE: "Read what a viewer reads, store definitions, and delete executions.",
 }
 
 

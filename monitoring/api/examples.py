@@ -265,6 +265,61 @@ FAILURE: Final[dict[str, Any]] = {
     "execution_time_ms": 5400,
 }
 
+N8N_DEFINITION: Final[dict[str, Any]] = {
+    "name": "Orders intake",
+    "active": True,
+    "nodes": [
+        {
+            "id": "5d1f0b7c",
+            "name": "Every hour",
+            "type": "n8n-nodes-base.scheduleTrigger",
+            "typeVersion": 1.2,
+            "position": [0, 0],
+            "parameters": {"rule": {"interval": [{"field": "hours"}]}},
+        },
+        {
+            "id": "9a2f5d1f",
+            "name": "Fetch orders",
+            "type": "n8n-nodes-base.httpRequest",
+            "typeVersion": 4.2,
+            "position": [220, 0],
+            "parameters": {"url": "https://shop.example/orders", "options": {"timeout": 10000}},
+            "retryOnFail": True,
+        },
+    ],
+    "connections": {
+        "Every hour": {"main": [[{"node": "Fetch orders", "type": "main", "index": 0}]]}
+    },
+    "settings": {"errorWorkflow": "17"},
+}
+
+NEUTRAL_DEFINITION: Final[dict[str, Any]] = {
+    "name": "Nightly import",
+    "active": True,
+    "nodes": [
+        {"id": "start", "name": "Every night", "trigger": "schedule"},
+        {
+            "id": "fetch",
+            "name": "Fetch the file",
+            "kind": "request",
+            "parameters": {"url": "https://files.example/import.csv", "timeout": 10000},
+            "retries": 2,
+        },
+    ],
+    "edges": [{"source": "start", "target": "fetch"}],
+}
+
+STORED_DEFINITION: Final[dict[str, Any]] = {
+    "workflow_id": "orders-intake",
+    "environment_id": 1,
+    "version": 3,
+    "created": True,
+    "is_active": True,
+    "node_count": 2,
+    "digest": "0c9e4f2a77159c5ae4ba417d078b61aa",
+    "success": True,
+}
+
 METRICS: Final[dict[str, Any]] = {
     "failure_rate": 4.0,
     "avg_execution_time": 2300.5,

@@ -3,6 +3,7 @@
 from monitoring.api import (  # noqa: F401 - importing enters their operations into the table
     about,
     batch,
+    definitions,
     executions,
     ingest,
     observability,

@@ -1,4 +1,5 @@
 from monitoring.models.bulk import BulkJob
+from monitoring.models.definition import WorkflowVersion
 from monitoring.models.environment import Environment
 from monitoring.models.error import ErrorGroup
 from monitoring.models.event import Event
@@ -26,4 +27,5 @@ __all__ = [
     "RollupDelta",
     "Subject",
     "Workflow",
+    "WorkflowVersion",
 ]

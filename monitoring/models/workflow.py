@@ -37,6 +37,8 @@ class Workflow(models.Model):
     )
     duration_count = models.BigIntegerField(default=0, editable=False)
     last_executed_at = models.DateTimeField(null=True, editable=False)
+    # What its definition says (monitoring.definitions); null: no definition, or one that doesn't say.
+    is_active = models.BooleanField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = TenantManager.from_queryset(WorkflowQuerySet)()

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import re2
@@ -136,7 +136,8 @@ def _hash_key() -> bytes:
     return hashlib.blake2b(settings.SECRET_KEY.encode(), person=b"fw-scrub").digest()
 
 
-def _mark(kind: str, secret: str) -> str:
+def mark(kind: str, secret: str) -> str:
+    """What stands in the place of a secret."""
     tail = hashlib.blake2b(
         secret.encode("utf-8", "surrogatepass"), key=_hash_key(), digest_size=2
     ).hexdigest()
@@ -193,23 +194,33 @@ def suspect(body: bytes, *, depth: int) -> Suspicion:
 
 def scrub_text(text: str) -> str:
     """The text with every secret shape replaced by its mark."""
+    return replace_secrets(text, _kind_if_likely)
+
+
+Judge = Callable[[str, str, str], str]
+"""(kind of shape, the secret, what stands before it in the match) → kind of the mark, "" for none."""
+
+
+def replace_secrets(text: str, judge: Judge) -> str:
+    """The text with every secret shape replaced that `judge` takes for a secret."""
     if len(text) < _SHORTEST_SECRET or _ANY_SHAPE.search(text) is None:
         return text
     for kind, pattern in _SHAPE_PATTERNS.items():
         if _ALWAYS_IN.get(kind, "") not in text:
             continue
-        text = pattern.sub(functools.partial(_replace, kind), text)
+        text = pattern.sub(functools.partial(_replace, judge, kind), text)
     return str(_CARD_PATTERN.sub(_replace_card, text))
 
 
-def _replace(kind: str, match: Any) -> str:
+def _replace(judge: Judge, shape: str, match: Any) -> str:
     whole: str = match.group(0)
     group = 1 if match.re.groups else 0
     secret: str | None = match.group(group)
-    if not secret or "[scrubbed" in secret or _is_in_mark(match) or not _is_likely(kind, secret):
+    if not secret or "[scrubbed" in secret or _is_in_mark(match):
         return whole
     start, end = (at - match.start() for at in match.span(group))
-    return whole[:start] + _mark(kind, secret) + whole[end:]
+    kind = judge(shape, secret, whole[:start])
+    return whole[:start] + mark(kind, secret) + whole[end:] if kind else whole
 
 
 def _is_in_mark(match: Any) -> bool:
@@ -218,14 +229,14 @@ def _is_in_mark(match: Any) -> bool:
     return before.rfind("[scrubbed:") > before.rfind("]")
 
 
-def _is_likely(kind: str, secret: str) -> bool:
-    """Whether it looks like a secret where the words around it leave that open."""
+def _kind_if_likely(kind: str, secret: str, _before: str = "") -> str:
+    """The kind, when it looks like a secret where the words around it leave that open."""
     if kind in ("key", "url-token"):
-        return _looks_random(secret)
-    return kind != "spoken" or _looks_chosen(secret)
+        return kind if looks_random(secret) else ""
+    return kind if kind != "spoken" or _looks_chosen(secret) else ""
 
 
-def _looks_random(text: str) -> bool:
+def looks_random(text: str) -> bool:
     """Whether no person wrote it: long, and kinds of signs change often.
 
     UUIDs and words with a date or number name things, and stay.
@@ -248,7 +259,7 @@ def _looks_chosen(text: str) -> bool:
 def _replace_card(match: Any) -> str:
     whole: str = match.group(0)
     digits = [int(character) for character in whole if character.isdigit()]
-    return _mark("card", whole) if _passes_luhn(digits) else whole
+    return mark("card", whole) if _passes_luhn(digits) else whole
 
 
 def _passes_luhn(digits: list[int]) -> bool:
@@ -309,4 +320,4 @@ def _scrub_secret(value: Any, depth: int) -> Any:
     if value is None or type(value) is bool or value == "":
         return value
     text = str(value)
-    return text if text.startswith("[scrubbed:") else _mark("secret", text)
+    return text if text.startswith("[scrubbed:") else mark("secret", text)

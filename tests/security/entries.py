@@ -246,6 +246,10 @@ def _short_log(ids: Ids) -> Values:
     }
 
 
+def _definition(ids: Ids) -> Values:
+    return {"nodes": [], "edges": []}
+
+
 def _reading(
     *names: Callable[[Ids], Values], probes: tuple[Probe, ...] = (), **more: Call
 ) -> Entry:
@@ -332,6 +336,13 @@ _API = {
             Probe("DELETE", _named("environment_id", "environment")),
         ),
         makes=frozenset({"POST"}),
+        is_json=True,
+    ),
+    "monitoring:api-workflow-definition": Entry(
+        {"PUT": Call(Api("write", OPERATOR), data=_definition)},
+        (_workflow_external,),
+        probes=(Probe("PUT", _named("environment_id", "environment"), _definition),),
+        makes=frozenset({"PUT"}),
         is_json=True,
     ),
     "monitoring:api-observability-kpis": _reading(probes=_LIST_PROBES),

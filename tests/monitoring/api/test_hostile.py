@@ -382,7 +382,8 @@ def test_a_suspended_tenant_is_403(tenant: Tenant, entry: Operation) -> None:
     assert answer.json()["type"] == "/problems/tenant-suspended"
 
 
-@named([each for each in GUARDED if "{" in each.path and each.method != "POST"])
+# POST and PUT make what they name.
+@named([each for each in GUARDED if "{" in each.path and each.method in ("GET", "DELETE")])
 def test_another_tenants_ids_are_404_like_unknown_ones(
     api: Api, rival: Api, entry: Operation
 ) -> None:
@@ -552,7 +553,6 @@ def test_examples_are_stored(api: Api) -> None:
     [
         ("POST", "/api/executions/e1/heartbeat"),
         ("POST", "/api/heartbeats/w/start"),
-        ("PUT", "/api/workflows/w/definition"),
         ("POST", "/api/workflows/w/analyze-logs"),
         ("POST", "/api/workflow-executions/e1/retry"),
         ("POST", "/api/alerts/test"),
