@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.config.servers import WebServer
 from tests.config.trees import wait_for
 from tests.races.conftest import Stored
-from tests.races.mutants.apps import LATE_SECONDS
+from tests.races.mutants.faults import LATE_SECONDS
 from tests.races.senders import Connection, Crowd
 
 KILLS, SENDERS = 12, 16

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from django.db import OperationalError
 from django.http import Http404, HttpResponse, JsonResponse, StreamingHttpResponse
-from django.urls import include, path
+from django.urls import path
 
+from config.urls import urlpatterns as product
 from tenants import problems
-from tenants.api_access import Access, ApiRequest, api_endpoint, unknown_api_path
+from tenants.api_access import Access, ApiRequest, api_endpoint
 from tenants.models import ApiToken, Role
 from tenants.scoping import current_tenant
 
@@ -60,6 +61,5 @@ urlpatterns = [
     path("api/anybody", anybody),
     path("api/broken/<str:how>", broken),
     path("api/stream", stream),
-    path("", include("tenants.urls")),
-    path("api/<path:rest>", unknown_api_path),
+    *product,
 ]
