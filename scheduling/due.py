@@ -19,8 +19,9 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
 from django.conf import settings
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS: Final = 5
 DRAIN_SECONDS: Final = 10.0
 ERROR_LENGTH: Final = 2_000
+_LOOK_SECONDS: Final = 0.1
+_EVERY_ROW: Final = Q()
 _LONGEST_PAUSE: Final = dt.timedelta(minutes=15)
 
 
@@ -84,6 +87,8 @@ class Kind(Generic[Row]):
     """One table of due rows and what is done with each.
 
     `work` does a step of at most a few seconds and ends its claim by `finishing` (or raises).
+    `only` are the table's rows that belong to the kind. With `threads` so many rows are worked on
+    beside each other, each on a connection of its own: for work that waits for others.
     `on_quarantine` is told, in the transaction that does it, which row is given up.
     """
 
@@ -92,6 +97,8 @@ class Kind(Generic[Row]):
     work: Callable[[Claim[Row]], None]
     lease_seconds: float = 60.0
     at_once: int = 1
+    only: Q = _EVERY_ROW
+    threads: int = 1
     rest: Callable[[int], dt.timedelta] = pause_after
     on_quarantine: Callable[[Row], None] | None = None
 
@@ -104,7 +111,7 @@ class Kind(Generic[Row]):
         """Rows that somebody could claim now, in any tenant (ask `across_tenants`)."""
         free = Q(leased_until__isnull=True) | Q(leased_until__lte=Now())
         return self.model._default_manager.filter(
-            free, due_at__lte=Now(), quarantined_at__isnull=True
+            self.only, free, due_at__lte=Now(), quarantined_at__isnull=True
         )
 
 
@@ -231,14 +238,45 @@ def drain(name: str, *, seconds: float = DRAIN_SECONDS) -> bool:
     """
     kind = _kinds[name]
     end = time.monotonic() + seconds
+    if kind.threads > 1:
+        _drain_by_threads(kind, end)
+    else:
+        _drain_in_line(kind, end)
+    with across_tenants():
+        return kind.due().exists()
+
+
+def _drain_in_line(kind: Kind[Any], end: float) -> None:
     while time.monotonic() < end:
         claims = claim(kind)
         if not claims:
-            return False
+            return
         for held in claims:
             _do(held)
-    with across_tenants():
-        return kind.due().exists()
+
+
+def _drain_by_threads(kind: Kind[Any], end: float) -> None:
+    """Keep up to `kind.threads` rows in work; while some are slow, the others go on.
+
+    What is slow at the end is waited for: the rows that become due meanwhile are done, too.
+    """
+    running: set[Future[None]] = set()
+    latest = end + kind.lease.total_seconds()
+    with ThreadPoolExecutor(kind.threads) as pool:
+        while time.monotonic() < (latest if running else end):
+            free = kind.threads - len(running)
+            claims = claim(replace(kind, at_once=free)) if free else []
+            running |= {pool.submit(_do_in_thread, held) for held in claims}
+            if not running:
+                return
+            _, running = wait(running, _LOOK_SECONDS, FIRST_COMPLETED)
+
+
+def _do_in_thread(held: Claim[Any]) -> None:
+    try:
+        _do(held)
+    finally:
+        connection.close()
 
 
 def _do(held: Claim[Any]) -> None:

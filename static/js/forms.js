@@ -36,3 +36,7 @@ document.addEventListener("htmx:configRequest", (event) => {
   const { parameters, verb } = event.detail;
   if (verb === "get") for (const name of Object.keys(parameters)) if (parameters[name] === "") delete parameters[name];
 });
+
+// A slider moves with the number field that it names, and the field with it.
+on("input", "[data-slider]", (event, slider) => { document.getElementById(slider.dataset.slider).value = slider.value; });
+on("input", "[type=number]", (event, field) => { for (const slider of document.querySelectorAll(`[data-slider="${field.id}"]`)) slider.value = field.value; });

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from monitoring.words import ErrorClass
 from tenants.models import Role
 from tests.security.rules import (
     Api,
@@ -28,6 +29,7 @@ from tests.tenants.factories import PASSWORD
 
 VIEWER, OPERATOR, ADMIN, OWNER = Role.VIEWER, Role.OPERATOR, Role.ADMIN, Role.OWNER
 _READ, _DELETE = Api("read", VIEWER), Api("write", ADMIN)
+_CONFIGURE, _OPERATE = Api("write", ADMIN), Api("write", OPERATOR)
 _INGEST, _ANY_TOKEN = Api("ingest", ADMIN), Api(None, VIEWER)
 
 
@@ -105,6 +107,10 @@ _PUBLIC = {
             ),
         }
     ),
+    "alerts:acknowledge-link": Entry(
+        {"GET": Call(Open(), (410,)), "POST": Call(Open(), (410,), unaudited="the link is void")},
+        fixed={"token": "no-such-token"},
+    ),
     "session-end": Entry(
         {"POST": Call(Person(), (302,), lambda ids: {"session": "no such"}, unaudited="none ends")}
     ),
@@ -112,6 +118,11 @@ _PUBLIC = {
 
 
 # --- pages of a tenant ----------------------------------------------------------------------------
+_ALERT_SETTINGS = {
+    "enabled": "on", "failure_threshold": "4", "time_window_hours": "12", "repeat_minutes": "30",
+    "emails": "new@alerts.example",
+    **{f"severity-{each.slug}": "2" for each in ErrorClass},
+}  # fmt: skip
 _TOKEN = {"name": "Made by the matrix", "scopes": "read"}
 
 
@@ -225,6 +236,25 @@ _TENANT = {
     "monitoring:environment": _page(
         ADMIN, _named("environment_id", "environment"),
         data=lambda ids: {"name": "Renamed", "provider": "n8n", "base_url": ""},
+    ),
+    "alerts:inbox": _page(
+        VIEWER, nothing,
+        Probe(query=_named("workflow", "workflow")), Probe(query=_named("summary", "notification")),
+    ),
+    "alerts:act": _act(
+        OPERATOR, nothing,
+        Probe("POST", data=lambda ids: {"act": "resolve", "id": ids.incident}),
+        data=lambda ids: {"act": "acknowledge", "id": ids.incident},
+    ),
+    "alerts:incident": _page(VIEWER, _named("incident_id", "incident")),
+    "alerts:deliveries": _page(OPERATOR),
+    "alerts:send-again": _act(OPERATOR, _named("notification_id", "notification")),
+    "alerts:settings": _page(ADMIN, data=lambda ids: _ALERT_SETTINGS),
+    "alerts:preview": _page(ADMIN),
+    "alerts:renew-secret": _act(ADMIN, statuses=(200,)),
+    "alerts:test": _act(ADMIN, statuses=(200,)),
+    "alerts:workflow": _page(
+        ADMIN, _workflow, data=lambda ids: {"enabled": "off", "failure_threshold": "5"}
     ),
 }  # fmt: skip
 
@@ -350,6 +380,24 @@ _API = {
     "monitoring:api-observability-workflows": _reading(probes=_LIST_PROBES),
     "monitoring:api-analytics-executions": _reading(probes=_LIST_PROBES),
     "monitoring:api-v1-executions": _reading(probes=_LIST_PROBES),
+    "monitoring:api-alert-settings": Entry(
+        {"GET": Call(_READ), "POST": Call(_CONFIGURE, data=lambda ids: {"failureThreshold": 4})},
+        probes=(
+            Probe("POST", data=lambda ids: {"workflows": [{"workflow_id": ids.workflow_external}]}),
+        ),
+        is_json=True,
+    ),
+    "monitoring:api-alert-configure": Entry(
+        {"POST": Call(_CONFIGURE, data=lambda ids: {"failureThreshold": 4})}, is_json=True
+    ),
+    "monitoring:api-alert-test": Entry({"POST": Call(_CONFIGURE)}, is_json=True),
+    "monitoring:api-incidents": _reading(probes=(Probe(query=_named("cursor", "incident")),)),
+    "monitoring:api-incident-ack": Entry(
+        {"POST": Call(_OPERATE)}, (_named("incident_id", "incident"),), is_json=True
+    ),
+    "monitoring:api-incident-resolve": Entry(
+        {"POST": Call(_OPERATE)}, (_named("incident_id", "incident"),), is_json=True
+    ),
     "^(?:api|v1)/": Entry(
         {method: Call(Open(), (404,), unaudited="there is nothing")
          for method in ("GET", "POST", "PUT", "DELETE")},

@@ -18,6 +18,15 @@ from django.core import signing
 from django.db import connection
 from django.utils import timezone
 
+from alerts import incidents, telling
+from alerts.models import (
+    AlertSettings,
+    Incident,
+    IncidentEvent,
+    Notification,
+    WorkflowPreference,
+)
+from alerts.policy import policy_for
 from monitoring import bulk
 from monitoring.environments import create_environment
 from monitoring.history import ExecutionQuery, cursor_of, find_by_any_id
@@ -26,6 +35,7 @@ from monitoring.models import BulkJob, Environment, Execution, Workflow
 from monitoring.recording.environments import source_for
 from monitoring.recording.schema import decode, full_execution
 from monitoring.recording.store import record_executions
+from monitoring.words import Severity
 from tenants import audit
 from tenants.deletion import request_deletion
 from tenants.lifecycle import suspend
@@ -62,6 +72,8 @@ class Ids:
     job: int
     audit_event: int
     confirmation: str
+    incident: int
+    notification: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +127,10 @@ def build_world() -> World:
 def _begin_numbers_high() -> None:
     """Let ids be numbers that stand for nothing else on a page, so that tests can find them there."""
     with connection.cursor() as cursor:
-        models = (Tenant, User, Membership, ApiToken, AuditEvent, Environment, Workflow, BulkJob)
+        models = (
+            *(Tenant, User, Membership, ApiToken, AuditEvent, Environment, Workflow, BulkJob),
+            *(Incident, Notification),
+        )
         for number, model in enumerate(models, start=HIGH):
             cursor.execute("SELECT pg_get_serial_sequence(%s, 'id')", [model._meta.db_table])
             (sequence,) = cursor.fetchone() or ("",)
@@ -216,7 +231,35 @@ def _ids(
         job=job.pk,
         audit_event=event.pk,
         confirmation=_confirmation(tenant.pk, query, said),
+        **_alerts(workflow, marker),
     )
+
+
+def _alerts(workflow: Workflow, marker: str) -> dict[str, int]:
+    """An incident that was told to somebody, and a workflow that differs."""
+    tenant, now = workflow.tenant, timezone.now()
+    AlertSettings.objects.create(tenant=tenant, emails=[f"alerts@{marker}.example"])
+    own = {"enabled": True, "emails": [f"workflow@{marker}.example"]}
+    WorkflowPreference.objects.create(tenant=tenant, workflow=workflow, **own)
+    incident = Incident.objects.create(
+        tenant=tenant,
+        rule="failures",
+        subject=f"workflow:{workflow.pk}",
+        workflow=workflow,
+        severity=Severity.CRITICAL,
+        title=f"Incident {marker}",
+        detail=f"Detail {marker}",
+        count=3,
+        counted_from=now,
+        opened_at=now,
+        last_at=now,
+    )
+    incidents.note(incident, IncidentEvent.Kind.OPENED, now, f"Opened {marker}")
+    policy = policy_for(workflow.pk)
+    telling.tell(incident, Notification.Kind.OPENED, policy, now)
+    [notification] = incident.notifications.all()
+    Notification.objects.update(state=Notification.State.FAILED, reason=f"Refused by {marker}")
+    return {"incident": incident.pk, "notification": notification.pk}
 
 
 def _confirmation(tenant_id: int, query: ExecutionQuery, said: str) -> str:
@@ -247,6 +290,8 @@ def _nobodys(own: Ids) -> Ids:
         job=unknown + 6,
         audit_event=unknown + 7,
         confirmation=_confirmation(unknown, ExecutionQuery(workflow_ids=(unknown + 2,)), "nothing"),
+        incident=unknown + 8,
+        notification=unknown + 9,
     )
 
 

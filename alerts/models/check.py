@@ -1,0 +1,44 @@
+"""What has to be looked at because something happened."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from monitoring.models import Workflow
+from scheduling.due import DueRow, due_index
+from tenants.scoping import TenantManager
+
+
+class Check(DueRow):
+    """Whether a workflow's failures are a problem; one row, however many executions changed.
+
+    While an incident is open nothing is urgent: then it is not looked at before `calm_until`.
+    """
+
+    workflow = models.OneToOneField(Workflow, on_delete=models.CASCADE, related_name="+")
+    calm_until = models.DateTimeField(null=True)
+
+    objects = TenantManager["Check"]()
+
+    class Meta:
+        db_table = "alerts_check"
+        indexes = [due_index("alert_check_due")]
+
+    def __str__(self) -> str:
+        return f"check of workflow {self.workflow_id}"
+
+
+class ScanNews(DueRow):
+    """A scan that ended (completed or failed) and that people may want to hear of."""
+
+    scan_id = models.BigIntegerField(unique=True)
+    status = models.CharField(max_length=12)
+
+    objects = TenantManager["ScanNews"]()
+
+    class Meta:
+        db_table = "alerts_scannews"
+        indexes = [due_index("alert_scan_due")]
+
+    def __str__(self) -> str:
+        return f"news of scan {self.scan_id}"

@@ -1,0 +1,71 @@
+"""One incident: what it is, what happened to it, and every decision to tell somebody."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Final
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from alerts.models import Incident, IncidentEvent
+from alerts.pages.labels import delivery_of, row_of
+from tenants.access import TenantRequest, tenant_member
+from tenants.models import Role
+
+MOST_SHOWN: Final = 200
+_ICONS: Final = {
+    IncidentEvent.Kind.OPENED: "failed",
+    IncidentEvent.Kind.REOPENED: "failed",
+    IncidentEvent.Kind.WORSE: "critical",
+    IncidentEvent.Kind.SUPPRESSED: "skipped",
+    IncidentEvent.Kind.TOLD: "bell",
+    IncidentEvent.Kind.ACKNOWLEDGED: "check",
+    IncidentEvent.Kind.RESOLVED: "success",
+}
+
+
+@tenant_member(Role.VIEWER)
+@require_safe
+def incident_page(request: TenantRequest, slug: str, incident_id: int) -> HttpResponse:
+    """Show an incident, its timeline and its messages."""
+    found = Incident.objects.select_related("workflow__environment").filter(pk=incident_id)
+    incident = found.first()
+    if incident is None:
+        raise Http404
+    context: dict[str, Any] = {
+        "incident": incident,
+        "row": row_of(incident, slug),
+        "timeline": [
+            (_ICONS[IncidentEvent.Kind(event.kind)], event)
+            for event in incident.events.order_by("-at", "-id")[:MOST_SHOWN]
+        ],
+        "deliveries": _deliveries(incident, slug),
+        "back": request.get_full_path(),
+    }
+    if incident.workflow_id is not None:
+        context |= _workflow_urls(incident, slug)
+    return render(request, "alerts/incident.html", context)
+
+
+def _deliveries(incident: Incident, slug: str) -> list[Any]:
+    notifications = incident.notifications.select_related("target").prefetch_related("attempts")
+    return [delivery_of(each, slug) for each in notifications.order_by("-id")[:MOST_SHOWN]]
+
+
+def _workflow_urls(incident: Incident, slug: str) -> dict[str, str]:
+    """Where its workflow and the failures that it counts are."""
+    start = (incident.counted_from or incident.opened_at).astimezone(dt.UTC)
+    end = incident.resolved_at or incident.last_at
+    span = (
+        f"start={start:%Y-%m-%dT%H:%M}Z"
+        f"&end={end.astimezone(dt.UTC) + dt.timedelta(minutes=1):%Y-%m-%dT%H:%M}Z"
+    )
+    workflow = f"workflow={incident.workflow_id}"
+    return {
+        "workflow_url": reverse("monitoring:workflow", args=[slug, incident.workflow_id]),
+        "failures_url": f"{reverse('monitoring:executions', args=[slug])}"
+        f"?{workflow}&status=failed&{span}",
+    }

@@ -1,0 +1,138 @@
+"""What a tenant wants to be told and where: the form, its preview, the test, the webhook's secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from alerts import preferences
+from alerts.channels.registry import channels
+from alerts.models import AlertSettings, WorkflowPreference
+from alerts.models.settings import severities
+from alerts.pages.forms import SettingsForm, SeveritiesForm
+from alerts.policy import Policy, policy_for, settings_of
+from alerts.preview import Preview, preview
+from alerts.testing import send_test
+from scheduling.due import database_now
+from tenants import audit
+from tenants.access import TenantRequest, tenant_member
+from tenants.models import Role
+
+
+@tenant_member(Role.ADMIN)
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def settings_page(request: TenantRequest, slug: str) -> HttpResponse:
+    """Show the settings; by POST, change them (a new secret is shown this once)."""
+    form = SettingsForm(request.POST or None, settings=settings_of(request.tenant))
+    severity_form = SeveritiesForm(request.POST or None)
+    secret = None
+    if request.method == "POST":
+        if form.is_valid() and severity_form.is_valid():
+            secret = _save(request, form, severity_form)
+            if secret is None:
+                messages.success(request, "Saved.")
+                return redirect("alerts:settings", slug)
+        else:
+            return _page(request, form, severity_form, status=422)
+    return _page(request, form, severity_form, secret=secret)
+
+
+def _save(request: TenantRequest, form: SettingsForm, severity_form: SeveritiesForm) -> str | None:
+    secret = preferences.save_settings(form.changed_settings())
+    preferences.save_severities(request.tenant.pk, severity_form.chosen())
+    changed = [*form.changed_data, *severity_form.changed_data]
+    audit.record("alerts.settings", tenant=request.tenant, request=request, changed=changed)
+    return secret
+
+
+def _page(
+    request: TenantRequest,
+    form: SettingsForm,
+    severity_form: SeveritiesForm,
+    *,
+    status: int = 200,
+    **more: Any,
+) -> HttpResponse:
+    context = {
+        "form": form,
+        "severity_form": severity_form,
+        "has_webhook": bool(form.settings.webhook_url and form.settings.pk),
+        "mail_configured": django_settings.MAIL_CONFIGURED,
+        "preferences": WorkflowPreference.objects.select_related("workflow__environment"),
+        "preview": _preview(Policy(request.tenant, settings_of(request.tenant))),
+        **more,
+    }
+    return render(request, "alerts/settings.html", context, status=status)
+
+
+def _preview(policy: Policy) -> Preview:
+    return preview(policy, severities(), database_now())
+
+
+@tenant_member(Role.ADMIN)
+@require_safe
+def preview_part(request: TenantRequest, slug: str) -> HttpResponse:
+    """What the settings in the address would have told last week; nothing is stored."""
+    stored = settings_of(request.tenant)
+    form = SettingsForm(request.GET, settings=stored)
+    form.is_valid()
+    for name in form.cleaned_data.keys() & _COUNTS_IN_PREVIEW:
+        setattr(stored, name, form.cleaned_data[name])
+    chosen = severities()
+    severity_form = SeveritiesForm(request.GET)
+    if severity_form.is_valid():
+        chosen = severity_form.chosen()
+    found = preview(Policy(request.tenant, stored), chosen, database_now())
+    return render(request, "alerts/settings.html#preview_part", {"preview": found})
+
+
+_COUNTS_IN_PREVIEW = {
+    "enabled",
+    "failure_threshold",
+    "time_window_hours",
+    "repeat_minutes",
+    "alert_on_critical",
+    "alert_on_warning",
+    "alert_on_info",
+}
+
+
+@tenant_member(Role.ADMIN)
+@never_cache
+@require_POST
+def test(request: TenantRequest, slug: str) -> HttpResponse:
+    """Send a test message to every address and show each result."""
+    results = send_test(policy_for())
+    audit.record("alerts.test", tenant=request.tenant, request=request, messages=len(results))
+    stored = settings_of(request.tenant)
+    shown = [
+        (channels()[each.channel], channels()[each.channel].shown(each.address), each)
+        for each in results
+    ]
+    return _page(
+        request,
+        SettingsForm(settings=stored),
+        SeveritiesForm(),
+        test_results=shown,
+        is_tested=True,
+    )
+
+
+@tenant_member(Role.ADMIN)
+@never_cache
+@require_POST
+def renew_secret(request: TenantRequest, slug: str) -> HttpResponse:
+    """Make a new secret for the webhook; the one before signs for a day beside it."""
+    stored: AlertSettings = settings_of(request.tenant)
+    secret = None
+    if stored.webhook_url:
+        secret = preferences.save_settings(stored, renew_secret=True)
+    audit.record("alerts.webhook_secret", tenant=request.tenant, request=request)
+    return _page(request, SettingsForm(settings=stored), SeveritiesForm(), secret=secret)

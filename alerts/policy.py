@@ -1,0 +1,71 @@
+"""What a tenant's settings mean for one workflow: who is told of what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alerts.channels.registry import channels
+from alerts.models import AlertSettings, WorkflowPreference
+from alerts.models.settings import severities
+from monitoring.words import ErrorClass, Severity
+from tenants.models import Tenant
+from tenants.scoping import current_tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Settings with a workflow's preferences laid over them."""
+
+    tenant: Tenant
+    settings: AlertSettings
+    preference: WorkflowPreference | None = None
+
+    @property
+    def threshold(self) -> int:
+        own = self.preference and self.preference.failure_threshold
+        return own or self.settings.failure_threshold
+
+    @property
+    def emails(self) -> list[str]:
+        """Mail addresses that are told: the workflow's own instead of the tenant's."""
+        own = self.preference.emails if self.preference else []
+        return own or self.settings.emails
+
+    def silence(self, severity: Severity) -> str:
+        """Why nobody is told of a problem; "" when somebody is."""
+        if self.preference is not None and self.preference.enabled is False:
+            return "Alerts of this workflow are switched off."
+        if not self.settings.enabled and not (self.preference and self.preference.enabled):
+            return "Alerts are switched off."
+        if not self.settings.tells(severity):
+            return f"Alerts of severity {severity.slug} are switched off."
+        return "" if self.addresses else "No mail address and no webhook is set."
+
+    @property
+    def addresses(self) -> list[tuple[str, str]]:
+        """(channel, address) of everybody who is told."""
+        return [
+            (slug, address)
+            for slug, channel in channels().items()
+            for address in dict.fromkeys(channel.addresses(self))
+        ]
+
+    def severity_of(self, counts: dict[ErrorClass, int]) -> Severity:
+        """The highest severity among classes of errors; warning when none is known."""
+        by_class = severities()
+        return max((by_class[each] for each in counts), default=Severity.WARNING)
+
+
+def settings_of(tenant: Tenant) -> AlertSettings:
+    """The tenant's settings; unsaved defaults when it has none."""
+    found = AlertSettings.objects.filter(tenant=tenant).first()
+    return found or AlertSettings(tenant=tenant)
+
+
+def policy_for(workflow_id: int | None = None) -> Policy:
+    """The policy of a workflow, or (None) of the tenant of the active scope."""
+    tenant = current_tenant()
+    preference = None
+    if workflow_id is not None:
+        preference = WorkflowPreference.objects.filter(workflow_id=workflow_id).first()
+    return Policy(tenant, settings_of(tenant), preference)

@@ -1,0 +1,122 @@
+"""Changing what a tenant wants to be told; pages and API come through here."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import transaction
+from django.utils import timezone
+
+from alerts.channels.webhook.channel import new_secret
+from alerts.models import AlertSettings, Notification, SeverityOverride, WorkflowPreference
+from alerts.models.settings import MOST_ADDRESSES
+from alerts.policy import policy_for
+from monitoring import outbound
+from monitoring.models import Workflow
+from monitoring.words import ErrorClass, Severity, severity_of
+
+_BETWEEN_ADDRESSES: Final = re.compile(r"[,;\s]+")
+REMOVED: Final = "The address was taken out of the settings before it was sent."
+
+
+def mail_addresses(said: str | Iterable[str]) -> list[str]:
+    """Mail addresses from a list, or a text with commas or lines between them.
+
+    Raises ValueError with words for people.
+    """
+    parts = [said] if isinstance(said, str) else list(said)
+    found = list(dict.fromkeys(a for part in parts for a in _BETWEEN_ADDRESSES.split(part) if a))
+    if len(found) > MOST_ADDRESSES:
+        raise ValueError(f"At most {MOST_ADDRESSES} addresses can be named")
+    for address in found:
+        try:
+            validate_email(address)
+        except ValidationError:
+            raise ValueError(f"“{address[:80]}” is no mail address") from None
+        if len(address) > 254:
+            raise ValueError("A mail address has at most 254 characters")
+    return found
+
+
+def webhook_address(text: str) -> str:
+    """An address that can be called, or "". Raises ValueError with words for people.
+
+    Names are looked up when they are called; here only addresses that need no look-up are judged.
+    """
+    text = text.strip()
+    if not text:
+        return ""
+    host = outbound.checked_url(text).hostname or ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return text
+    if not outbound.is_allowed(address):
+        raise ValueError(
+            f"{host} is not a public address; the operator can allow networks by "
+            "OUTBOUND_ALLOWED_NETWORKS"
+        )
+    return text
+
+
+def save_settings(settings: AlertSettings, *, renew_secret: bool = False) -> str | None:
+    """Store changed settings; return the webhook's secret when a new one was made.
+
+    The secret before goes on signing for a day. What waits for addresses that are named no more is
+    suppressed.
+    """
+    secret = None
+    if settings.webhook_url and (renew_secret or not settings.webhook_secret):
+        secret = new_secret()
+        settings.webhook_secret_before = settings.webhook_secret
+        settings.webhook_secret, settings.webhook_secret_renewed_at = secret, timezone.now()
+    with transaction.atomic():
+        settings.save()
+        _suppress_what_waits_for_nobody()
+    return secret
+
+
+def _suppress_what_waits_for_nobody() -> None:
+    named = set(policy_for().addresses)
+    for emails in WorkflowPreference.objects.values_list("emails", flat=True):
+        named |= {("email", address) for address in emails}
+    waiting = Notification.objects.filter(state=Notification.State.PENDING).exclude(target=None)
+    targets = waiting.values_list("target_id", "target__channel", "target__address").distinct()
+    gone = [pk for pk, channel, address in targets if (channel, address) not in named]
+    waiting.filter(target_id__in=gone).update(
+        state=Notification.State.SUPPRESSED, reason=REMOVED, next_try_at=None
+    )
+
+
+def save_preference(
+    workflow: Workflow, *, enabled: bool | None, threshold: int | None, emails: list[str]
+) -> None:
+    """Store what is different for a workflow; nothing different leaves no row."""
+    preference = WorkflowPreference(
+        tenant_id=workflow.tenant_id,
+        workflow=workflow,
+        enabled=enabled,
+        failure_threshold=threshold,
+        emails=emails,
+    )
+    with transaction.atomic():
+        WorkflowPreference.objects.filter(workflow=workflow).delete()
+        if not preference.says_nothing:
+            preference.save()
+        _suppress_what_waits_for_nobody()
+
+
+def save_severities(tenant_id: int, chosen: Mapping[ErrorClass, Severity]) -> None:
+    """Store how bad classes of errors are; those as by default leave no row."""
+    with transaction.atomic():
+        SeverityOverride.objects.filter(error_class__in=list(chosen)).delete()
+        SeverityOverride.objects.bulk_create(
+            SeverityOverride(tenant_id=tenant_id, error_class=each, severity=severity)
+            for each, severity in chosen.items()
+            if severity is not severity_of(each)
+        )

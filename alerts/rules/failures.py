@@ -1,0 +1,82 @@
+"""Failures over the threshold."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from alerts.models import Incident
+from alerts.policy import Policy
+from alerts.rules.base import Verdict, WorkflowRule, register
+from monitoring.metrics.ranges import totals_of_spans
+from monitoring.metrics.subject import of_workflow
+from monitoring.models import Workflow
+from monitoring.recent import Recent, last_failures, last_rated
+from monitoring.words import Severity, Status
+
+AHEAD: Final = dt.timedelta(days=1, minutes=5)
+"""Executions may start up to a day ahead (drifting clocks); they count as soon as they are there."""
+
+
+@register
+class FailuresOverThreshold(WorkflowRule):
+    """A workflow failed at least as often as the threshold within the time window.
+
+    It is over after as many successes in a row as the threshold, or when the window holds no
+    failure any more.
+    """
+
+    slug, title = "failures", "Failures over threshold"
+
+    def look(
+        self, workflow: Workflow, before: Incident | None, policy: Policy, now: dt.datetime
+    ) -> Verdict:
+        """Count by rollups; read the last few executions only where an incident may end."""
+        window, end = policy.settings.window, now + AHEAD
+        counted_from = before.counted_from if before and before.counted_from else now - window
+        spans = [(now - window, end), (min(counted_from, now), end)]
+        recently, ever = totals_of_spans(of_workflow(workflow), spans, percentiles=False)
+        is_problem = recently.failed >= policy.threshold
+        newest = None
+        if recently.failed and (is_problem or before is not None):
+            newest = last_failures([workflow.pk], now - window, end).get(workflow.pk)
+        return Verdict(
+            is_problem=is_problem,
+            severity=policy.severity_of(recently.by_error_class) if recently.failed else _mildest,
+            count=ever.failed,
+            counted_from=counted_from,
+            last_at=min(newest.started_at, now) if newest else now,
+            title=_title(workflow, ever.failed, counted_from, now),
+            detail=_reason(newest),
+            why_over=self._why_over(workflow, recently.failed, policy, end) if before else "",
+            look_again_at=max(newest.started_at + window, now) if newest else None,
+        )
+
+    def _why_over(self, workflow: Workflow, failures: int, policy: Policy, end: dt.datetime) -> str:
+        if not failures:
+            return f"No failure within {_hours(policy.settings.time_window_hours)}."
+        needed = policy.threshold
+        last = last_rated([workflow.pk], end, needed).get(workflow.pk, [])
+        if len(last) == needed and all(each.status is Status.SUCCESS for each in last):
+            return f"{needed} successes in a row." if needed > 1 else "It succeeded again."
+        return ""
+
+
+_mildest: Final = Severity.INFO
+
+
+def _title(workflow: Workflow, count: int, since: dt.datetime, now: dt.datetime) -> str:
+    hours = max(1, round((now - since) / dt.timedelta(hours=1)))
+    span = _hours(hours) if hours <= 48 else f"{round(hours / 24)} days"
+    times = "once" if count == 1 else f"{count:,} times"
+    return f"{workflow.name} failed {times} in {span}"
+
+
+def _hours(number: int) -> str:
+    return "1 hour" if number == 1 else f"{number} hours"
+
+
+def _reason(failure: Recent | None) -> str:
+    if failure is None:
+        return ""
+    return ": ".join(part for part in (failure.node_name, failure.reason) if part)

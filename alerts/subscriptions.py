@@ -1,0 +1,68 @@
+"""What happened below that alerts look at: rows are made due, the looking comes later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from django.db import connection
+
+from alerts.models import Incident, ScanNews
+from monitoring.models import Event
+from monitoring.words import Status
+from tenants.scoping import current_tenant
+
+EXECUTION_CHANGED: Final = "execution.changed"
+SCAN_FINISHED: Final = "scan.finished"
+_FAILURES: Final = {Status.FAILED.slug, Status.PARTIAL.slug}
+
+
+def on_executions_changed(events: Sequence[Event]) -> None:
+    """Make the checks due of workflows that failed, or ended otherwise while an incident is open.
+
+    One statement, whatever the number of events; one row for a workflow.
+    """
+    failed: set[int] = set()
+    ended: set[int] = set()
+    for event in events:
+        said = {event.body["status"], event.body["before"]}
+        (failed if said & _FAILURES else ended).add(event.body["workflow"])
+    watched = Incident.objects.unresolved().filter(workflow_id__in=ended - failed)
+    make_checks_due(failed | set(watched.values_list("workflow_id", flat=True)))
+
+
+def make_checks_due(workflow_ids: Iterable[int]) -> None:
+    """Have workflows of the scope's tenant looked at, now or when they may be again."""
+    ids = sorted(workflow_ids)
+    if ids:
+        with connection.cursor() as cursor:
+            cursor.execute(_MAKE_DUE, [current_tenant().pk, ids])
+
+
+# A row that is due already is left alone; one that is looked at just now is waited for.
+_MAKE_DUE: Final = """
+INSERT INTO alerts_check AS c (tenant_id, workflow_id, due_at, attempts, fence, last_error)
+SELECT w.tenant_id, w.id, clock_timestamp(), 0, 0, ''
+FROM monitoring_workflow w WHERE w.tenant_id = %s AND w.id = ANY(%s::bigint[]) ORDER BY w.id
+ON CONFLICT (workflow_id) DO UPDATE SET
+    due_at = least(c.due_at, greatest(clock_timestamp(), c.calm_until)),
+    quarantined_at = NULL,
+    attempts = CASE WHEN c.quarantined_at IS NULL THEN c.attempts ELSE 0 END
+WHERE c.due_at IS NULL OR c.due_at > clock_timestamp() OR c.quarantined_at IS NOT NULL
+"""
+
+
+def on_scans_finished(events: Sequence[Event]) -> None:
+    """Have scans looked at that ended."""
+    ScanNews.objects.bulk_create(
+        [
+            ScanNews(
+                tenant_id=event.tenant_id,
+                scan_id=event.body["scan"],
+                status=event.body["status"],
+                due_at=event.created_at,
+            )
+            for event in events
+        ],
+        ignore_conflicts=True,
+    )

@@ -1,0 +1,182 @@
+"""Writes down what is to be told to whom; deliveries go from there."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from django.db import connection
+
+from alerts import links
+from alerts.message import About, Fact, Message, fact
+from alerts.models import Incident, IncidentEvent, Notification
+from alerts.policy import Policy
+from tenants.models import Tenant
+from tenants.scoping import current_tenant
+
+_Kind = Notification.Kind
+_State = Notification.State
+
+
+def tell(incident: Incident, kind: Notification.Kind, policy: Policy, now: dt.datetime) -> None:
+    """Tell an incident's news to everybody whom the policy names, or write down why to nobody."""
+    message = message_of(incident, kind, policy.tenant, now)
+    if incident.suppressed:
+        Notification.objects.create(
+            tenant=policy.tenant,
+            incident=incident,
+            kind=kind,
+            state=_State.SUPPRESSED,
+            reason=incident.suppressed,
+            content=message.stored(),
+            created_at=now,
+        )
+    else:
+        send_to(targets_of(policy), message, now, incident=incident)
+
+
+def tell_recovery(incident: Incident, policy: Policy, now: dt.datetime, why: str) -> None:
+    """Tell those who heard last of an incident that it was a problem that it is over."""
+    heard = incident.notifications.exclude(state=_State.SUPPRESSED).exclude(target=None)
+    last = dict(heard.order_by("id").values_list("target_id", "kind"))
+    waiting = [target_id for target_id, kind in last.items() if kind != _Kind.RESOLVED]
+    if waiting:
+        message = message_of(incident, _Kind.RESOLVED, policy.tenant, now, why)
+        send_to(wake(waiting), message, now, incident=incident)
+
+
+def targets_of(policy: Policy) -> list[int]:
+    """The targets that a policy names (made where they are new), due now."""
+    named = sorted(policy.addresses)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _WAKE_OR_MAKE,
+            [policy.tenant.pk, [channel for channel, _ in named], [text for _, text in named]],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def wake(target_ids: Iterable[int]) -> list[int]:
+    """Make targets due now; return their ids."""
+    ids = sorted(target_ids)
+    with connection.cursor() as cursor:
+        cursor.execute(_WAKE, [ids])
+    return ids
+
+
+# A target that was given up gets another chance with each new message.
+_WAKE_OR_MAKE: Final = """
+INSERT INTO alerts_target AS t
+    (tenant_id, channel, address, due_at, attempts, fence, last_error)
+SELECT %s, named.channel, named.address, clock_timestamp(), 0, 0, ''
+FROM unnest(%s::text[], %s::text[]) AS named (channel, address)
+ON CONFLICT (tenant_id, channel, address) DO UPDATE SET
+    due_at = least(t.due_at, EXCLUDED.due_at), quarantined_at = NULL,
+    attempts = CASE WHEN t.quarantined_at IS NULL THEN t.attempts ELSE 0 END
+RETURNING t.id
+"""
+_WAKE: Final = """
+WITH chosen AS (SELECT id FROM alerts_target WHERE id = ANY(%s) ORDER BY id FOR UPDATE)
+UPDATE alerts_target t SET due_at = least(t.due_at, clock_timestamp()), quarantined_at = NULL,
+    attempts = CASE WHEN t.quarantined_at IS NULL THEN t.attempts ELSE 0 END
+FROM chosen WHERE t.id = chosen.id
+"""
+
+
+def send_to(
+    target_ids: Sequence[int],
+    message: Message,
+    now: dt.datetime,
+    *,
+    incident: Incident | None = None,
+) -> list[Notification]:
+    """Write one message for each target; the targets must be due by then."""
+    return Notification.objects.bulk_create(
+        Notification(
+            tenant=current_tenant(),
+            incident=incident,
+            target_id=target_id,
+            kind=message.kind,
+            content=message.stored(),
+            created_at=now,
+            next_try_at=now,
+        )
+        for target_id in target_ids
+    )
+
+
+def note_told(incidents: Sequence[Incident], text: str, now: dt.datetime) -> None:
+    """Write into the timelines that a message about more told of these incidents, too."""
+    IncidentEvent.objects.bulk_create(
+        [
+            IncidentEvent(
+                tenant_id=incident.tenant_id,
+                incident=incident,
+                at=now,
+                kind=IncidentEvent.Kind.TOLD,
+                text=text,
+            )
+            for incident in incidents
+        ],
+        batch_size=500,
+    )
+
+
+# --- words --------------------------------------------------------------------------------------
+
+_BEGINNINGS: Final = {
+    _Kind.RESOLVED: "Resolved: ",
+    _Kind.REPEATED: "Still: ",
+    _Kind.REOPENED: "Again: ",
+}
+
+
+def message_of(
+    incident: Incident, kind: Notification.Kind, tenant: Tenant, now: dt.datetime, why: str = ""
+) -> Message:
+    """What is said of an incident now."""
+    return Message(
+        kind=kind,
+        tenant=tenant.name,
+        tenant_slug=tenant.slug,
+        title=_BEGINNINGS.get(kind, "") + incident.title,
+        severity=incident.level.slug,
+        url=links.incident_url(tenant.slug, incident.pk),
+        at=now,
+        text=why or incident.detail,
+        facts=_facts(incident),
+        incident=_about(incident),
+    )
+
+
+def _facts(incident: Incident) -> list[Fact]:
+    facts = []
+    if incident.workflow is not None:
+        facts.append(fact("Workflow", incident.workflow.name))
+        facts.append(fact("Environment", incident.workflow.environment.name))
+    facts.append(fact("Count", f"{incident.count:,}"))
+    facts.append(fact("Since", _clock(incident.opened_at)))
+    facts.append(fact("Last", _clock(incident.last_at)))
+    if incident.acknowledged_by:
+        facts.append(fact("Acknowledged by", incident.acknowledged_by))
+    return facts
+
+
+def _clock(at: dt.datetime) -> str:
+    return f"{at.astimezone(dt.UTC):%d %b %Y %H:%M:%S} UTC"
+
+
+def _about(incident: Incident) -> About:
+    workflow = incident.workflow
+    return About(
+        id=incident.pk,
+        rule=incident.rule,
+        status=incident.status,
+        count=incident.count,
+        opened_at=incident.opened_at,
+        last_at=incident.last_at,
+        workflow_id=workflow.external_id if workflow else None,
+        workflow_name=workflow.name if workflow else None,
+        environment=workflow.environment.name if workflow else None,
+    )
