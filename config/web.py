@@ -1,6 +1,7 @@
 """The web process: ``python -m config.web`` serves ``config.asgi`` on granian."""
 
 import gc
+import logging
 import os
 import resource
 import signal
@@ -17,6 +18,8 @@ from config.lifeline import follow_parent
 
 if TYPE_CHECKING:
     from config.bridge import Bridge
+
+READY = "a web process serves"
 
 # Connections, not requests: idle keep-alives and slow senders count too (docs/decisions/0002).
 CONNECTIONS = 2048
@@ -62,6 +65,7 @@ def load_application() -> "Bridge":
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    logging.getLogger(__name__).info(READY)
     return application
 
 

@@ -9,8 +9,10 @@ from typing import Self
 import httpx
 from django.conf import settings
 
+from config.environment import Environment
 from config.home import SOURCE_ROOT
 from config.lifeline import Lifeline
+from config.web import READY
 from tests.config.trees import free_port, wait_for
 
 
@@ -46,15 +48,19 @@ class WebServer:
                 start_new_session=True,
             )
         self.lifeline.child_started()
-        wait_for(self._answers, 30, f"the web server answers; its log: {self.log.read_text()}")
+        wait_for(self._all_serve, 60, f"the web server answers; its log: {self.log.read_text()}")
         return self
 
     def __exit__(self, *_: object) -> None:
         self.lifeline.cut()
         self.process.wait(30)
 
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
+    def _all_serve(self) -> bool:
+        """Whether each of its processes has started: tests of races want to meet in several."""
+        said = self.log.read_text()
+        assert self.process.poll() is None, said
+        if said.count(READY) < Environment.read().web_workers:
+            return False
         try:
             return httpx.get(f"{self.url}/health/live", timeout=2).status_code == 200
         except httpx.HTTPError:
