@@ -15,6 +15,8 @@ COMMANDS_WITHOUT_DATABASE = frozenset(
     {"", "help", "--help", "-h", "version", "--version", "check", "collectstatic", "diffsettings"}
     | {"findstatic", "makemessages", "compilemessages"}
 )
+# What these do must not wait for locks or hang in a transaction (config/database.py).
+BACKGROUND_COMMANDS = frozenset({"run_tick", "run_cluster"})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     make_paths_absolute()
     follow_parent()
     command = argv[1] if len(argv) > 1 else ""
+    if command in BACKGROUND_COMMANDS:
+        os.environ["FLOWWATCH_PROCESS"] = "background"
     if command == "run":
         from config.supervisor import run
 

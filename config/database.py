@@ -7,10 +7,15 @@ import dj_database_url
 
 from config.environment import Environment
 from config.home import Home
+from config.pace import Pace
 from config.postgres.cluster import APP_ROLE, OWNER_ROLE, Cluster
 
 # A view that hangs must not hold a thread, and a forgotten transaction no lock, for ever.
 WEB_SESSION_OPTIONS = "-c statement_timeout=10s -c idle_in_transaction_session_timeout=30s"
+# A process that is stopped in the midst of a transaction must not hold its rows longer than others
+# need to notice; seconds at PACE 1.
+BACKGROUND_IDLE_SECONDS = 30.0
+BACKGROUND_SESSION_OPTIONS = "-c lock_timeout=2s -c statement_timeout=10s"
 
 # Only the statements of `monitoring.prepared` are prepared: their plans are made once, for any
 # parameters. Left to itself PostgreSQL plans many of them anew each time.
@@ -27,7 +32,7 @@ class DatabaseSettings:
     embedded: bool
 
 
-def database_settings(env: Environment, home: Home, *, pooled: bool) -> DatabaseSettings:
+def database_settings(env: Environment, home: Home, *, process: str) -> DatabaseSettings:
     """Connections of the operator's database when ``DATABASE_URL`` is set, else the embedded one's."""
     if env.database_url:
         app = dict(dj_database_url.parse(env.database_url))
@@ -42,20 +47,32 @@ def database_settings(env: Environment, home: Home, *, pooled: bool) -> Database
         app = cluster.django_settings(APP_ROLE)
         owner = cluster.django_settings(OWNER_ROLE)
         embedded = True
-    app = app | {"OPTIONS": _options(app, pooled=pooled, env=env)}
-    if pooled:
+    app = app | {"OPTIONS": _options(app, process, env)}
+    if process == "web":
         app = app | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
+    elif process == "background":
+        app = app | {"CONN_MAX_AGE": None}
     return DatabaseSettings(app, owner, app_role=str(app["USER"]), embedded=embedded)
 
 
-def _options(app: dict[str, Any], *, pooled: bool, env: Environment) -> dict[str, Any]:
+def _options(app: dict[str, Any], process: str, env: Environment) -> dict[str, Any]:
     """The options of the address with ours added; what both name, the address decides.
 
-    Of the pool: one connection for each thread of a web process and two for the shared writer.
+    Of the pool, in the web only (pools do not survive a fork): one connection for each thread of a
+    process and two for the shared writer.
     """
     options: dict[str, Any] = {"prepare_threshold": 0} | dict(app.get("OPTIONS", {}))
-    session = [PLANS, *([WEB_SESSION_OPTIONS] if pooled else []), options.get("options", "")]
+    session = [PLANS, _session_limits(process, env), options.get("options", "")]
     options["options"] = " ".join(filter(None, session))
-    if pooled:
+    if process == "web":
         options["pool"] = {"min_size": 2, "max_size": env.web_threads + 2, "timeout": 10}
     return options
+
+
+def _session_limits(process: str, env: Environment) -> str:
+    if process == "web":
+        return WEB_SESSION_OPTIONS
+    if process == "background":
+        idle_ms = round(1000 * Pace(env.pace).seconds(BACKGROUND_IDLE_SECONDS))
+        return f"{BACKGROUND_SESSION_OPTIONS} -c idle_in_transaction_session_timeout={idle_ms}ms"
+    return ""

@@ -75,6 +75,7 @@ class SignalPipe:
 
     def __init__(self, *ending: signal.Signals) -> None:
         self.asked_to_end = False
+        self._ending = ending
         self.reader, writer = os.pipe()
         os.set_blocking(self.reader, False)
         os.set_blocking(writer, False)
@@ -82,6 +83,13 @@ class SignalPipe:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in ending:
             signal.signal(number, self._end)
+
+    def forget(self) -> None:
+        """In a fork: nothing wakes the parent any more."""
+        signal.set_wakeup_fd(-1)
+        for number in self._ending:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def drain(self) -> None:
         """Forget the wake-ups so far."""

@@ -17,7 +17,8 @@ from config.pace import Pace
 env = Environment.read()
 HOME = home_from(os.environ)
 
-# What is asked of this process: "web" pools its connections, everything else must not (fork).
+# What is asked of this process: "web" pools its connections, "background" (tick, clusters) keeps
+# one and waits for nobody, a "command" is a person's.
 PROCESS = os.environ.get("FLOWWATCH_PROCESS", "command")
 
 DEBUG = env.debug
@@ -38,6 +39,7 @@ INSTALLED_APPS = [
     "template_partials",
     "django_htmx",
     "csp",
+    "django_q",
     "tenants",
     "monitoring",
     "scheduling",
@@ -81,7 +83,7 @@ TEMPLATES: list[dict[str, Any]] = [
 ]
 
 # --- database -----------------------------------------------------------------------------------
-_database = database_settings(env, HOME, pooled=PROCESS == "web")
+_database = database_settings(env, HOME, process=PROCESS)
 DATABASES = {"default": _database.app}
 MIGRATION_DATABASE = _database.owner
 APP_ROLE = _database.app_role
@@ -101,6 +103,30 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 TRUSTED_PROXIES = env.trusted_proxies
 PACE = Pace(env.pace)
 OUTBOUND_ALLOWED_NETWORKS = env.outbound_allowed_networks
+
+# --- the carrier of wake-ups --------------------------------------------------------------------
+# Tasks are wake-ups of at most ten seconds, so that the timeout never fires; nothing here is trusted
+# with more (docs/decisions/0006-carrier.md).
+Q_CLUSTER: dict[str, Any] = {
+    "name": "flowwatch",
+    "orm": "default",
+    "broker_class": "scheduling.broker.Wakes",
+    "workers": 2,
+    "bulk": 1,
+    "queue_limit": 2,
+    "timeout": 120,
+    "retry": 300,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "save_limit": -1,
+    "catch_up": False,
+    "scheduler": False,
+    "recycle": 500,
+    "poll": 0.2,
+    "guard_cycle": 1,
+    # The sentinel's statistics go nowhere: each process would have a memory of its own for them.
+    "cache": "none",
+}
 
 # --- people, sessions, mail ---------------------------------------------------------------------
 LOGIN_URL = "sign-in"
@@ -193,5 +219,7 @@ LOGGING: dict[str, Any] = {
         # One line for each refused request is noise under load; the answer itself says why.
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # It tells of each canary.
+        "django-q": {"level": "WARNING"},
     },
 }

@@ -1,4 +1,4 @@
-"""``flowwatch run``: database, web and worker in one foreground process tree.
+"""``flowwatch run``: database, web, worker, tick and clusters in one foreground process tree.
 
 Every part is a child in a process group of its own that watches a pipe to us (``config.lifeline``).
 A part that dies is started again after a growing pause; Ctrl-C and TERM end all in order, the
@@ -34,6 +34,8 @@ DATABASE_STOP_SECONDS = 75.0
 BUSY_SECONDS = 60.0
 LONGEST_PAUSE = 30.0
 STABLE_SECONDS = 60.0
+# Two small clusters: when one is stuck, the other works.
+CLUSTERS = ("a", "b")
 WEB_READY_SECONDS = 30.0
 
 
@@ -120,8 +122,13 @@ class Supervisor:
         self.signals = SignalPipe(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         self.database = Part("database", ["config.postgres.guard"], DATABASE_STOP_SECONDS)
         self.web = Part("web", ["config.web"])
-        self.worker = Part("worker", ["config.cli", "run_worker"])
-        self.parts = [self.worker, self.web]
+        # They start when pages can be opened, which people wait for.
+        self.background = [
+            Part("worker", ["config.cli", "run_worker"]),
+            Part("tick", ["config.cli", "run_tick"]),
+            *(Part(f"cluster {name}", ["config.cli", "run_cluster", name]) for name in CLUSTERS),
+        ]
+        self.parts = [self.web, *self.background]
         if not env.database_url:
             self.parts.append(self.database)
 
@@ -133,8 +140,9 @@ class Supervisor:
                 self._start_database()
             self._prepare()
             self.web.start()
-            self.worker.start()
             self._announce()
+            for part in self.background:
+                part.start()
             self._keep_alive()
         finally:
             self._stop()
@@ -215,7 +223,7 @@ class Supervisor:
         )
 
     def _stop(self) -> None:
-        """Web and worker first, together; the database when nobody uses it any more."""
+        """All that use it first, together; the database when nobody uses it any more."""
         users = [part for part in self.parts if part is not self.database]
         for part in users:
             part.ask_to_end()
@@ -250,7 +258,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="flowwatch run", description="Start database, web and worker; Ctrl-C ends all."
+        prog="flowwatch run", description="Start database, web and workers; Ctrl-C ends all."
     )
     parser.add_argument(
         "--email", default="owner@example.com", help="address of the owner made on the first start"

@@ -35,8 +35,7 @@ LEADER_LOCK: Final = 0x6C65_6164  # "lead"
 ELECTION_PAUSE: Final = 1.0
 _RECONNECT_PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 _SLOW_SECONDS: Final = 1.0
-EVENTS_ARE_KEPT: Final = dt.timedelta(days=7)
-EVENT_STEP: Final = 5_000
+_LONGEST_PAUSE: Final = 30.0
 
 Job = Callable[[], bool]
 
@@ -78,25 +77,27 @@ class ConnectionLostError(Exception):
 class _Due:
     job: PeriodicJob
     at: float = 0.0
+    failures: int = 0
 
 
 @dataclass(slots=True)
 class Worker:
     """Runs jobs until `stop` is set; survives the loss of the database.
 
-    `clock` counts seconds.
+    `clock` counts seconds; those with the same `lock` elect one leader.
     """
 
     stop: threading.Event
     jobs: Iterable[PeriodicJob] = field(default_factory=periodic_jobs)
     clock: Callable[[], float] = time.monotonic
+    lock: int = LEADER_LOCK
 
     def run(self) -> None:
         """Lead or wait to lead; end when `stop` is set, after the step that is being done."""
         losses = 0
         while not self.stop.is_set():
             try:
-                if take_lead():
+                if take_lead(self.lock):
                     losses = 0
                     self._lead()
                 else:
@@ -116,45 +117,47 @@ class Worker:
         while not self.stop.is_set():
             for item in due:
                 if item.at <= self.clock() and not self.stop.is_set():
-                    more = self._do(item.job)
-                    item.at = self.clock() + (0 if more else item.job.every.total_seconds())
+                    item.at = self._do(item)
             self.stop.wait(max(0.0, min(item.at for item in due) - self.clock()))
 
-    def _do(self, job: PeriodicJob) -> bool:
-        """Do one step; say whether there is more. One that fails is tried again when it is due."""
+    def _do(self, item: _Due) -> float:
+        """Do one step; return when the next is due. One that fails rests longer and longer."""
         started = self.clock()
+        every = item.job.every.total_seconds()
         try:
-            more = job.run()
+            more = item.job.run()
         except Exception as error:  # whatever one job does, the others go on
             if not connection.is_usable():
                 raise ConnectionLostError(str(error)) from error
-            logger.exception("worker job failed", extra={"job": job.name})
-            return False
+            logger.exception("worker job failed", extra={"job": item.job.name})
+            item.failures += 1
+            return self.clock() + max(every, min(0.5 * 2.0**item.failures, _LONGEST_PAUSE))
+        item.failures = 0
         took = self.clock() - started
         level = logging.INFO if took > _SLOW_SECONDS else logging.DEBUG
         logger.log(
             level,
             "worker job done",
-            extra={"job": job.name, "ms": round(took * 1000), "more": more},
+            extra={"job": item.job.name, "ms": round(took * 1000), "more": more},
         )
-        return more
+        return self.clock() + (0 if more else every)
 
 
-def take_lead() -> bool:
+def take_lead(lock: int = LEADER_LOCK) -> bool:
     """Try to become the leader for as long as this database session lasts."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LEADER_LOCK])
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [lock])
         return bool(cursor.fetchone() == (True,))
 
 
-def is_led() -> bool:
+def is_led(lock: int = LEADER_LOCK) -> bool:
     """Whether some worker leads now."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
             " AND classid = 0 AND objid = %s AND objsubid = 1 AND database ="
             " (SELECT oid FROM pg_database WHERE datname = current_database()))",
-            [LEADER_LOCK],
+            [lock],
         )
         return bool(cursor.fetchone() == (True,))
 
@@ -173,21 +176,6 @@ def make_partitions() -> bool:
     """Keep partitions ready for the next 60 days."""
     ensure_partitions()
     return False
-
-
-@periodic("prune events", every=dt.timedelta(minutes=10))
-def prune_events() -> bool:
-    """Delete the oldest events of the outbox once they are a week old.
-
-    Looks at the first few thousand by id only, so that it stays cheap without an index on time.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM monitoring_event WHERE created_at < now() - make_interval(secs => %s)"
-            " AND id = ANY(ARRAY(SELECT id FROM monitoring_event ORDER BY id LIMIT %s))",
-            [EVENTS_ARE_KEPT.total_seconds(), EVENT_STEP],
-        )
-        return bool(cursor.rowcount == EVENT_STEP)
 
 
 @periodic("delete tenants", every=dt.timedelta(minutes=1))

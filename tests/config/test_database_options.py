@@ -12,23 +12,26 @@ ADDRESS = "postgresql://someone@db.example.com/flowwatch?sslmode=require"
 OWN_SESSION = "-c search_path=ours"
 
 
-@pytest.mark.parametrize("pooled", [True, False], ids=["web", "other processes"])
+@pytest.mark.parametrize("process", ["web", "background", "command"])
 def test_options_of_the_address_survive(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pooled: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, process: str
 ) -> None:
     address = f"{ADDRESS}&options={OWN_SESSION.replace(' ', '%20').replace('=', '%3D')}"
     monkeypatch.setenv("DATABASE_URL", address)
-    found = database_settings(Environment.read(), Home(tmp_path, run_as_root=False), pooled=pooled)
+    found = database_settings(
+        Environment.read(), Home(tmp_path, run_as_root=False), process=process
+    )
     options = found.app["OPTIONS"]
     assert options["sslmode"] == "require"
     assert options["options"].endswith(OWN_SESSION), "the last setting of a name wins"
-    assert (WEB_SESSION_OPTIONS in options["options"]) is pooled
-    assert ("pool" in options) is pooled
+    assert (WEB_SESSION_OPTIONS in options["options"]) is (process == "web")
+    assert ("lock_timeout=2s" in options["options"]) is (process == "background")
+    assert ("pool" in options) is (process == "web")
 
 
 def test_the_address_may_forbid_prepared_statements(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", f"{ADDRESS}&options=-c%20plan_cache_mode%3Dauto")
-    found = database_settings(Environment.read(), Home(tmp_path, run_as_root=False), pooled=True)
+    found = database_settings(Environment.read(), Home(tmp_path, run_as_root=False), process="web")
     assert found.app["OPTIONS"]["options"].endswith("plan_cache_mode=auto")

@@ -27,6 +27,7 @@ def running(tree: Tree) -> Tree:
     """The tree at work; what an earlier test left ended is started again."""
     if tree.process is None or tree.process.poll() is not None:
         tree.start_and_wait()
+        wait_for(lambda: shape(tree) == WHOLE, 20, "all parts started")
     return tree
 
 
@@ -46,11 +47,31 @@ def worker(tree: Tree) -> int:
     return tree.pids("run_worker")[0]
 
 
+def tick(tree: Tree) -> int:
+    return tree.pids("run_tick")[0]
+
+
+def watchdog(tree: Tree) -> int:
+    return tree.pids("run_cluster", "a")[0]
+
+
 def postmaster(tree: Tree) -> int:
     return tree.postmaster()
 
 
-PARTS: list[Callable[[Tree], int]] = [web, web_process, worker, guard, postmaster]
+PARTS: list[Callable[[Tree], int]] = [
+    web,
+    web_process,
+    worker,
+    tick,
+    watchdog,
+    guard,
+    postmaster,
+]
+
+
+# A cluster is its watchdog and six processes of django-q2.
+WHOLE = {"guards": 1, "web": 3, "workers": 1, "ticks": 1, "clusters": 14}
 
 
 def shape(tree: Tree) -> dict[str, int]:
@@ -59,6 +80,8 @@ def shape(tree: Tree) -> dict[str, int]:
         "guards": len(tree.pids("config.postgres.guard")),
         "web": len(tree.pids("config.web")),
         "workers": len(tree.pids("run_worker")),
+        "ticks": len(tree.pids("run_tick")),
+        "clusters": len(tree.pids("run_cluster")),
     }
 
 
@@ -66,11 +89,10 @@ def shape(tree: Tree) -> dict[str, int]:
 def test_a_killed_part_comes_back_and_leaves_no_orphan(
     running: Tree, part: Callable[[Tree], int]
 ) -> None:
-    before = shape(running)
     victim = part(running)
     kill(victim)
     wait_for(lambda: victim not in [*running.pids(), *running.postgres()], 5, "dead")
-    wait_for(lambda: shape(running) == before, 20, f"the same processes as before: {before}")
+    wait_for(lambda: shape(running) == WHOLE, 20, "the same processes as before")
     running.wait_until_ready(20)
 
 

@@ -18,10 +18,9 @@ from django.db import connection
 from django.utils import timezone
 
 from config.postgres.cluster import APP_ROLE
-from monitoring import worker
-from monitoring.models import Event, RollupDelta
+from monitoring.models import RollupDelta
 from monitoring.worker import LEADER_LOCK, PeriodicJob, Worker, is_led, periodic, periodic_jobs
-from tenants.scoping import across_tenants, tenant_scope
+from tenants.scoping import across_tenants
 from tests.database import database_url
 from tests.monitoring.counted import message, record
 from tests.monitoring.factories import make_environment, make_tenant, make_workflow
@@ -76,6 +75,24 @@ def test_jobs_are_done_when_they_are_due() -> None:
     assert done == {"often": [0, 600, 1200, 1800, 2400, 3000], "rarely": [0, 1800]}
 
 
+def test_a_job_that_fails_rests_longer_each_time_and_no_other_waits_for_it() -> None:
+    clock, tried, done = Clock(stop_after=20), [], []
+
+    def fail() -> bool:
+        tried.append(clock.now)
+        if len(tried) == 5:
+            return False
+        raise ValueError("again")
+
+    def note() -> bool:
+        done.append(clock.now)
+        return False
+
+    Worker(clock.stop_event(), [job(fail), job(note)], clock).run()
+    assert tried == [0, 1, 3, 7, 15, 16, 17, 19], "from the beginning after a success"
+    assert done == list(range(20))
+
+
 def test_a_job_with_more_to_do_goes_on_and_others_get_their_turn() -> None:
     clock = Clock(stop_after=1)
     order: list[str] = []
@@ -101,7 +118,7 @@ def test_a_failing_job_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
         raise RuntimeError("broken on purpose")
 
     Worker(clock.stop_event(), [job(fail)], clock).run()
-    assert tries == [0, 1, 2]
+    assert tries == [0, 1]
     assert "broken on purpose" in caplog.text
 
 
@@ -146,7 +163,6 @@ def test_a_name_is_given_once() -> None:
     assert {found.name for found in periodic_jobs()} >= {
         "fold deltas",
         "make partitions",
-        "prune events",
         "delete tenants",
         "clear sessions",
     }
@@ -157,20 +173,6 @@ def test_a_name_is_given_once() -> None:
 def test_every_job_of_the_app_works() -> None:
     for found in periodic_jobs():
         assert found.run() is False, found.name
-
-
-def test_old_events_go_and_young_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    tenant = make_tenant()
-    monkeypatch.setattr(worker, "EVENT_STEP", 2)
-    now = timezone.now()
-    with tenant_scope(tenant):
-        for days in (9, 8, 7.1, 6, 1):
-            Event.objects.create(
-                tenant=tenant, kind="test", body={}, created_at=now - dt.timedelta(days=days)
-            )
-        assert worker.prune_events() is True
-        assert worker.prune_events() is False
-        assert Event.objects.count() == 2
 
 
 @pytest.mark.processes
