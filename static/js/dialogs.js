@@ -1,5 +1,7 @@
-// Dialogs: those in the page (data-dialog-open="id"), and questions before an act (form[data-confirm]).
-import { make, on, one, toast } from "./dom.js";
+// Dialogs: those in the page (data-dialog-open="id"), ordinary pages shown in one (a[data-modal-link]), and questions
+// before an act (form[data-confirm]).
+import { all, on, one, toast } from "./dom.js";
+import { fly } from "./requests.js";
 
 export function open(dialog) {
   if (!dialog.open) dialog.showModal();
@@ -11,7 +13,10 @@ on("click", "[data-dialog-open]", (event, button) => {
   const dialog = document.getElementById(button.dataset.dialogOpen);
   if (dialog) { event.preventDefault(); open(dialog); }
 });
-on("click", "[data-dialog-close]", (event, button) => button.closest("dialog")?.close());
+on("click", "[data-dialog-close]", (event, button) => {
+  const dialog = button.closest("dialog");
+  if (dialog) { event.preventDefault(); dialog.close(); }
+});
 
 // A click on the ground beside the dialog closes it, one that began inside does not.
 let pressed = null;
@@ -20,19 +25,44 @@ document.addEventListener("click", (event) => {
   if (event.target instanceof HTMLDialogElement && pressed === event.target) event.target.close();
 });
 
+// A page in a dialog: the main part of the answer, whose forms still go to that page.
+on("click", "a[data-modal-link]", async (event, link) => {
+  const modal = one("#modal");
+  if (!modal || event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
+  event.preventDefault();
+  fly(1);
+  try {
+    const answer = await fetch(link.href);
+    if (!answer.ok || answer.redirected) throw new Error();
+    const main = one("#main", new DOMParser().parseFromString(await answer.text(), "text/html"));
+    const title = one("h1", main);
+    title.remove();
+    for (const form of all("form:not([action])", main)) form.setAttribute("action", link.href);
+    one("#modal-title").textContent = title.textContent;
+    one(".dialog-body", modal).replaceChildren(...main.childNodes);
+    open(modal);
+    window.htmx?.process(modal);
+    modal.dispatchEvent(new CustomEvent("flowwatch:added", { bubbles: true }));
+  } catch {
+    location.assign(link.href);
+  } finally {
+    fly(-1);
+  }
+});
+
 // form[data-confirm="What happens"]: asked before it is sent; the button of the form names the act.
 on("submit", "form[data-confirm]", (event, form) => {
-  const modal = one("#modal");
-  if (!modal || form.dataset.confirmed) return;
+  const question = one("#question");
+  if (!question || form.dataset.confirmed) return;
   event.preventDefault();
   event.stopImmediatePropagation();
   const button = event.submitter;
-  const act = make("button", { class: `btn primary ${button?.classList.contains("danger") ? "danger" : ""}`, type: "button", text: button?.textContent.trim() || "Continue" });
-  act.addEventListener("click", () => { form.dataset.confirmed = "1"; modal.close(); form.requestSubmit(button); });
-  modal.replaceChildren(make("div", { class: "dialog-head" }, make("h2", { id: "modal-title", text: "Are you sure?" })),
-    make("div", { class: "dialog-body" }, make("p", { text: form.dataset.confirm })),
-    make("div", { class: "dialog-foot" }, make("button", { class: "btn", type: "button", "data-dialog-close": true, text: "Cancel" }), act));
-  modal.showModal();
+  const act = one("[data-act]", question);
+  one("p", question).textContent = form.dataset.confirm;
+  act.textContent = button?.textContent.trim() || "Continue";
+  act.classList.toggle("danger", Boolean(button?.matches(".danger")));
+  act.onclick = () => { form.dataset.confirmed = "1"; question.close(); form.requestSubmit(button); };
+  question.showModal();
 }, true);
 
 // Deleting asks for a word: the button waits for it.

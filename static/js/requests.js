@@ -5,10 +5,10 @@ const progress = one("#progress");
 let flying = 0;
 // [data-poll] asks again by itself: nothing is shown of it, a hidden tab does not ask.
 const polls = (event) => event.detail.elt.matches("[data-poll]");
-const fly = (event, step) => { if (!polls(event)) { flying = Math.max(0, flying + step); progress?.classList.toggle("on", flying > 0); } };
+export function fly(step) { flying = Math.max(0, flying + step); progress?.classList.toggle("on", flying > 0); }
 document.addEventListener("htmx:beforeRequest", (event) => { if (document.hidden && polls(event)) event.preventDefault(); });
-document.addEventListener("htmx:beforeSend", (event) => fly(event, 1));
-document.addEventListener("htmx:afterRequest", (event) => fly(event, -1));
+document.addEventListener("htmx:beforeSend", (event) => polls(event) || fly(1));
+document.addEventListener("htmx:afterRequest", (event) => polls(event) || fly(-1));
 
 const sorry = (status) => ({
   0: "The server could not be reached. Check the connection and try again.",

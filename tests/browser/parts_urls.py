@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django import forms
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template import RequestContext, Template
 from django.urls import include, path
@@ -26,11 +27,32 @@ PAGE = """
   </tbody></table>
   <div class="grid-wrap" id="wide" tabindex="0" data-scroll-end><pre>{{ "wide"|ljust:"900" }}</pre></div>
   {% include "components/code_block.html" with code="curl it" label="Paste" only %}
+  <a class="btn" href="/parts/form" data-modal-link>Add an hour</a>
+  <a class="btn" href="/parts/done" data-modal-link>No page</a>
   <form method="post" action="/parts/done" data-confirm="It goes away.">
     <button class="btn danger">Delete it</button>
   </form>
 {% endblock %}
 """
+
+FORM_PAGE = """
+{% extends "base.html" %}{% load ui %}
+{% block content %}
+  <div class="page-head"><h1>New hour</h1></div>
+  <div class="card"><div class="card-body">
+    {% include "components/form.html" with form=form submit="Add" cancel_url="/parts/" %}
+  </div></div>
+  <form method="post" data-confirm="It ends.">
+    {% csrf_token %}<button class="btn danger">End it</button>
+  </form>
+{% endblock %}
+"""
+
+
+class HourForm(forms.Form):
+    """One number that can be wrong."""
+
+    hour = forms.IntegerField(max_value=23)
 
 
 def page(request: HttpRequest) -> HttpResponse:
@@ -91,6 +113,14 @@ def data(request: HttpRequest) -> HttpResponse:
     return HttpResponse(answer.content, content_type="application/json")
 
 
+def form(request: HttpRequest) -> HttpResponse:
+    """Show a form; say what arrived when it was right."""
+    shown = HourForm(request.POST if "hour" in request.POST else None)
+    if request.method == "POST" and (not shown.is_bound or shown.is_valid()):
+        return HttpResponse(f"hour {shown.cleaned_data['hour'] if shown.is_bound else 'ended'}")
+    return HttpResponse(Template(FORM_PAGE).render(RequestContext(request, {"form": shown})))
+
+
 def done(request: HttpRequest) -> HttpResponse:
     """Say that an act or a click arrived."""
     return HttpResponse("arrived")
@@ -103,6 +133,7 @@ urlpatterns = [
     path("parts/nothing", nothing),
     path("parts/broken", broken),
     path("parts/json", data),
+    path("parts/form", form),
     path("parts/done", done),
     path("", include("config.urls")),
 ]

@@ -233,6 +233,61 @@ def test_an_act_that_cannot_be_undone_is_asked_first(page: Page) -> None:
     page.wait_for_url("**/parts/done")
 
 
+def test_a_page_is_shown_in_a_dialog_and_its_form_sent_to_it(page: Page) -> None:
+    page.get_by_role("link", name="Add an hour").click()
+    dialog = page.get_by_role("dialog", name="New hour")
+    expect(dialog.get_by_role("spinbutton", name="Hour")).to_be_focused()
+    assert page.url.endswith("/parts/")
+    dialog.get_by_role("link", name="Cancel").click()
+    expect(dialog).to_be_hidden()
+    expect(page.get_by_role("link", name="Add an hour")).to_be_focused()
+    assert page.url.endswith("/parts/")
+    page.get_by_role("link", name="Add an hour").click()
+    dialog.get_by_role("spinbutton", name="Hour").fill("7")
+    dialog.get_by_role("button", name="Add").click()
+    page.wait_for_url("**/parts/form")
+    expect(page.locator("body")).to_have_text("hour 7")
+
+
+def test_what_was_wrong_in_a_dialog_is_shown_as_a_page(page: Page) -> None:
+    page.get_by_role("link", name="Add an hour").click()
+    page.get_by_role("spinbutton", name="Hour").fill("99")
+    page.get_by_role("button", name="Add").click()
+    page.wait_for_url("**/parts/form")
+    expect(page.get_by_role("spinbutton", name="Hour")).to_have_value("99")
+    expect(page.get_by_role("spinbutton", name="Hour")).to_be_focused()
+    assert serious_findings(page) == []
+
+
+def test_an_act_of_a_page_in_a_dialog_is_asked_first(page: Page) -> None:
+    page.get_by_role("link", name="Add an hour").click()
+    page.get_by_role("button", name="End it").click()
+    question = page.get_by_role("dialog", name="Are you sure?")
+    expect(question).to_contain_text("It ends.")
+    assert serious_findings(page) == []
+    question.get_by_role("button", name="End it").click()
+    page.wait_for_url("**/parts/form")
+    expect(page.locator("body")).to_have_text("hour ended")
+
+
+def test_a_page_that_cannot_be_shown_in_a_dialog_is_visited(page: Page) -> None:
+    page.get_by_role("link", name="No page").click()
+    page.wait_for_url("**/parts/done")
+
+
+def test_a_page_for_a_dialog_is_a_page_without_script(
+    browser: Browser, live_server: LiveServer, settings: Settings
+) -> None:
+    settings.ROOT_URLCONF = "tests.browser.parts_urls"
+    page = browser.new_page(java_script_enabled=False, base_url=live_server.url)
+    page.goto("/parts/")
+    page.get_by_role("link", name="Add an hour").click()
+    expect(page.get_by_role("heading", name="New hour")).to_be_visible()
+    page.get_by_role("link", name="Cancel").click()
+    page.wait_for_url("**/parts/")
+    page.close()
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(page: Page, width: int, theme: str) -> None:
