@@ -36,6 +36,8 @@ _JUDGED: Final = frozenset(
     {"bearer", "header", "assignment", "openai-key", "key", "url-token", "spoken"}
 )
 _SCHEME: Final = re.compile(r"^(?:bearer|basic|token|apikey|key)(?:[\s:=]+|$)", re.IGNORECASE)
+# What such keys hold ends with a session or a request.
+_PASSING: Final = re.compile(r"(?i)sess(?:ion)?_?-?id|^sid$|csrf|xsrf|signature|cookie|otp")
 _PASSWORD: Final = re.compile(r"(?i)pass(?:word|wd|phrase)?|pwd|secret")
 _PLACEHOLDER: Final = re.compile(
     r"(?i)\byour|your[_-]|replace|example|change[_ -]?me|placeholder|dummy|sample|insert[_ -]|todo|xxx"
@@ -134,6 +136,8 @@ def _secret_value(key: str, text: str) -> str:
     if not literal or MARK.search(clean) or (clean.startswith("=") and literal.startswith("$")):
         return clean
     kind = _judge(literal, is_password=_PASSWORD.search(key) is not None)
+    if kind and _PASSING.search(key):
+        kind = "possible-secret"
     return mark(kind, text) if kind else clean
 
 

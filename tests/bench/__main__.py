@@ -1,4 +1,4 @@
-"""`python -m tests.bench [posts batches pages] [--seconds N] [--repeats N]`: figures side by side.
+"""`python -m tests.bench [posts batches pages lint] [--seconds N] [--repeats N]`: figures side by side.
 
 All in one run on one machine, the load generator on the same machine: quote the ratios.
 """
@@ -12,7 +12,7 @@ import platform
 
 from tests.bench.site import running_site
 
-PARTS = ("posts", "batches", "pages")
+PARTS = ("posts", "batches", "pages", "lint")
 
 
 def main() -> None:

@@ -64,7 +64,7 @@ _edges = st.lists(
     | _json,
     max_size=5,
 )
-_documents = (
+DOCUMENTS = (
     st.fixed_dictionaries(
         {},
         optional={
@@ -83,7 +83,7 @@ _documents = (
 )
 
 
-@given(_documents)
+@given(DOCUMENTS)
 @settings(max_examples=400, deadline=None)
 def test_any_json_gives_a_graph_or_a_clear_error(document: Any) -> None:
     found = _graph_or_reasons(document)
