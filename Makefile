@@ -4,6 +4,8 @@
 #   make check    format, lint, types, migrations, templates, imports, known vulnerabilities
 #                 (make -k check goes on after a failure; make check-lint and so on are its parts)
 #   make bench    the figures of docs/performance.md
+#   make faults   kills each part of the carrier 20 times, and checks that the tests would see faults
+#                 (QUICK=1: twice; with real processes, at a tenth of the times)
 #   make shots    screenshots of every page into shots/
 #   make lock     renew requirements/*.txt from pyproject.toml
 
@@ -21,7 +23,7 @@ SETTINGS_ONLY := SECRET_KEY=only-to-load-the-settings-0123456789abcdefghijklmnop
 	MIGRATION_DATABASE_URL=postgresql://owner@localhost:1/none \
 	FRONTEND_URL=https://flowwatch.example.com ALLOWED_HOSTS=flowwatch.example.com
 
-.PHONY: run test check bench shots lock format clean check-format check-lint check-types \
+.PHONY: run test faults check bench shots lock format clean check-format check-lint check-types \
 	check-imports check-templates check-deploy check-migrations check-vulnerabilities
 .DEFAULT_GOAL := run
 
@@ -53,6 +55,9 @@ check-vulnerabilities: $(DEV_STAMP)
 
 bench: $(DEV_STAMP)
 	$(PY) -m tests.bench $(ARGS)
+
+faults: $(DEV_STAMP)
+	FAULT_KILLS=$(if $(QUICK),2,20) $(PY) -m pytest tests/faults $(ARGS)
 
 shots: $(DEV_STAMP)
 	$(PY) -m tests.browser.shots $(ARGS)
