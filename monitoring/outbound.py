@@ -81,7 +81,7 @@ def is_allowed(address: _Address) -> bool:
     if inner is not None:
         return is_allowed(inner)
     return address.is_global and not (
-        address.is_multicast or address.is_reserved or address.is_unspecified
+        address.is_multicast or address.is_reserved or address.is_unspecified or address in _RELAYS
     )
 
 
@@ -90,6 +90,9 @@ def _plain(address: _Address) -> _Address:
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
+
+_RELAYS: Final = ipaddress.IPv4Network("192.88.99.0/24")
+"""Relays of 6to4, which Python takes for public ones."""
 
 _TRANSLATED: Final = (
     ipaddress.IPv6Network("64:ff9b::/96"),
@@ -157,7 +160,11 @@ def call(
     addresses = resolve(parts.hostname or "", port, end - monotonic())
     connected = _connect(addresses, port, end)
     with contextlib.closing(connected), _deadline(connected, end):
-        return _exchange(connected, parts, method, body, headers or {})
+        answer = _exchange(connected, parts, method, body, headers or {})
+    if monotonic() >= end:
+        # What was cut looks like an answer that ended there.
+        raise CallFailedError(f"No whole answer within {seconds:g} seconds.", reached=True)
+    return answer
 
 
 def _connect(
