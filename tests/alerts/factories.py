@@ -87,7 +87,7 @@ def alert_kinds(prefix: str = "") -> Iterable[due.Kind[Any]]:
 
 def work(prefix: str = "") -> None:
     """Do all that is due now, on this connection; what breaks a work breaks the test."""
-    for _ in range(200):
+    for _ in range(500):
         claims = [held for kind in alert_kinds(prefix) for held in due.claim(kind)]
         if not claims:
             return

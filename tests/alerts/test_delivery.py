@@ -1,0 +1,446 @@
+"""Messages on their way to real receivers: faults, retries, storms, redelivery."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.db import connection
+from django.utils import timezone
+from pytest_django import Settings
+from standardwebhooks import Webhook as Verifier
+
+from alerts import actions, delivery, limits, preferences
+from alerts.channels.registry import channels
+from alerts.channels.webhook.channel import new_secret
+from alerts.kinds import kind_of_channel
+from alerts.models import AlertSettings, Attempt, Incident, Notification, Target
+from config.pace import Pace
+from monitoring.models import Workflow
+from monitoring.words import Status
+from scheduling import due
+from tenants.models import Tenant
+from tenants.scoping import across_tenants, tenant_scope
+from tests.alerts.factories import fail, make_settings, pass_time, relay, settle, work
+from tests.alerts.receivers import (
+    Receiver,
+    Serve,
+    answering,
+    closing,
+    dripping,
+    hanging,
+    post_office,
+    receiver,
+)
+from tests.alerts.test_channels import use_mail_server
+from tests.monitoring.counted import message, record
+from tests.monitoring.factories import make_environment, make_tenant, make_workflow
+
+pytestmark = pytest.mark.django_db
+SECRET = new_secret()
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    return make_tenant("deliveries")
+
+
+@pytest.fixture
+def workflow(tenant: Tenant) -> Workflow:
+    return make_workflow(make_environment(tenant), name="Invoice sync")
+
+
+@pytest.fixture(autouse=True)
+def _quick_and_local(settings: Settings) -> None:
+    settings.OUTBOUND_ALLOWED_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"),)
+    settings.PACE = Pace(0.02)  # a webhook's deadline is 0.4 s
+
+
+def told(tenant: Tenant, **conditions: Any) -> list[Notification]:
+    with tenant_scope(tenant):
+        found = Notification.objects.filter(**conditions).order_by("id")
+        return list(found.select_related("target").prefetch_related("attempts"))
+
+
+def webhook_to(running: Receiver, tenant: Tenant, *emails: str) -> None:
+    make_settings(tenant, *emails, webhook_url=running.url, webhook_secret=SECRET)
+
+
+def work_for_days(days: float) -> None:
+    """Do what is due, and let time pass until nothing is or the days are over."""
+    end = timezone.now() + dt.timedelta(days=days)
+    passed = dt.timedelta()
+    while timezone.now() + passed < end:
+        work()
+        if (wait := until_next_target()) is None:
+            return
+        pass_time(seconds=wait)
+        passed += dt.timedelta(seconds=wait)
+
+
+def until_next_target() -> float | None:
+    """Seconds until a target is due."""
+    with across_tenants():
+        times = Target.objects.exclude(due_at=None).order_by("due_at")
+        due_at = times.values_list("due_at", flat=True).first()
+    return None if due_at is None else max((due_at - timezone.now()).total_seconds(), 0) + 0.001
+
+
+# --- receivers of webhooks ------------------------------------------------------------------------
+
+
+def test_a_failure_is_told_to_the_webhook_with_a_signature_that_verifies(
+    tenant: Tenant, workflow: Workflow
+) -> None:
+    with receiver(answering(200)) as running:
+        webhook_to(running, tenant)
+        fail(workflow, 3)
+        settle()
+    [call] = running.calls
+    event = Verifier(SECRET).verify(call.body, call.headers)
+    assert event["data"]["incident"]["workflow_name"] == "Invoice sync"
+    [notification] = told(tenant)
+    assert (notification.state, str(notification.key)) == ("sent", call.id)
+    [attempt] = notification.attempts.all()
+    assert (attempt.status, attempt.said, attempt.is_delivered) == (200, "said", True)
+
+
+@pytest.mark.parametrize(
+    "serve",
+    [
+        answering(500, first=2),
+        answering(429, "Retry-After: 1", first=2),
+        answering(301, "Location: /elsewhere", first=2),
+    ],
+    ids=["500", "429", "301"],
+)
+def test_a_receiver_that_mends_itself_gets_it_with_the_same_id(
+    tenant: Tenant, workflow: Workflow, serve: Serve
+) -> None:
+    with receiver(serve) as running:
+        webhook_to(running, tenant)
+        fail(workflow, 3)
+        settle()
+        work_for_days(1)
+    assert len(running.calls) == 3
+    assert len({call.id for call in running.calls}) == 1
+    timestamps = [int(call.headers["webhook-timestamp"]) for call in running.calls]
+    assert timestamps == sorted(timestamps)
+    [notification] = told(tenant)
+    assert (notification.state, notification.tries) == ("sent", 3)
+    with tenant_scope(tenant):
+        assert Incident.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("serve", "tries"),
+    [(answering(500), 8), (hanging, 8), (dripping, 8), (closing, 8), (answering(410), 1)],
+    ids=["500", "hanging", "dripping", "closing", "410"],
+)
+def test_nothing_is_pending_for_ever(
+    tenant: Tenant, workflow: Workflow, serve: Serve, tries: int, settings: Settings
+) -> None:
+    settings.PACE = Pace(0.005)
+    with receiver(serve) as running:
+        webhook_to(running, tenant)
+        fail(workflow, 3)
+        settle()
+        work_for_days(2)
+    [notification] = told(tenant)
+    assert (notification.state, notification.tries) == ("failed", tries)
+    assert notification.reason
+    assert len({call.id for call in running.calls}) == 1
+    with tenant_scope(tenant):
+        assert Target.objects.get().due_at is None
+
+
+def test_the_pauses_follow_the_schedule_and_what_the_receiver_asks(
+    tenant: Tenant, workflow: Workflow, settings: Settings
+) -> None:
+    settings.PACE = Pace(1)
+    with receiver(answering(429, "Retry-After: 400")) as running:
+        webhook_to(running, tenant)
+        fail(workflow, 3)
+        settle()
+    [notification] = told(tenant)
+    assert notification.next_try_at is not None
+    pause = (notification.next_try_at - timezone.now()).total_seconds()
+    assert 390 < pause <= 400, "longer than the schedule's 5 s"
+    settings.PACE = Pace(0.5)
+    channel = channels()["webhook"].for_address(
+        "http://x/", AlertSettings(), notification.created_at
+    )
+    pauses = [delivery.pause_after(channel, number) for number in range(1, 9)]
+    assert pauses[-1] is None
+    for said, pause_said in zip(channel.pauses, pauses[:-1], strict=True):
+        assert pause_said is not None
+        assert said * 0.8 <= pause_said <= said * 1.2
+
+
+def test_a_healthy_channel_is_not_repeated_when_another_fails(
+    tenant: Tenant, workflow: Workflow
+) -> None:
+    with receiver(answering(500)) as running:
+        webhook_to(running, tenant, "ops@example.com")
+        fail(workflow, 3)
+        settle()
+        work_for_days(2)
+    assert len(running.calls) == 8
+    assert len(mail.outbox) == 1
+
+
+def test_addresses_that_are_taken_out_get_nothing_more(tenant: Tenant, workflow: Workflow) -> None:
+    with receiver(answering(500)) as running:
+        webhook_to(running, tenant)
+        fail(workflow, 3)
+        settle()
+        with tenant_scope(tenant):
+            stored = AlertSettings.objects.get()
+            stored.webhook_url = ""
+            preferences.save_settings(stored)
+        work_for_days(1)
+    assert len(running.calls) == 1
+    [notification] = told(tenant)
+    assert (notification.state, notification.reason) == ("suppressed", preferences.REMOVED)
+
+
+def test_a_message_is_sent_again_on_request_with_the_same_id(
+    tenant: Tenant, workflow: Workflow
+) -> None:
+    with receiver(answering(410, first=1)) as running:
+        webhook_to(running, tenant)
+        fail(workflow, 3)
+        settle()
+        [notification] = told(tenant)
+        assert notification.state == "failed"
+        with tenant_scope(tenant):
+            assert actions.redeliver(notification.pk) is not None
+            assert actions.redeliver(notification.pk) is None, "it waits already"
+        work()
+    assert len({call.id for call in running.calls}) == 1
+    [notification] = told(tenant)
+    assert notification.state == "sent"
+
+
+def test_a_target_whose_delivery_breaks_is_given_up_and_gets_another_chance(
+    tenant: Tenant, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_settings(tenant, "ops@example.com")
+    fail(workflow, 3)
+    relay()
+    work("alert check")
+    real = delivery.try_to_send
+    monkeypatch.setattr(delivery, "try_to_send", lambda *_: 1 / 0)
+    for _ in range(5):
+        drain_in_line("email")
+        pass_time(hours=1)
+    [notification] = told(tenant)
+    assert notification.state == "failed"
+    assert "given up" in notification.reason
+    monkeypatch.setattr(delivery, "try_to_send", real)
+    fail(workflow)
+    pass_time(hours=2)
+    settle()
+    assert len(mail.outbox) == 1
+
+
+def drain_in_line(slug: str) -> None:
+    """What the drain does, on this connection."""
+    [kind] = [each for each in due.kinds() if each.name == kind_of_channel(slug)]
+    for held in due.claim(kind):
+        due._do(held)
+
+
+# --- mail servers ---------------------------------------------------------------------------------
+
+
+def test_a_refused_recipient_does_not_repeat_or_hold_the_others(
+    tenant: Tenant, workflow: Workflow, settings: Settings
+) -> None:
+    with post_office(refused={"gone@example.com": "550 no such user"}) as (post, port):
+        use_mail_server(settings, port)
+        make_settings(tenant, "a@example.com", "gone@example.com", "b@example.com")
+        fail(workflow, 3)
+        settle()
+        work_for_days(2)
+    assert sorted(to for to, _ in post.mails) == ["a@example.com", "b@example.com"]
+    states = {each.target.address: (each.state, each.tries) for each in told(tenant) if each.target}
+    assert states == {
+        "a@example.com": ("sent", 1),
+        "b@example.com": ("sent", 1),
+        "gone@example.com": ("failed", 1),
+    }
+
+
+def test_a_cut_after_the_dot_repeats_the_mail_with_the_same_id(
+    tenant: Tenant, workflow: Workflow, settings: Settings
+) -> None:
+    with post_office(cuts_after_dot=1) as (post, port):
+        use_mail_server(settings, port)
+        make_settings(tenant, "a@example.com")
+        fail(workflow, 3)
+        settle()
+        work_for_days(1)
+    ids = [
+        line for _, content in post.mails for line in content.split("\r\n") if "Message-ID" in line
+    ]
+    assert len(post.mails) == 2
+    assert len(set(ids)) == 1
+
+
+def test_mail_arrives_after_the_server_was_away_for_hours(
+    tenant: Tenant, workflow: Workflow, settings: Settings
+) -> None:
+    with post_office() as (_, port):
+        pass
+    use_mail_server(settings, port)
+    make_settings(tenant, "a@example.com")
+    fail(workflow, 3)
+    settle()
+    settings.PACE = Pace(1)
+    work_for_days(0.25)
+    [waiting] = told(tenant)
+    assert waiting.state == "pending"
+    assert waiting.next_try_at is not None
+    assert waiting.next_try_at - timezone.now() < dt.timedelta(minutes=5)
+    with post_office() as (post, port):
+        use_mail_server(settings, port)
+        pass_time(minutes=5)
+        work()
+    assert len(post.mails) == 1
+
+
+# --- hanging receivers and others' messages -------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_hanging_receivers_hold_nobody_elses_messages(settings: Settings) -> None:
+    settings.PACE = Pace(0.1)  # hanging takes 2 s
+    with receiver(hanging) as stuck, receiver(answering(200)) as healthy:
+        for number in range(4):
+            make_told(f"stuck-{number}", stuck)
+        for number in range(12):
+            make_told(f"healthy-{number}", healthy)
+        relay()
+        work("alert check")
+        began = time.monotonic()
+        drain = threading.Thread(target=drain_and_close)
+        drain.start()
+        healthy.wait_for(12)
+        assert time.monotonic() - began < 1.5
+        drain.join()
+    assert stuck.connections == 4
+
+
+def make_told(slug: str, running: Receiver) -> None:
+    tenant = make_tenant(slug)
+    webhook_to(running, tenant)
+    fail(make_workflow(make_environment(tenant)), 3)
+
+
+def drain_and_close() -> None:
+    try:
+        due.drain(kind_of_channel("webhook"), seconds=2)
+    finally:
+        connection.close()
+
+
+# --- storms ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def storm(tenant: Tenant) -> list[Workflow]:
+    """10,000 failures over 500 workflows, recorded."""
+    environment = make_environment(tenant)
+    with tenant_scope(tenant):
+        workflows = Workflow.objects.bulk_create(
+            Workflow(tenant=tenant, environment=environment, external_id=f"s-{n}", name=f"Flow {n}")
+            for n in range(500)
+        )
+    now = timezone.now()
+    failures = [
+        message(workflow, now, Status.FAILED, error_message="HTTP 500")
+        for _ in range(20)
+        for workflow in workflows
+    ]
+    for start in range(0, len(failures), 1_000):
+        record(*failures[start : start + 1_000])
+    return workflows
+
+
+def test_ten_thousand_failures_are_500_incidents_and_a_few_mails(
+    tenant: Tenant, storm: list[Workflow], settings: Settings
+) -> None:
+    settings.PACE = Pace(1)
+    make_settings(tenant, "ops@example.com", "boss@example.com")
+    relay()
+    sent_at: list[float] = []
+    passed = 0.0
+    while passed < 3_600:
+        before = len(mail.outbox)
+        work()
+        sent_at += [passed] * sum(m.to == ["ops@example.com"] for m in mail.outbox[before:])
+        if (wait := until_next_target()) is None:
+            break
+        pass_time(seconds=wait)
+        passed += wait
+    with tenant_scope(tenant):
+        counts = Counter(Incident.objects.values_list("count", flat=True))
+    assert counts == {20: 500}
+    assert sent_at[0] == 0
+    assert sum(at < 300 for at in sent_at) <= 10
+    assert len(sent_at) <= 30
+    for_one = [m for m in mail.outbox if m.to == ["ops@example.com"]]
+    singles = told(tenant, kind="opened", summary=None, target__address="ops@example.com")
+    in_summaries = told(
+        tenant, kind="opened", summary__isnull=False, target__address="ops@example.com"
+    )
+    assert len(singles) + len(in_summaries) == 500, "each incident is told in one way"
+    assert {n.state for n in (*singles, *in_summaries)} == {"sent"}
+    summaries = told(tenant, kind="summary", target__address="ops@example.com")
+    assert len(for_one) == len(singles) + len(summaries)
+    for summary in summaries:
+        held = [n for n in in_summaries if n.summary_id == summary.pk]
+        assert summary.content["item_count"] == len(held)
+        assert summary.content["url"].endswith(f"/alerts/?summary={summary.pk}")
+
+
+def step_all() -> None:
+    for kind in due.kinds():
+        if kind.model.__module__.startswith("alerts."):
+            for held in due.claim(kind):
+                with tenant_scope(held.row.tenant):
+                    held.kind.work(held)
+
+
+def test_without_grouping_a_storm_would_be_over_the_limits(
+    tenant: Tenant, storm: list[Workflow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mutant that the test above must catch: every message goes out on its own."""
+    monkeypatch.setattr(
+        limits,
+        "plan",
+        lambda reached, new, now: limits.Plan(limits.Act.SEND if new else limits.Act.NOTHING),
+    )
+    make_settings(tenant, "ops@example.com")
+    relay()
+    for _ in range(60):
+        step_all()
+    assert len(mail.outbox) > 10
+
+
+def test_attempts_that_reached_the_target_count_against_its_limit(
+    tenant: Tenant, workflow: Workflow
+) -> None:
+    with receiver(answering(500)) as running:
+        webhook_to(running, tenant)
+        fail(workflow, 3)
+        settle()
+    with tenant_scope(tenant):
+        assert Attempt.objects.get().reached
