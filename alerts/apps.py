@@ -8,8 +8,8 @@ class AlertsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register kinds of due rows, pages and panels, and enter the API's operations."""
-        from alerts import kinds
+        """Register kinds, subscriptions, pages and panels, and enter the API's operations."""
+        from alerts import kinds, subscriptions  # noqa: F401 - importing subscribes
         from alerts.api import urls  # noqa: F401 - importing enters
         from alerts.pages import menu
 

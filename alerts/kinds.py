@@ -7,7 +7,7 @@ from typing import Final
 from django.db.models import Q
 
 from alerts import checks, delivery
-from alerts.channels.registry import channels
+from alerts.channels.registry import channels, kind_of_channel
 from alerts.models import Check, ScanNews, Target
 from scheduling.due import Kind, register_kind
 
@@ -16,11 +16,6 @@ LEASE_SECONDS: Final = 120.0
 
 AT_ONCE: Final = 8
 """Receivers of one channel that are waited for at once."""
-
-
-def kind_of_channel(slug: str) -> str:
-    """The name of the kind that delivers to a channel's targets."""
-    return f"alerts to {slug}"
 
 
 def register() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final
 
-from django.db import connection
+from django.db import connection, transaction
 
+from alerts.checks import KIND
 from alerts.models import Incident, ScanNews
 from monitoring.models import Event
 from monitoring.words import Status
+from scheduling.relay import subscriber
+from scheduling.wake import wake
 from tenants.scoping import current_tenant
 
 EXECUTION_CHANGED: Final = "execution.changed"
@@ -17,6 +21,7 @@ SCAN_FINISHED: Final = "scan.finished"
 _FAILURES: Final = {Status.FAILED.slug, Status.PARTIAL.slug}
 
 
+@subscriber(EXECUTION_CHANGED)
 def on_executions_changed(events: Sequence[Event]) -> None:
     """Make the checks due of workflows that failed, or ended otherwise while an incident is open.
 
@@ -37,6 +42,7 @@ def make_checks_due(workflow_ids: Iterable[int]) -> None:
     if ids:
         with connection.cursor() as cursor:
             cursor.execute(_MAKE_DUE, [current_tenant().pk, ids])
+        transaction.on_commit(partial(wake, KIND), robust=True)
 
 
 # A row that is due already is left alone; one that is looked at just now is waited for.
@@ -52,6 +58,7 @@ WHERE c.due_at IS NULL OR c.due_at > clock_timestamp() OR c.quarantined_at IS NO
 """
 
 
+@subscriber(SCAN_FINISHED)
 def on_scans_finished(events: Sequence[Event]) -> None:
     """Have scans looked at that ended."""
     ScanNews.objects.bulk_create(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final
 
-from django.db import connection
+from django.db import connection, transaction
 
 from alerts import links
+from alerts.channels.registry import kind_of_channel
 from alerts.message import About, Fact, Message, fact
-from alerts.models import Incident, IncidentEvent, Notification
+from alerts.models import Incident, IncidentEvent, Notification, Target
 from alerts.policy import Policy
+from scheduling.wake import wake as wake_workers
 from tenants.models import Tenant
 from tenants.scoping import current_tenant
 
@@ -92,7 +95,7 @@ def send_to(
     incident: Incident | None = None,
 ) -> list[Notification]:
     """Write one message for each target; the targets must be due by then."""
-    return Notification.objects.bulk_create(
+    made = Notification.objects.bulk_create(
         Notification(
             tenant=current_tenant(),
             incident=incident,
@@ -104,6 +107,10 @@ def send_to(
         )
         for target_id in target_ids
     )
+    woken = Target.objects.filter(pk__in=target_ids).values_list("channel", flat=True)
+    for slug in sorted(set(woken)):
+        transaction.on_commit(partial(wake_workers, kind_of_channel(slug)), robust=True)
+    return made
 
 
 def note_told(incidents: Sequence[Incident], text: str, now: dt.datetime) -> None:

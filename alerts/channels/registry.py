@@ -26,3 +26,8 @@ def channels() -> Mapping[str, type[Channel]]:
     for module in _MODULES:
         import_module(f"alerts.channels.{module}.channel")
     return _channels
+
+
+def kind_of_channel(slug: str) -> str:
+    """The name of the kind of due rows that delivers to a channel's targets."""
+    return f"alerts to {slug}"

@@ -9,7 +9,6 @@ from typing import Any
 from django.db import connection, models
 from django.utils import timezone
 
-from alerts import subscriptions
 from alerts.models import (
     AlertSettings,
     Attempt,
@@ -20,9 +19,10 @@ from alerts.models import (
     ScanNews,
     Target,
 )
-from monitoring.models import Event, Workflow
+from monitoring.models import Workflow
 from monitoring.words import Status
 from scheduling import due
+from scheduling.relay import Relay
 from tenants.models import Tenant
 from tenants.scoping import across_tenants, tenant_scope
 from tests.monitoring.counted import message, record
@@ -61,20 +61,10 @@ def succeed(workflow: Workflow, times: int = 1) -> None:
 
 
 def relay() -> None:
-    """Bring the outbox' events to the subscribers, as the relay does."""
-    with across_tenants():
-        events = list(Event.objects.order_by("id").select_related("tenant"))
-        Event.objects.all().delete()
-    for tenant in {event.tenant for event in events}:
-        own = [event for event in events if event.tenant == tenant]
-        with tenant_scope(tenant):
-            for kind, subscriber in (
-                (subscriptions.EXECUTION_CHANGED, subscriptions.on_executions_changed),
-                (subscriptions.SCAN_FINISHED, subscriptions.on_scans_finished),
-            ):
-                found = [event for event in own if event.kind == kind]
-                if found:
-                    subscriber(found)
+    """Bring the outbox' events to the subscribers."""
+    relaying = Relay()
+    while relaying.step():
+        pass
 
 
 def alert_kinds(prefix: str = "") -> Iterable[due.Kind[Any]]:

@@ -17,9 +17,8 @@ from pytest_django import Settings
 from standardwebhooks import Webhook as Verifier
 
 from alerts import actions, delivery, limits, preferences
-from alerts.channels.registry import channels
+from alerts.channels.registry import channels, kind_of_channel
 from alerts.channels.webhook.channel import new_secret
-from alerts.kinds import kind_of_channel
 from alerts.models import AlertSettings, Attempt, Incident, Notification, Target
 from config.pace import Pace
 from monitoring.models import Workflow
