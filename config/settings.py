@@ -100,6 +100,7 @@ SLOW_BODY_IDLE_SECONDS = env.slow_body_idle_seconds
 # Views count bytes themselves (LIMITS); Django's own bound only concerns forms.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
+DATA_UPLOAD_MAX_NUMBER_FILES = 1_000
 TRUSTED_PROXIES = env.trusted_proxies
 PACE = Pace(env.pace)
 OUTBOUND_ALLOWED_NETWORKS = env.outbound_allowed_networks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monitoring.pages import workflow
+from monitoring.pages import definitions, workflow
 from tenants.models import Role
 from tenants.navigation import Page, register_page
 from tenants.settings_menu import register_setting_page
@@ -19,3 +19,4 @@ def register() -> None:
         )
     )
     workflow.register_tabs()
+    definitions.register_tabs()

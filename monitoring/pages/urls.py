@@ -5,6 +5,7 @@ from django.urls import path
 from monitoring.pages import (
     bulk,
     charts,
+    definitions,
     empty,
     environments,
     execution,
@@ -41,6 +42,7 @@ urlpatterns = [
         f"{_ENVIRONMENTS}<int:environment_id>/", environments.environment_change, name="environment"
     ),
     path(_WORKFLOWS, workflows.workflow_list, name="workflows"),
+    path(f"{_WORKFLOWS}upload/", definitions.definition_upload, name="definition-upload"),
     path(_WORKFLOW, workflow.workflow_page, name="workflow"),
     path(
         f"{_WORKFLOW}chart/durations/", charts.workflow_durations, name="workflow-chart-durations"

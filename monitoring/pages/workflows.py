@@ -110,6 +110,7 @@ def workflow_list(request: TenantRequest, slug: str) -> HttpResponse:
         "older_page": asked.page + 1 if asked.page * PAGE_SIZE < found.ordered else None,
         "environments": list(Environment.objects.all()),
         "is_new": is_new,
+        "may_upload": request.membership.may(Role.OPERATOR),
         **(first_steps(request) if is_new else {}),
     }
     part = "#list_part" if request.headers.get("HX-Target") == "list" else ""

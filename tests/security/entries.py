@@ -226,6 +226,10 @@ _TENANT = {
     "monitoring:workflows": _page(
         VIEWER, nothing, _LIST_ENVIRONMENT, Probe(query=_named("q", "workflow_external"))
     ),
+    "monitoring:definition-upload": _page(
+        OPERATOR, data=lambda ids: {"environment": ids.environment}, statuses=(422,),
+        unaudited="without a file nothing is stored",
+    ),
     "monitoring:workflow": _page(VIEWER, _workflow),
     "monitoring:workflow-chart-durations": _page(VIEWER, _workflow),
     "monitoring:workflow-chart-executions": _page(VIEWER, _workflow),
