@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from config import soundness
 from monitoring.worker import is_led
+from scheduling.status import scheduler_status
 
 logger = logging.getLogger(__name__)
 
@@ -106,5 +107,5 @@ def _figures() -> dict[str, Any]:
             "max_connections": most,
         },
         "queue": waiting,
-        "scheduler": {"worker_leads": is_led()},
+        "scheduler": {"worker_leads": is_led(), **scheduler_status().as_json()},
     }

@@ -13,6 +13,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("tenants.urls")),
     path("", include("monitoring.urls")),
+    path("", include("scheduling.urls")),
     path("", include("alerts.urls")),
     # Last: what no app answers under a machine's paths is problem+json, not a page.
     re_path(r"^(?:api|v1)/", unknown_api_path),

@@ -8,7 +8,9 @@ class SchedulingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the kinds of due rows."""
-        from scheduling import kinds
+        """Register the kinds of due rows, and what all pages say when nobody works on them."""
+        from scheduling import kinds, status
+        from tenants.notices import register_notice
 
         kinds.register()
+        register_notice(status.watch.notice)

@@ -65,6 +65,6 @@ def beat(name: str, *, finished: bool) -> bool:
 
 
 def leave(name: str) -> None:
-    """Forget a cluster that ended in order."""
-    Cluster.objects.filter(pk=name).delete()
+    """Say that a cluster ended in order, and forget what waits for it."""
+    Cluster.objects.filter(pk=name).update(pid=None, beat_at=Now())
     OrmQ.objects.filter(key=name).delete()

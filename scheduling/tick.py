@@ -26,7 +26,7 @@ from tenants.scoping import across_tenants
 TICK_LOCK: Final = 0x7469_636B  # "tick"
 TICK_SECONDS: Final = 0.2
 PULSE_SECONDS: Final = 2.0
-FORGOTTEN_AFTER: Final = dt.timedelta(hours=1)
+FORGOTTEN_AFTER: Final = dt.timedelta(days=1)
 
 
 def jobs() -> list[PeriodicJob]:

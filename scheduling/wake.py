@@ -42,7 +42,7 @@ SELECT name FROM (
     SELECT name, (SELECT count(*) FROM django_q_ormq
                   WHERE key = name AND lock <= statement_timestamp()) AS waiting
     FROM scheduling_cluster
-    WHERE finished_at > statement_timestamp() - make_interval(secs => %s)
+    WHERE pid IS NOT NULL AND finished_at > statement_timestamp() - make_interval(secs => %s)
 ) AS living
 WHERE waiting < %s ORDER BY waiting, random() LIMIT 1
 """

@@ -41,6 +41,14 @@ def django_db_setup(django_db_blocker: DjangoDbBlocker) -> None:
         create_worker_database(settings.DATABASES["default"]["NAME"])
 
 
+@pytest.fixture(autouse=True)
+def just_started() -> None:
+    """No test is two minutes of a web process without workers, however long all take."""
+    from scheduling.status import watch
+
+    watch.begin()
+
+
 @pytest.fixture
 def granian_server(transactional_db: None) -> Iterator[WebServer]:
     """The real web server on this test's database; ``.url``, ``.port``."""

@@ -28,11 +28,14 @@ class Leader(models.Model):
 
 
 class Cluster(models.Model):
-    """A cluster of workers; its name is that of its queue. `finished_at` is its last canary's."""
+    """A cluster of workers; its name is that of its queue. `finished_at` is its last canary's.
+
+    One that ended in order has no `pid`; it stays for a day, as the last that is known.
+    """
 
     name = models.TextField(primary_key=True)
     host = models.TextField()
-    pid = models.PositiveIntegerField()
+    pid = models.PositiveIntegerField(null=True)
     started_at = models.DateTimeField()
     beat_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)

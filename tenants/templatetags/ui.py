@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from tenants.memberships import memberships_of
 from tenants.models import Membership, User
 from tenants.navigation import MenuEntry, menu_for, place_of
+from tenants.notices import Notice, notices
 from tenants.ui import drawings, icons, numbers, times
 
 register = template.Library()
@@ -53,6 +54,12 @@ def place(context: RequestContext) -> Membership | None:
     """Return the membership whose tenant the page's frame is about."""
     request: HttpRequest | None = context.get("request")
     return place_of(request) if request is not None else None
+
+
+@register.simple_tag
+def page_notices() -> list[Notice]:
+    """Return what stands above every page."""
+    return notices()
 
 
 @register.simple_tag(takes_context=True)

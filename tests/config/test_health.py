@@ -70,5 +70,7 @@ def test_details_are_for_staff(client: Client, settings: Settings) -> None:
     assert details["problems"] == []
     assert details["mail"] == {"configured": False}
     assert details["database"]["max_connections"] >= details["database"]["connections"] > 0
-    assert details["scheduler"] == {"worker_leads": False}
+    assert details["scheduler"]["worker_leads"] is False
+    assert details["scheduler"]["clusters"] == []
+    assert details["scheduler"]["kinds"]["schedule"]["due"] == 0
     assert set(details["queue"]) <= {"monitoring_event", "monitoring_rollupdelta"}

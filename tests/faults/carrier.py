@@ -138,7 +138,7 @@ class Carrier:
     def is_whole(self) -> bool:
         """Whether somebody leads and every cluster has all its processes and works."""
         fresh = query(
-            "SELECT count(*) FROM scheduling_cluster WHERE finished_at >"
+            "SELECT count(*) FROM scheduling_cluster WHERE pid IS NOT NULL AND finished_at >"
             " greatest(now() - interval '1.2 s', to_timestamp(%s))",
             self.disturbed + 1.2,
         )

@@ -130,6 +130,7 @@ def test_a_failing_wake_up_leaves_no_row_behind(caplog: pytest.LogCaptureFixture
 def test_wake_ups_go_to_living_clusters_the_idlest_first(tenant: Tenant) -> None:
     cluster("dead", finished_at=Now() - SECOND * 60)
     cluster("new", finished_at=None)
+    cluster("ended", pid=None)
     cluster("a")
     cluster("b")
     wake.know_kinds([f"kind {n}" for n in range(8)])
@@ -161,7 +162,7 @@ def test_the_queue_is_first_in_first_out_and_fetched_once() -> None:
 
 
 def test_clusters_that_nobody_watches_and_queues_of_nobody_are_forgotten() -> None:
-    cluster("gone", beat_at=Now() - SECOND * 4000)
+    cluster("gone", beat_at=Now() - SECOND * 90_000)
     cluster("a")
     for key in ("gone", "a", "unknown"):
         Wakes(list_key=key).enqueue("task")

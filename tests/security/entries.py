@@ -12,11 +12,13 @@ from typing import Any
 from monitoring.words import ErrorClass
 from tenants.models import Role
 from tests.security.rules import (
+    SIGN_IN,
     Api,
     Call,
     Entry,
     NobodyButSeen,
     Open,
+    Operators,
     Page,
     Person,
     Probe,
@@ -49,6 +51,8 @@ _PUBLIC = {
     "health-live": Entry({"GET": Call(Open())}, public="load balancers"),
     "health-ready": Entry({"GET": Call(Open())}, public="load balancers"),
     "health-detailed": Entry({"GET": Call(Open(), (200, 401, 403, 404))}, public="operators"),
+    "scheduling:scheduler-status": Entry({"GET": Call(Operators())}),
+    "scheduling:status": Entry({"GET": Call(Operators(nobody=SIGN_IN))}),
     "sign-in": Entry(
         {
             "GET": Call(Open(), (200, 302)),

@@ -84,6 +84,18 @@ class Staff:
 
 
 @dataclass(frozen=True, slots=True)
+class Operators:
+    """Operators of the installation may look; others are not told that it exists."""
+
+    nobody: int = 404
+
+    def refusal(self, actor: Actor) -> int | None:
+        if actor.is_staff:
+            return None
+        return 404 if _is_somebody(actor) else self.nobody
+
+
+@dataclass(frozen=True, slots=True)
 class NobodyButSeen:
     """Nobody may, operators included."""
 
