@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ __all__ = [
     "Definition",
     "InvalidDefinition",
     "current_version",
+    "current_versions",
     "document_of",
     "find_or_make_workflow",
     "graph_of",
@@ -131,6 +132,16 @@ def find_or_make_workflow(environment: Environment, external_id: str, name: str 
 def current_version(workflow: Workflow) -> WorkflowVersion | None:
     """The newest version of a workflow's definition, None without any."""
     return WorkflowVersion.objects.filter(workflow=workflow).order_by("-number").first()
+
+
+def current_versions(workflow_ids: Collection[int]) -> dict[int, WorkflowVersion]:
+    """Workflow id → the newest version of its definition, for those that have one."""
+    newest = (
+        WorkflowVersion.objects.filter(workflow_id__in=workflow_ids)
+        .order_by("workflow_id", "-number")
+        .distinct("workflow_id")
+    )
+    return {version.workflow_id: version for version in newest}
 
 
 def document_of(version: WorkflowVersion) -> dict[str, Any]:

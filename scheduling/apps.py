@@ -8,9 +8,12 @@ class SchedulingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the kinds of due rows, and what all pages say when nobody works on them."""
+        """Register kinds of due rows, operations of the API, the menu, what pages say of trouble."""
         from scheduling import kinds, status
+        from scheduling.api import analysis, scans, schedules  # noqa: F401 - importing enters them
+        from tenants.navigation import Page, register_page
         from tenants.notices import register_notice
 
         kinds.register()
+        register_page(Page("scheduling:scans", "Scans", "check", key="s", rank=50))
         register_notice(status.watch.notice)

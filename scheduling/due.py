@@ -4,7 +4,7 @@ A table of such rows is a *kind*. Rows are claimed by the database's clock, a fe
 those that others hold. A claim is a lease: it ends by itself when its holder dies, and each claim
 has a greater fence than the one before, so that a holder who wakes up too late can't commit.
 Attempts are counted at the claim, so that work which kills its process counts too; after
-`MAX_ATTEMPTS` without progress a row is quarantined.
+a kind's `max_attempts` without progress a row is quarantined.
 
     register_kind(Kind("scan", model=Scan, work=do_scan))
 
@@ -96,6 +96,7 @@ class Kind(Generic[Row]):
     model: type[Row]
     work: Callable[[Claim[Row]], None]
     lease_seconds: float = 60.0
+    max_attempts: int = MAX_ATTEMPTS
     at_once: int = 1
     only: Q = _EVERY_ROW
     threads: int = 1
@@ -175,7 +176,7 @@ class Claim(Generic[Row]):
         """Give the row back after a failure: due again after a rest, or given up for good."""
         said = f"{type(error).__name__}: {error}"[:ERROR_LENGTH].replace("\x00", "\ufffd")
         with self._locked() as row:
-            if row.attempts >= MAX_ATTEMPTS:
+            if row.attempts >= self.kind.max_attempts:
                 self._write(row, leased_until=None, last_error=said)
                 _quarantine(self.kind, row)
             else:
@@ -202,7 +203,7 @@ def claim(kind: Kind[Row]) -> list[Claim[Row]]:
         _quarantine_poison(kind)
         rows = list(
             kind.due()
-            .filter(attempts__lt=MAX_ATTEMPTS)
+            .filter(attempts__lt=kind.max_attempts)
             .select_related("tenant")
             .order_by("due_at")
             .select_for_update(skip_locked=True, of=("self",))[: kind.at_once]
@@ -218,7 +219,7 @@ def claim(kind: Kind[Row]) -> list[Claim[Row]]:
 
 def _quarantine_poison(kind: Kind[Row]) -> None:
     """Give up the rows whose workers died too often to say so themselves."""
-    poison = kind.due().filter(attempts__gte=MAX_ATTEMPTS)
+    poison = kind.due().filter(attempts__gte=kind.max_attempts)
     for row in poison.select_for_update(skip_locked=True, of=("self",)).select_related("tenant"):
         _quarantine(kind, row)
 

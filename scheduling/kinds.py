@@ -1,11 +1,21 @@
 """The kinds of due rows of this app."""
 
-from scheduling import relay, schedules
+from scheduling import relay, scans, schedules
 from scheduling.due import Kind, register_kind
-from scheduling.models import Delivery, Schedule
+from scheduling.models import Delivery, Scan, Schedule
 
 
 def register() -> None:
     """Make them known to the tick."""
     register_kind(Kind("schedule", model=Schedule, work=schedules.start_due_scan, at_once=20))
     register_kind(Kind("delivery", model=Delivery, work=relay.deliver_again, at_once=20))
+    register_kind(
+        Kind(
+            "scan",
+            model=Scan,
+            work=scans.do_step,
+            max_attempts=scans.MAX_ATTEMPTS,
+            rest=scans.rest,
+            on_quarantine=scans.give_up,
+        )
+    )

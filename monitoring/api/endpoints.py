@@ -160,9 +160,9 @@ def pattern_of(path: str) -> str:
     return f"^{text}\\Z"
 
 
-def _rank(path: str) -> tuple[bool, int]:
+def _rank(path: str) -> tuple[bool, int, int]:
     _, _, end = path.rpartition("}")
-    return "{" in path, -len(end) if "{" in path else 0
+    return "{" in path, -len(end) if "{" in path else 0, -len("".join(_PLACE.split(path)[::2]))
 
 
 def _endpoint(operations: Sequence[Operation]) -> View:

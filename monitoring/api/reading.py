@@ -20,7 +20,13 @@ from monitoring.api.parameters import Parameter
 _PLACE = re.compile(r"\{(\w+)\}")
 _MOMENT = re.compile(r"\b\d{4}-\d\d-\d\d(?:T\d\d:\d\d)?")
 _CODE = re.compile(r"`([^`]*)`")
-_IN_PATH = {"workflow_id": "orders-intake", "execution_id": "exec-1001", "incident_id": "12"}
+_IN_PATH = {
+    "workflow_id": "orders-intake",
+    "execution_id": "exec-1001",
+    "incident_id": "12",
+    "scan_id": "7",
+    "other_id": "6",
+}
 
 
 @dataclass(frozen=True, slots=True)

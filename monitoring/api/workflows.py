@@ -294,7 +294,9 @@ def show_metrics(request: ApiRequest, workflow_id: str) -> HttpResponse:
     """
     workflow = workflow_of(request, workflow_id)
     window = dt.timedelta(hours=METRICS_HOURS.of(request))
-    return json_answer(_metrics(workflow_metrics(workflow, now=timezone.now(), window=window)))
+    return json_answer(
+        metrics_answer(workflow_metrics(workflow, now=timezone.now(), window=window))
+    )
 
 
 def _workflow_answer(workflow: Workflow, statistics: Statistics) -> WorkflowAnswer:
@@ -352,7 +354,7 @@ def _failure(execution: Execution) -> FailureEntry:
     )
 
 
-def _metrics(metrics: WorkflowMetrics) -> MetricsAnswer:
+def metrics_answer(metrics: WorkflowMetrics) -> MetricsAnswer:
     last = metrics.last_failure
     return MetricsAnswer(
         failure_rate=round(100 * (metrics.failure_rate or 0), 2),

@@ -39,6 +39,11 @@ class Workflow(models.Model):
     last_executed_at = models.DateTimeField(null=True, editable=False)
     # What its definition says (monitoring.definitions); null: no definition, or one that doesn't say.
     is_active = models.BooleanField(null=True, editable=False)
+    # Health as the newest scan saw it (0–100, the penalty 0–20); only monitoring.health writes it.
+    structure_score = models.FloatField(null=True, editable=False)
+    execution_penalty = models.FloatField(null=True, editable=False)
+    health_score = models.FloatField(null=True, editable=False)
+    health_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = TenantManager.from_queryset(WorkflowQuerySet)()

@@ -39,10 +39,10 @@ class Migration(migrations.Migration):
                     "frequency",
                     models.CharField(
                         choices=[
-                            ("daily", "daily"),
-                            ("12h", "12h"),
-                            ("6h", "6h"),
-                            ("weekly", "weekly"),
+                            ("daily", "Every day"),
+                            ("12h", "Every 12 hours"),
+                            ("6h", "Every 6 hours"),
+                            ("weekly", "Every week"),
                         ],
                         default="daily",
                         max_length=8,

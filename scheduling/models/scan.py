@@ -149,3 +149,7 @@ class Finding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.message}"
+
+    @property
+    def severity_slug(self) -> str:
+        return Severity(self.severity).slug

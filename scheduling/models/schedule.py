@@ -15,6 +15,12 @@ from scheduling.due import DueRow, due_index
 from tenants.scoping import TenantManager
 
 DEFAULT_ZONE: Final = "America/Chicago"
+FREQUENCY_LABELS: Final = {
+    Frequency.DAILY.value: "Every day",
+    Frequency.TWELVE_HOURS.value: "Every 12 hours",
+    Frequency.SIX_HOURS.value: "Every 6 hours",
+    Frequency.WEEKLY.value: "Every week",
+}
 
 
 class Scope(models.TextChoices):
@@ -36,7 +42,7 @@ class Schedule(DueRow):
     is_default = models.BooleanField(default=False)
     enabled = models.BooleanField(default=True)
     frequency = models.CharField(
-        max_length=8, choices=[(each.value, each.value) for each in Frequency], default="daily"
+        max_length=8, choices=list(FREQUENCY_LABELS.items()), default=Frequency.DAILY.value
     )
     preferred_time = models.TimeField(default=dt.time(2, 0))
     time_zone = models.CharField(max_length=64, default=DEFAULT_ZONE)

@@ -413,6 +413,47 @@ _API = {
 }  # fmt: skip
 
 
+def _two_scans(ids: Ids) -> Values:
+    return {"scan_id": ids.scan, "other_id": ids.other_scan}
+
+
+_IN_ENVIRONMENT_POST = Probe("POST", _named("environment_id", "environment"))
+_SCHEDULE = {
+    "name": "Made by the matrix", "frequency": "weekly", "weekday": "1",
+    "preferred_time": "04:00", "time_zone": "UTC", "scope": "all",
+}  # fmt: skip
+_SCHEDULING = {
+    "monitoring:api-schedules": _reading(
+        POST=Call(_DELETE, data=lambda ids: {"frequency": "weekly"}), DELETE=Call(_DELETE),
+        probes=(
+            Probe("POST", data=lambda ids: {"selectedWorkflowIds": [ids.workflow_external]}),
+        ),
+    ),
+    "monitoring:api-schedules-run-now": Entry(
+        {"POST": Call(Api("write", OPERATOR), (202,))}, is_json=True
+    ),
+    "monitoring:api-schedules-history": _reading(),
+    "monitoring:api-workflow-analysis": Entry(
+        {"POST": Call(_READ, unaudited="it only reads")}, (_workflow_external,), (_IN_ENVIRONMENT_POST,),
+        is_json=True,
+    ),
+    "monitoring:api-scan": _reading(
+        _named("scan_id", "scan"), _named("scan_id", "other_scan"), probes=(_IN_ENVIRONMENT,)
+    ),
+    "monitoring:api-scan-compare": _reading(_two_scans, probes=(_IN_ENVIRONMENT,)),
+    "scheduling:scans": _page(VIEWER),
+    "scheduling:scan-start": _act(OPERATOR, data=lambda ids: {"schedule": ids.schedule}),
+    "scheduling:scan": _page(VIEWER, _named("scan_id", "other_scan")),
+    "scheduling:scan-cancel": _act(OPERATOR, _named("scan_id", "scan")),
+    "scheduling:scan-compare": _page(VIEWER, _two_scans),
+    "scheduling:schedule-new": _page(ADMIN, data=lambda ids: _SCHEDULE),
+    "scheduling:schedule": _page(
+        ADMIN, _named("schedule_id", "schedule"), data=lambda ids: _SCHEDULE
+    ),
+    "scheduling:schedule-delete": _act(ADMIN, _named("schedule_id", "schedule")),
+}  # fmt: skip
+
+
 # --- the operator's admin -------------------------------------------------------------------------
 _FIELDS_MISSING = "an empty form changes nothing"
 _NO_ACTION = "no action was chosen"
@@ -478,4 +519,10 @@ _ADMIN = {
     **_model("monitoring_workflow", lambda ids: ids.workflow, add=False, change=False, delete=False),
 }  # fmt: skip
 
-ENTRIES: dict[str, Entry] = {**_PUBLIC, **_TENANT, **_API, **_ADMIN}
+ENTRIES: dict[str, Entry] = {
+    **_PUBLIC,
+    **_TENANT,
+    **_API,
+    **_SCHEDULING,
+    **_ADMIN,
+}

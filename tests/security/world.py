@@ -36,6 +36,8 @@ from monitoring.recording.environments import source_for
 from monitoring.recording.schema import decode, full_execution
 from monitoring.recording.store import record_executions
 from monitoring.words import Severity
+from scheduling import schedules
+from scheduling.models import Finding, Scan, ScannedWorkflow, Schedule
 from tenants import audit
 from tenants.deletion import request_deletion
 from tenants.lifecycle import suspend
@@ -74,6 +76,9 @@ class Ids:
     confirmation: str
     incident: int
     notification: int
+    schedule: int
+    scan: int
+    other_scan: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,7 @@ def _begin_numbers_high() -> None:
     with connection.cursor() as cursor:
         models = (
             *(Tenant, User, Membership, ApiToken, AuditEvent, Environment, Workflow, BulkJob),
-            *(Incident, Notification),
+            *(Incident, Notification, Schedule, Scan),
         )
         for number, model in enumerate(models, start=HIGH):
             cursor.execute("SELECT pg_get_serial_sequence(%s, 'id')", [model._meta.db_table])
@@ -232,6 +237,7 @@ def _ids(
         audit_event=event.pk,
         confirmation=_confirmation(tenant.pk, query, said),
         **_alerts(workflow, marker),
+        **_scans(tenant, marker, workflow),
     )
 
 
@@ -268,6 +274,30 @@ def _confirmation(tenant_id: int, query: ExecutionQuery, said: str) -> str:
     return signing.dumps(content, salt="monitoring.bulk")
 
 
+def _scans(tenant: Tenant, marker: str, workflow: Workflow) -> dict[str, int]:
+    """A schedule, a scan that is open and one that found something."""
+    schedule = Schedule(tenant=tenant, name=f"Schedule {marker}", is_default=True)
+    schedules.save(schedule, [workflow.pk])
+    done = Scan.objects.create(
+        tenant=tenant, status=Scan.Status.COMPLETED, completed_at=timezone.now(), issues_found=1
+    )
+    ScannedWorkflow.objects.create(
+        tenant=tenant, scan=done, workflow=workflow, execution_penalty=0, findings=1
+    )
+    Finding.objects.create(
+        tenant=tenant,
+        scan=done,
+        workflow=workflow,
+        rule="no-timeout",
+        severity=Severity.WARNING,
+        node_name=f"Node {marker}",
+        message=f"Message {marker}",
+        fingerprint=f"fingerprint-{marker}",
+    )
+    running = schedules.run_now(tenant, None, by=None)
+    return {"schedule": schedule.pk, "scan": running.pk, "other_scan": done.pk}
+
+
 def _nobodys(own: Ids) -> Ids:
     """Ids of the same forms that nothing has."""
     unknown = 2**40
@@ -292,6 +322,9 @@ def _nobodys(own: Ids) -> Ids:
         confirmation=_confirmation(unknown, ExecutionQuery(workflow_ids=(unknown + 2,)), "nothing"),
         incident=unknown + 8,
         notification=unknown + 9,
+        schedule=unknown + 10,
+        scan=unknown + 11,
+        other_scan=unknown + 12,
     )
 
 

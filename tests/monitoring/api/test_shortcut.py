@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
@@ -20,7 +22,7 @@ IDS = ["w", "a/b", "executions", "a/executions", "stats/overview", "x\ny", "a/lo
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("text", IDS)
 def test_it_finds_what_the_addresses_find(path: str, text: str) -> None:
-    address = path.format(workflow_id=text, execution_id=text)
+    address = re.sub(r"\{\w+\}", lambda _: text, path)
     expected = resolve(address)
     found, ids = TokenCalls(lambda _: HttpResponse())._find(address)
     if expected.func is unknown_api_path:

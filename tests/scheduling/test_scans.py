@@ -1,0 +1,273 @@
+"""Scans: what is looked at, what is stored, and that a scan which dies goes on where it stood."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from typing import Any
+
+import pytest
+
+from monitoring import definitions
+from monitoring.definitions import store_definition
+from monitoring.models import Event, Workflow, WorkflowVersion
+from monitoring.words import Status
+from scheduling import scans, schedules
+from scheduling.comparison import difference
+from scheduling.due import drain
+from scheduling.models import Finding, Scan, ScannedWorkflow
+from tenants.models import Tenant
+from tenants.scoping import tenant_scope
+from tests.monitoring.counted import message, record
+from tests.monitoring.factories import make_environment, make_tenant, make_workflow
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TRIGGER = {"id": "t", "name": "Start", "type": "n8n-nodes-base.scheduleTrigger", "parameters": {}}
+
+
+def request_node(**parameters: Any) -> dict[str, Any]:
+    return {
+        "id": "r",
+        "name": "Ask",
+        "type": "n8n-nodes-base.httpRequest",
+        "typeVersion": 4,
+        "parameters": {"url": "https://api.example.com", "options": {}} | parameters,
+    }
+
+
+def definition(*nodes: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    named = [node["name"] for node in nodes]
+    connections = {
+        a: {"main": [[{"node": b, "type": "main", "index": 0}]]}
+        for a, b in itertools.pairwise(named)
+    }
+    return {
+        "name": "W", "active": True, "nodes": list(nodes), "connections": connections,
+        "settings": settings,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    return make_tenant("acme")
+
+
+def defined(tenant: Tenant, document: dict[str, Any], **fields: Any) -> Workflow:
+    workflow = make_workflow(make_environment(tenant), **fields)
+    with tenant_scope(tenant):
+        store_definition(workflow, document, source=WorkflowVersion.Source.UPLOAD, by=None)
+    return workflow
+
+
+def scan(tenant: Tenant, **fields: Any) -> Scan:
+    """Start a scan and let the worker drain."""
+    with tenant_scope(tenant):
+        started = schedules.run_now(tenant, None, by=None)
+        if fields:
+            Scan.objects.filter(pk=started.pk).update(**fields)
+        drain("scan")
+        started.refresh_from_db()
+        return started
+
+
+def rules(tenant: Tenant, scanned: Scan) -> set[str]:
+    with tenant_scope(tenant):
+        return set(Finding.objects.filter(scan=scanned).values_list("rule", flat=True))
+
+
+def test_a_scan_stores_findings_scores_and_health(tenant: Tenant) -> None:
+    workflow = defined(tenant, definition(TRIGGER, request_node()))
+    done = scan(tenant)
+    assert done.status == "completed", done.last_error
+    assert "no-timeout" in rules(tenant, done)
+    with tenant_scope(tenant):
+        row = ScannedWorkflow.objects.get()
+        workflow.refresh_from_db()
+    assert row.version == 1
+    assert row.structure_score is not None
+    assert 0 < row.structure_score < 100
+    assert row.health_score == row.structure_score, "nothing failed"
+    assert (workflow.health_score, workflow.structure_score) == (
+        row.health_score,
+        row.structure_score,
+    )
+    assert done.issues_found == row.findings == sum(done.summary["by_rule"].values())
+    assert (done.workflows_scanned, done.workflow_count) == (1, 1)
+
+
+def test_failures_of_the_last_week_cost_at_most_twenty_points(tenant: Tenant) -> None:
+    workflow = defined(tenant, definition(TRIGGER))
+    now = dt.datetime.now(dt.UTC)
+    for minutes, status in enumerate([Status.FAILED, *[Status.SUCCESS] * 3]):
+        record(message(workflow, now - dt.timedelta(minutes=minutes + 1), status, 100))
+    scan(tenant)
+    with tenant_scope(tenant):
+        row = ScannedWorkflow.objects.get()
+    assert row.execution_penalty == pytest.approx(5.0), "25 % failed"
+    assert row.structure_score is not None
+    assert row.health_score == pytest.approx(row.structure_score - 5.0)
+    assert scans.execution_penalty(1.0) == 20.0
+    assert scans.execution_penalty(None) == 0.0
+
+
+def test_without_a_definition_there_is_no_score_and_that_is_said(tenant: Tenant) -> None:
+    make_workflow(make_environment(tenant))
+    done = scan(tenant)
+    with tenant_scope(tenant):
+        row = ScannedWorkflow.objects.get()
+    assert done.status == "completed"
+    assert (row.structure_score, row.health_score, row.version) == (None, None, None)
+
+
+def test_the_end_is_an_event_with_the_worst(tenant: Tenant) -> None:
+    workflow = defined(tenant, definition(request_node()))
+    done = scan(tenant)
+    with tenant_scope(tenant):
+        [event] = Event.objects.filter(kind="scan.finished")
+    assert event.body["scan"] == done.pk
+    assert event.body["status"] == "completed"
+    assert event.body["worst"][0]["workflow"] == workflow.pk
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"), [("all", {"on", "off", "unknown"}), ("active", {"on"})]
+)
+def test_the_scope_decides_what_is_looked_at(
+    tenant: Tenant, scope: str, expected: set[str]
+) -> None:
+    for name, active in (("on", True), ("off", False), ("unknown", None)):
+        document = definition(TRIGGER) | {"name": name, "active": active}
+        if active is None:
+            del document["active"]
+        defined(tenant, document, name=name)
+    done = scan(tenant, scope=scope)
+    with tenant_scope(tenant):
+        names = ScannedWorkflow.objects.filter(scan=done).values_list("workflow__name", flat=True)
+        assert set(names) == expected
+
+
+def test_selected_workflows_of_another_tenant_are_never_looked_at(tenant: Tenant) -> None:
+    other = make_tenant("other")
+    theirs = defined(other, definition(TRIGGER))
+    mine = defined(tenant, definition(TRIGGER))
+    done = scan(tenant, scope="selected", selected_ids=[theirs.pk, mine.pk])
+    with tenant_scope(tenant):
+        assert [row.workflow_id for row in ScannedWorkflow.objects.filter(scan=done)] == [mine.pk]
+
+
+def test_a_scan_that_dies_between_steps_goes_on(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scans, "_AT_ONCE", 2)
+    for _ in range(5):
+        defined(tenant, definition(TRIGGER, request_node()))
+    looked = scans._look_at
+    died: list[bool] = []
+
+    def dies_once(workflows: Any) -> Any:
+        if workflows and not died and len(list(Scan.objects.filter(position__gt=0))) == 1:
+            died.append(True)
+            raise RuntimeError("out of memory")
+        return looked(workflows)
+
+    monkeypatch.setattr(scans, "_look_at", dies_once)
+    monkeypatch.setattr(scans, "rest", lambda attempts: dt.timedelta(0))
+    done = scan(tenant)
+    assert died
+    with tenant_scope(tenant):
+        Scan.objects.filter(pk=done.pk, status="running").update(due_at=dt.datetime.now(dt.UTC))
+        drain("scan")
+        done.refresh_from_db()
+        assert ScannedWorkflow.objects.filter(scan=done).count() == 5
+    assert (done.status, done.workflows_scanned) == ("completed", 5)
+
+
+def test_a_scan_that_fails_four_times_is_reported(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defined(tenant, definition(TRIGGER))
+
+    def broken(workflows: Any) -> Any:
+        raise RuntimeError("disk on fire")
+
+    monkeypatch.setattr(scans, "_look_at", broken)
+    done = scan(tenant)
+    with tenant_scope(tenant):
+        for _ in range(scans.MAX_ATTEMPTS - 1):
+            assert done.status == "pending"
+            Scan.objects.filter(pk=done.pk).update(due_at=dt.datetime.now(dt.UTC))
+            drain("scan")
+            done.refresh_from_db()
+        [event] = Event.objects.filter(kind="scan.finished")
+    assert done.status == "failed"
+    assert "disk on fire" in done.problem
+    assert event.body["status"] == "failed"
+
+
+def test_retries_come_after_1_5_and_15_minutes() -> None:
+    assert [scans.rest(n).total_seconds() / 60 for n in (1, 2, 3)] == [1, 5, 15]
+
+
+def test_a_canceled_scan_keeps_what_it_found_and_ends(tenant: Tenant) -> None:
+    defined(tenant, definition(TRIGGER))
+    with tenant_scope(tenant):
+        started = schedules.run_now(tenant, None, by=None)
+        assert scans.cancel(started)
+        assert not scans.cancel(started)
+        drain("scan")
+        started.refresh_from_db()
+    assert started.status == "canceled"
+
+
+def test_a_workflow_that_can_not_be_linted_does_not_end_the_scan(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = defined(tenant, definition(TRIGGER))
+    defined(tenant, definition(TRIGGER))
+
+    def graph_of(version: WorkflowVersion) -> Any:
+        if version.workflow_id == bad.pk:
+            raise RuntimeError("nobody foresaw this")
+        return definitions.graph_of(version)
+
+    monkeypatch.setattr(scans, "graph_of", graph_of)
+    done = scan(tenant)
+    assert (done.status, done.workflows_scanned) == ("completed", 2)
+    with tenant_scope(tenant):
+        assert ScannedWorkflow.objects.get(workflow=bad).problem == "RuntimeError"
+
+
+def test_two_scans_are_compared(tenant: Tenant) -> None:
+    workflow = defined(tenant, definition(TRIGGER, request_node()))
+    before = scan(tenant)
+    mended = request_node(options={"timeout": 10_000})
+    unsafe = {"allowUnauthorizedCerts": True, "timeout": 10_000}
+    with tenant_scope(tenant):
+        store_definition(
+            workflow,
+            definition(
+                TRIGGER, mended | {"parameters": mended["parameters"] | {"options": unsafe}}
+            ),
+            source=WorkflowVersion.Source.UPLOAD,
+            by=None,
+        )
+    after = scan(tenant)
+    with tenant_scope(tenant):
+        found = difference(before, after)
+        new = set(found.new.values_list("rule", flat=True))
+        fixed = set(found.fixed.values_list("rule", flat=True))
+        [changed] = found.changed
+    assert "tls-check-off" in new
+    assert "no-timeout" in fixed
+    assert changed.workflow_id == workflow.pk
+    assert (after.summary["new"], after.summary["fixed"]) == (len(new), len(fixed))
+
+
+def test_what_was_not_looked_at_again_is_not_fixed(tenant: Tenant) -> None:
+    kept, left = (defined(tenant, definition(TRIGGER, request_node())) for _ in range(2))
+    before = scan(tenant)
+    after = scan(tenant, scope="selected", selected_ids=[kept.pk])
+    with tenant_scope(tenant):
+        assert not difference(before, after).fixed.exists()
+        assert left.pk != kept.pk
