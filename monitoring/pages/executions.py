@@ -117,6 +117,7 @@ def _shape(request: TenantRequest, filters: Filters) -> HttpResponse:
         "shape": shape,
         "links": links,
         "shape_height": HEIGHT,
+        "has_histogram": has_histogram(filters.query),
         **_action_urls(request.tenant.slug, filters.address()),
     }
     return render(request, "monitoring/executions.html#shape_part", context)

@@ -19,6 +19,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+PATIENCE_MS = 60_000.0
+"""How long a page may take to be as expected; the machine may be busy with other tests."""
 PARTS_OF_EVERY_PAGE = ("script", "stylesheet")
 
 
@@ -35,7 +37,9 @@ def chromium() -> Iterator[Browser]:
         raise RuntimeError(f"No Chromium on this machine: install one of {', '.join(NAMES)}.")
     flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else list(FLAGS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=flags)
+        browser = playwright.chromium.launch(
+            executable_path=path, args=flags, timeout=2 * PATIENCE_MS
+        )
         try:
             yield browser
         finally:

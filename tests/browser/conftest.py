@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from django.contrib.staticfiles.handlers import StaticFilesHandler
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
-from tests.browser.chromium import NAMES, chromium, executable
+from tests.browser.chromium import NAMES, PATIENCE_MS, chromium, executable
 
 HERE = Path(__file__).parent
 
@@ -30,6 +30,7 @@ def browser() -> Iterator[Browser]:
     with pytest.MonkeyPatch.context() as patch:
         # Playwright keeps an event loop in this thread, where Django then refuses to query.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        expect.set_options(timeout=PATIENCE_MS)
         with chromium() as started:
             yield started
 

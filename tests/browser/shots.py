@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Error, Page
 
 from tests.browser.axe import serious_findings
-from tests.browser.chromium import chromium, watch
+from tests.browser.chromium import PATIENCE_MS, chromium, watch
 from tests.browser.hostile import TENANT_NAME, hostile_executions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -257,7 +257,7 @@ def _see_everything(page: Page) -> None:
         " scrollTo(0, y); await new Promise((go) => setTimeout(go, 40)); } scrollTo(0, 0); }"
     )
     page.wait_for_load_state("networkidle")
-    page.locator("[data-busy]:visible").first.wait_for(state="hidden", timeout=10_000)
+    page.locator("[data-busy]:visible").first.wait_for(state="hidden", timeout=PATIENCE_MS)
 
 
 def _links(page: Page, slug: str) -> list[str]:

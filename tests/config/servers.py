@@ -13,7 +13,7 @@ from config.environment import Environment
 from config.home import SOURCE_ROOT
 from config.lifeline import Lifeline
 from config.web import READY
-from tests.config.trees import free_port, wait_for
+from tests.config.trees import PATIENCE, free_port, wait_for
 
 
 class WebServer:
@@ -48,12 +48,14 @@ class WebServer:
                 start_new_session=True,
             )
         self.lifeline.child_started()
-        wait_for(self._all_serve, 60, f"the web server answers; its log: {self.log.read_text()}")
+        wait_for(
+            self._all_serve, PATIENCE, f"the web server answers; its log: {self.log.read_text()}"
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
         self.lifeline.cut()
-        self.process.wait(30)
+        self.process.wait(PATIENCE)
 
     def _all_serve(self) -> bool:
         """Whether each of its processes has started: tests of races want to meet in several."""
@@ -62,6 +64,6 @@ class WebServer:
         if said.count(READY) < Environment.read().web_workers:
             return False
         try:
-            return httpx.get(f"{self.url}/health/live", timeout=2).status_code == 200
+            return httpx.get(f"{self.url}/health/live", timeout=10).status_code == 200
         except httpx.HTTPError:
             return False

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.config.trees import Tree, kill, wait_for
+from tests.config.trees import PATIENCE, Tree, kill, wait_for
 
 pytestmark = pytest.mark.processes
 
@@ -27,7 +27,7 @@ def running(tree: Tree) -> Tree:
     """The tree at work; what an earlier test left ended is started again."""
     if tree.process is None or tree.process.poll() is not None:
         tree.start_and_wait()
-        wait_for(lambda: shape(tree) == WHOLE, 20, "all parts started")
+        wait_for(lambda: shape(tree) == WHOLE, PATIENCE, "all parts started")
     return tree
 
 
@@ -91,15 +91,15 @@ def test_a_killed_part_comes_back_and_leaves_no_orphan(
 ) -> None:
     victim = part(running)
     kill(victim)
-    wait_for(lambda: victim not in [*running.pids(), *running.postgres()], 5, "dead")
-    wait_for(lambda: shape(running) == WHOLE, 20, "the same processes as before")
-    running.wait_until_ready(20)
+    wait_for(lambda: victim not in [*running.pids(), *running.postgres()], PATIENCE, "dead")
+    wait_for(lambda: shape(running) == WHOLE, PATIENCE, "the same processes as before")
+    running.wait_until_ready()
 
 
 def test_a_killed_supervisor_takes_all_with_it_and_the_next_start_is_clean(running: Tree) -> None:
     assert running.process is not None
     kill(running.process.pid)
-    wait_for(running.gone, 30, "all parts ended")
+    wait_for(running.gone, PATIENCE, "all parts ended")
     running.start_and_wait()
 
 
@@ -110,7 +110,7 @@ def test_a_server_that_outlived_its_guard_is_ended_by_the_next_start(running: Tr
     os.kill(frozen, signal.SIGSTOP)  # or it might have begun to stop the server
     kill(running.process.pid)
     kill(frozen)
-    wait_for(lambda: not running.pids(), 30, "all but PostgreSQL ended")
+    wait_for(lambda: not running.pids(), PATIENCE, "all but PostgreSQL ended")
     assert old in running.postgres()
     running.start_and_wait()
     assert old not in running.postgres()
@@ -152,4 +152,4 @@ def test_commands_start_a_server_for_themselves_when_none_runs(tree: Tree) -> No
         tree.interrupt()
     answer = tree.command("create_tenant", "Grace", "--slug", "grace")
     assert (answer.returncode, answer.stdout.strip()) == (0, "grace")
-    wait_for(tree.gone, 20, "the command's server ended")
+    wait_for(tree.gone, PATIENCE, "the command's server ended")

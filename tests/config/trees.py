@@ -24,6 +24,9 @@ FOREIGN_VARIABLES = (
     "FRONTEND_URL",
 )
 
+PATIENCE = 120.0
+"""How long, in seconds, processes may take to start or end; the machine may be busy with other tests."""
+
 
 def free_port() -> int:
     """A port that nobody listens on right now."""
@@ -99,17 +102,17 @@ class Tree:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
 
-    def wait_until_ready(self, seconds: float = 60) -> None:
+    def wait_until_ready(self, seconds: float = PATIENCE) -> None:
         """Until ``/health/ready`` says 200."""
         wait_for(self.ready, seconds, f"ready; its log: {self.log.read_text()[-1500:]}")
 
     def ready(self) -> bool:
         """Whether ``/health/ready`` says 200."""
         try:
-            return httpx.get(f"{self.url}/health/ready", timeout=3).status_code == 200
+            return httpx.get(f"{self.url}/health/ready", timeout=10).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -152,7 +155,7 @@ class Tree:
         """Ctrl-C: the exit status."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE)
 
     def throw_away(self) -> None:
         """End what still lives and remove the folder."""
@@ -160,7 +163,7 @@ class Tree:
             os.kill(pid, signal.SIGKILL)
         for pid in self.postgres():
             os.kill(pid, signal.SIGKILL)
-        wait_for(self.gone, 10, "gone")
+        wait_for(self.gone, PATIENCE, "gone")
         shutil.rmtree(self.home)
         self.log.unlink(missing_ok=True)
 

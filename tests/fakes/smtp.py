@@ -23,7 +23,7 @@ from tests.config.trees import free_port
 Security = Literal["plain", "starttls", "tls"]
 USER, PASSWORD = "flowwatch", "the mail server's secret"
 HOST = "localhost"
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 @dataclass
@@ -88,6 +88,7 @@ def smtp_server(authority: trustme.CA, security: Security = "plain") -> Iterator
         ssl_context=context if security == "tls" else None,
         tls_context=context if security == "starttls" else None,
         authenticator=mailbox.check,
+        ready_timeout=SECONDS,
         auth_require_tls=False,  # whether it is hidden is what tests ask
     )
     if security == "tls":  # its own probe at the start would have to trust the certificate
@@ -100,7 +101,7 @@ def smtp_server(authority: trustme.CA, security: Security = "plain") -> Iterator
 
 
 def _knock(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), 5):
+    with socket.create_connection(("127.0.0.1", port), SECONDS):
         pass
 
 
