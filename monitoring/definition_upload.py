@@ -188,7 +188,8 @@ def _documents(label: str, content: bytes | Refused) -> Iterator[_Found]:
             raise content
         document = decode(content.removeprefix(_BOM))
     except (NotJson, InvalidMessage) as error:
-        yield label, stem, Refused(f"It is not JSON: {error}".rstrip(".") + ".")
+        said = str(error).removeprefix("The body is not JSON in UTF-8: ")
+        yield label, stem, Refused(f"It is not JSON in UTF-8: {said.rstrip('.')}.")
         return
     except Refused as refused:
         yield label, stem, refused

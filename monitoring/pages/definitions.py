@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
+from urllib.parse import quote
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
@@ -94,7 +94,9 @@ def _stored(request: TenantRequest, form: UploadForm) -> dict[str, Any]:
     )
     return {
         "environment": environment,
-        "summary": [(outcome.value, number) for outcome, number in counts.items() if number],
+        "summary": [
+            (_said(outcome, number), number) for outcome, number in counts.items() if number
+        ],
         "rows": [
             {
                 "label": result.label,
@@ -105,9 +107,13 @@ def _stored(request: TenantRequest, form: UploadForm) -> dict[str, Any]:
                 "title": title_of(result.workflow) if result.workflow else "",
                 "url": _versions_url(request, result.workflow) if result.workflow else "",
             }
-            for result in results
+            for result in sorted(results, key=lambda each: each.outcome is not Outcome.REFUSED)
         ],
     }
+
+
+def _said(outcome: Outcome, number: int) -> str:
+    return f"{outcome.value}{'s' if outcome is Outcome.NEW and number > 1 else ''}"
 
 
 def _versions_url(request: TenantRequest, workflow: Workflow) -> str:
@@ -137,13 +143,15 @@ def _versions(request: TenantRequest, workflow: Workflow) -> Part:
 
 
 def _put_command(request: TenantRequest, workflow: Workflow) -> str:
-    """The curl command that stores this workflow's definition."""
-    path = reverse("monitoring:api-workflow-definition", args=[workflow.external_id])
-    address = json.dumps(
-        f"{request.scheme}://{request.get_host()}{path}?environment_id={workflow.environment_id}"
-    )
+    """The curl command that stores this workflow's definition.
+
+    Senders choose the id, and a shell will read it: every sign of it is percent-encoded.
+    """
+    path = f"/api/workflows/{quote(workflow.external_id, safe='')}/definition"
+    origin = f"{request.scheme}://{request.get_host()}"
     return (
         'curl -X PUT -H "Authorization: Bearer $FLOWWATCH_TOKEN" \\\n'
         "  -H 'Content-Type: application/json' \\\n"
-        f"  --data @workflow.json \\\n  {address}"
+        "  --data @workflow.json \\\n"
+        f"  '{origin}{path}?environment_id={workflow.environment_id}'"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import io
 import json
 import re
@@ -63,6 +64,7 @@ def upload(
 
 
 def results(answer: Any) -> list[tuple[str, str, str]]:
+    """What the page lists; what was refused stands first."""
     assert answer.status_code == 200, answer.content
     return [(row["label"], row["word"], row["reason"]) for row in answer.context["rows"]]
 
@@ -96,17 +98,11 @@ def test_many_files_each_say_what_became_of_them(client: Client, tenant: Tenant)
         ("empty.json", b""),
     )
     found = results(answer)
-    assert [word for _, word, _ in found] == [
-        "new version",
-        "refused",
-        "refused",
-        "refused",
-        "refused",
-    ]
+    assert [word for _, word, _ in found] == ["refused"] * 4 + ["new version"]
     reasons = [reason for _, _, reason in found]
-    assert reasons[1].startswith("It is not JSON")
-    assert "nodes: must be the list" in reasons[2]
-    assert "“a” already" in reasons[3]
+    assert reasons[0].startswith("It is not JSON")
+    assert "nodes: must be the list" in reasons[1]
+    assert "“a” already" in reasons[2]
     assert stored(tenant) == {"a": 1}
     page = answer.content.decode()
     assert "<b>1</b> new version" in page
@@ -149,8 +145,8 @@ def test_a_zip_is_unpacked_without_paths(client: Client, tenant: Tenant) -> None
         }
     )
     found = results(upload(client, ("all.zip", content)))
-    assert [word for _, word, _ in found] == ["new version"] * 3 + ["refused"]
-    assert found[3][2] == "It is no .json file."
+    assert [word for _, word, _ in found] == ["refused"] + ["new version"] * 3
+    assert found[0][2] == "It is no .json file."
     assert set(stored(tenant)) == {"a", "Orders", "c"}
 
 
@@ -225,7 +221,7 @@ def test_a_thousand_workflows_are_enough_for_one_upload(
     one = json.loads(workflow_json())
     many = json.dumps([one | {"id": str(number)} for number in range(9)]).encode()
     found = results(upload(client, ("all.json", many)))
-    assert [word for _, word, _ in found] == ["new version"] * 3 + ["refused"]
+    assert [word for _, word, _ in found] == ["refused"] + ["new version"] * 3
     assert len(stored(tenant)) == 3
 
 
@@ -286,6 +282,14 @@ def test_versions_are_listed_newest_first(client: Client, tenant: Tenant) -> Non
     assert page.index("Version 2") < page.index("Version 1")
     assert "Upload" in page
     assert page.count("current</span>") == 1
+
+
+def test_the_command_holds_nothing_that_a_shell_would_run(tenant: Tenant) -> None:
+    with tenant_scope(tenant):
+        environment = Environment.objects.get()
+    workflow = make_workflow(environment, external_id="$(id)`id`'\"!")
+    page = html.unescape(versions_page(signed_in(tenant, Role.VIEWER), workflow))
+    assert "/api/workflows/%24%28id%29%60id%60%27%22%21/definition?environment_id=" in page
 
 
 def test_without_a_version_it_says_what_to_do(tenant: Tenant) -> None:

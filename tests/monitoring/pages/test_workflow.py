@@ -143,7 +143,7 @@ def test_recent_failures_lead_to_their_executions(
 
 def test_without_executions_the_page_still_says_so(viewer: Client, page: str) -> None:
     text = text_of(viewer, page)
-    assert "no execution left" in text
+    assert "no execution recorded" in text
     assert "No execution is left." in text
 
 
@@ -203,7 +203,7 @@ def test_clearing_says_how_many_deletes_them_in_steps_and_is_audited(
         assert not Execution.objects.filter(workflow=workflow).exists()
         assert Execution.objects.filter(workflow=other).count() == 2
     text = text_of(admin, page)
-    assert "no execution left" in text
+    assert "no execution recorded" in text
     assert " ever " not in text
     assert "There is no execution to delete" in text_of(admin, f"{page}clear/")
 
