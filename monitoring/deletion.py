@@ -109,6 +109,7 @@ _TABLES_OF_TENANT = (
     "monitoring_event",
     "monitoring_rollup",
     "monitoring_noderollup",
+    "monitoring_nodeline",
     "monitoring_errorgroup",
     "monitoring_workflowversion",
     "monitoring_workflow",

@@ -10,6 +10,8 @@ from typing import Any, Final
 from monitoring.counting.histogram import Histogram
 from monitoring.counting.nodes import unpack_node_deltas
 from monitoring.ids import uuid_floor
+from monitoring.metrics import node_lines
+from monitoring.metrics.node_lines import OTHER_NODES
 from monitoring.metrics.ranges import totals_of_spans
 from monitoring.metrics.rates import rate
 from monitoring.metrics.reading import Span, raw_histogram, whole_buckets
@@ -29,7 +31,10 @@ _HOUR: Final = Level.HOUR.length
 
 @dataclass(slots=True)
 class NodeTotals:
-    """Numbers of one node: counts by Status, durations (ms) of its finished runs."""
+    """Numbers of one node: counts by Status, durations (ms) of its finished runs.
+
+    Of a workflow with very many nodes, one of them is all that have no numbers of their own.
+    """
 
     node_id: str
     name: str
@@ -39,6 +44,11 @@ class NodeTotals:
     duration_sum: int = 0
     duration_count: int = 0
     histogram: Histogram = field(default_factory=Histogram)
+
+    @property
+    def is_others(self) -> bool:
+        """Whether these are the numbers of all nodes together that have none of their own."""
+        return self.node_id == OTHER_NODES
 
     @property
     def total(self) -> int:
@@ -118,42 +128,62 @@ def _read(workflow: Workflow, span: Span) -> list[NodeTotals]:
     segments = list(whole_buckets(0, first, last, Level.HOUR)) if first < last else []
     tenant_id = current_tenant().pk
     place = [tenant_id, workflow.pk]
-    parts = [_FOLDED, _UNFOLDED]
+    parts = [_LINES, _FOLDED, _UNFOLDED]
     params: list[Any] = [
         [int(segment.level) for segment in segments],
         [segment.start for segment in segments],
         [segment.end for segment in segments],
         *place,
         *place,
+        *place,
     ]
     for piece_start, piece_end in _cut_hours(span):
         parts.append(_RAW)
         params += [*place, uuid_floor(piece_start), uuid_floor(piece_end)]
-    found: dict[str, NodeTotals] = {}
-    statement = _FRAME + "\nUNION ALL\n".join(parts)
-    for node_id, counts, spent, known, histogram, unfolded in fetch_all(statement, params):
-        if unfolded is None:
-            node = found.setdefault(node_id, NodeTotals(node_id, node_id))
-            _add(node, counts, int(spent), known)
-            node.histogram.merge(Histogram.unpack_sum(histogram))
+    found = _Found()
+    for node_id, counts, spent, known, histogram, unfolded in fetch_all(
+        _FRAME + "\nUNION ALL\n".join(parts), params
+    ):
+        if unfolded is not None:
+            found.add_unfolded(unfolded)
+        elif counts is not None:
+            found.add(node_id, counts, int(spent), known, Histogram.unpack_sum(histogram))
         else:
-            _add_unfolded(found, unfolded)
-    nodes = [node for node in found.values() if any(node.counts)]
+            found.own.add(node_id)
+    nodes = found.by_line()
     _describe(workflow, nodes)
     return sorted(nodes, key=lambda node: (node.position is None, node.position or 0, node.node_id))
 
 
-def _add(node: NodeTotals, counts: Sequence[int], duration_sum: int, duration_count: int) -> None:
-    node.counts = [a + b for a, b in zip(node.counts, counts, strict=True)]
-    node.duration_sum += duration_sum
-    node.duration_count += duration_count
+class _Found:
+    """What one statement told of nodes, rollups, deltas and raw rows alike, and which have a line."""
 
+    def __init__(self) -> None:
+        self.own: set[str] = set()
+        self._nodes: dict[str, NodeTotals] = {}
 
-def _add_unfolded(found: dict[str, NodeTotals], packed: bytes) -> None:
-    for node_id, delta in unpack_node_deltas(packed).items():
-        node = found.setdefault(node_id, NodeTotals(node_id, node_id))
-        _add(node, delta.counts, delta.duration_sum, delta.duration_count)
-        node.histogram.add_slots(delta.slots.items())
+    def add(
+        self, node_id: str, counts: Sequence[int], spent: int, known: int, histogram: Histogram
+    ) -> None:
+        node = self._nodes.setdefault(node_id, NodeTotals(node_id, node_id))
+        node.counts = [a + b for a, b in zip(node.counts, counts, strict=True)]
+        node.duration_sum += spent
+        node.duration_count += known
+        node.histogram.merge(histogram)
+
+    def add_unfolded(self, packed: bytes) -> None:
+        for node_id, delta in unpack_node_deltas(packed).items():
+            durations = (delta.duration_sum, delta.duration_count)
+            self.add(node_id, delta.counts, *durations, Histogram(delta.slots))
+
+    def by_line(self) -> list[NodeTotals]:
+        """Those that ran; what has no line of its own is one."""
+        if len(self.own) >= node_lines.NODES_WITH_NUMBERS:
+            for node_id in self._nodes.keys() - self.own - {OTHER_NODES}:
+                node = self._nodes.pop(node_id)
+                durations = (node.duration_sum, node.duration_count)
+                self.add(OTHER_NODES, node.counts, *durations, node.histogram)
+        return [node for node in self._nodes.values() if any(node.counts)]
 
 
 def _describe(workflow: Workflow, nodes: Iterable[NodeTotals]) -> None:
@@ -165,6 +195,8 @@ def _describe(workflow: Workflow, nodes: Iterable[NodeTotals]) -> None:
         if node.node_id in known:
             name, node.type, node.position = known[node.node_id]
             node.name = name or node.node_id
+        if node.is_others:
+            node.name, node.type, node.position = "Other nodes", None, None
 
 
 _FINISHED_SQL: Final = ", ".join(str(int(status)) for status in sorted(FINISHED))
@@ -175,6 +207,9 @@ _FRAME: Final = """
 WITH segment (level, start, stop) AS MATERIALIZED (
     SELECT * FROM unnest(%s::smallint[], %s::timestamptz[], %s::timestamptz[])
 )"""
+_LINES: Final = """
+SELECT node_id, NULL::bigint[], NULL::numeric, NULL::bigint, NULL::bytea, NULL::bytea
+FROM monitoring_nodeline WHERE tenant_id = %s AND workflow_id = %s"""
 _FOLDED: Final = """
 SELECT r.*, NULL::bytea AS unfolded FROM segment CROSS JOIN LATERAL (
     SELECT node_id, counts, duration_sum, duration_count, histogram FROM monitoring_noderollup

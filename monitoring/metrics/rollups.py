@@ -29,6 +29,7 @@ from monitoring.metrics.counters import (
     node_keys,
     rollup_keys,
 )
+from monitoring.metrics.node_lines import give_lines
 from monitoring.words import RATED, Status
 
 FOLD_LOCK: Final = 0x666F_6C64  # "fold"
@@ -247,13 +248,14 @@ def write_rollups(db: _Cursor, rows: Mapping[RollupKey, Counters]) -> None:
 
 
 def add_to_node_rollups(db: _Cursor, changes: Iterable[Unfolded]) -> None:
-    """Add changes to the hours and days of nodes."""
+    """Add changes to the hours and days of nodes; needs the folder's lock."""
     rows: dict[NodeKey, Counters] = {}
     for change in changes:
         for node_id, counters in change.nodes.items():
             for key in node_keys(change.place, node_id):
                 add_at(rows, key, counters)
     if rows:
+        rows = give_lines(db, rows).merged(rows)
         _add_stored(rows, read_node_rollups(db, rows))
         write_node_rollups(db, rows)
 

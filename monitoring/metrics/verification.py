@@ -30,6 +30,7 @@ from monitoring.metrics.counters import (
     node_keys,
     rollup_keys,
 )
+from monitoring.metrics.node_lines import give_lines, read_lines
 from monitoring.metrics.nodes import RAW_NODES
 from monitoring.metrics.reading import raw_columns, raw_histogram
 from monitoring.metrics.rollups import (
@@ -264,10 +265,13 @@ class _Day:
                 _name_of_rollup,
                 lambda rows: write_rollups(db, rows),
             )
+            raw_nodes, unfolded_nodes = self._raw_nodes(db), _spread_nodes(unfolded)
+            lines_of = give_lines if self.repair else read_lines
+            lines = lines_of(db, {**raw_nodes, **unfolded_nodes})
             self._compare(
-                self._raw_nodes(db),
+                lines.merged(raw_nodes),
                 self._stored(db, _STORED_NODES, node_rollup_of_row),
-                _spread_nodes(unfolded),
+                lines.merged(unfolded_nodes),
                 _NODE_NUMBERS,
                 _name_of_node,
                 lambda rows: write_node_rollups(db, rows),

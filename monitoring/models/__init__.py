@@ -9,7 +9,7 @@ from monitoring.models.execution import (
     IdempotencyKey,
     NodeExecution,
 )
-from monitoring.models.rollup import Level, NodeRollup, Rollup, RollupDelta, Subject
+from monitoring.models.rollup import Level, NodeLine, NodeRollup, Rollup, RollupDelta, Subject
 from monitoring.models.workflow import Workflow
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "IdempotencyKey",
     "Level",
     "NodeExecution",
+    "NodeLine",
     "NodeRollup",
     "Rollup",
     "RollupDelta",

@@ -81,6 +81,29 @@ class Rollup(models.Model):
         return f"{Subject(self.subject_kind).name.lower()} {self.subject_id} at {self.bucket}"
 
 
+class NodeLine(models.Model):
+    """A node that has numbers of its own; those of a workflow's nodes without one share a line.
+
+    Written by the fold only, and never taken back while the workflow has numbers: what was counted
+    in a line must be subtracted there.
+    """
+
+    pk = models.CompositePrimaryKey("tenant_id", "workflow_id", "node_id")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    workflow_id = models.BigIntegerField()
+    node_id = models.TextField()
+
+    objects = TenantManager["NodeLine"]()
+
+    class Meta:
+        db_table = "monitoring_nodeline"
+
+    def __str__(self) -> str:
+        return f"{self.node_id} of workflow {self.workflow_id}"
+
+
 class NodeRollup(models.Model):
     """Counts of one node of one workflow in one bucket (hours and days only)."""
 

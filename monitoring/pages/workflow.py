@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from monitoring import bulk
 from monitoring.history import PROBLEMS, ExecutionQuery, page
 from monitoring.metrics.kpis import Kpis
+from monitoring.metrics.node_lines import NODES_WITH_NUMBERS
 from monitoring.metrics.nodes import NodeTotals, node_totals
 from monitoring.metrics.statistics import Statistics, workflow_statistics
 from monitoring.metrics.subject import of_workflow
@@ -155,11 +156,19 @@ def _overview(request: TenantRequest, workflow: Workflow) -> Part:
         "slowest": slowest(nodes.nodes),
         "most_failing": most_failing(nodes.nodes),
         "nodes_note": "" if nodes.exact else f"whole hours from {exact(nodes.start)}",
+        "others_note": _others_note(nodes.nodes),
         "failures": rows_of(failures.rows, slug, ""),
         "failures_url": failures_url,
         "panels": panels_at(Place.WORKFLOW, request, workflow),
     }
     return Part("monitoring/workflow_overview.html", context)
+
+
+def _others_note(nodes: Sequence[NodeTotals]) -> str:
+    """Say what the line of other nodes is, when there is one."""
+    if not any(node.is_others for node in nodes):
+        return ""
+    return f"The first {thousands(NODES_WITH_NUMBERS)} nodes have numbers of their own."
 
 
 def _figures(kpis: Kpis, shown: PageRange, list_url: str, failures_url: str) -> list[Figure]:
@@ -180,7 +189,7 @@ class NodeRow:
     """A node in a ranking; `share` (0–100) is against the first of the ranking."""
 
     name: str
-    node_id: str
+    title: str
     total: int
     failed: int
     rate: float | None
@@ -206,7 +215,7 @@ def most_failing(nodes: Sequence[NodeTotals]) -> list[NodeRow]:
 def _node_row(node: NodeTotals, value: float, most: float) -> NodeRow:
     return NodeRow(
         name=node.name,
-        node_id=node.node_id,
+        title=node.name if node.is_others else f"{node.name} ({node.node_id})",
         total=node.total,
         failed=node.failed,
         rate=as_percent(node.failure_rate),

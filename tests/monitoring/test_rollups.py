@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitoring.counting.histogram import Histogram
-from monitoring.deletion import delete_executions
+from monitoring.deletion import clear_workflow_step, delete_executions
+from monitoring.metrics.node_lines import OTHER_NODES
 from monitoring.metrics.nodes import node_totals
 from monitoring.metrics.rollups import FOLD_LOCK, fold_deltas
 from monitoring.metrics.statistics import workflow_statistics
@@ -219,6 +220,104 @@ def test_nodes_of_a_very_busy_hour_snap_to_it(
     assert [n.total for n in found.nodes] == [10]
 
 
+# --- workflows with very many nodes -------------------------------------------------------------
+
+
+@pytest.fixture
+def two_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let two nodes of a workflow have numbers of their own."""
+    monkeypatch.setattr("monitoring.metrics.node_lines.NODES_WITH_NUMBERS", 2)
+
+
+def lines_of(workflow: Workflow) -> dict[str, int]:
+    """Runs by line, summed over the days."""
+    with tenant_scope(workflow.tenant):
+        rows = NodeRollup.objects.filter(level=Level.DAY).values_list("node_id", "counts")
+        sums: dict[str, int] = {}
+        for node_id, counts in rows:
+            sums[node_id] = sums.get(node_id, 0) + sum(counts)
+    return sums
+
+
+def shown(workflow: Workflow, first: int = 0, last: int = 600) -> dict[str, tuple[int, int, int]]:
+    """Runs, time and known durations by line, as questions answer."""
+    range_ = TimeRange(START + dt.timedelta(minutes=first), START + dt.timedelta(minutes=last))
+    with tenant_scope(workflow.tenant):
+        found = node_totals(workflow, range_).nodes
+    return {n.node_id: (n.total, n.duration_sum, n.histogram.total) for n in found}
+
+
+def run_nodes(workflow: Workflow, minutes: int, *names: str) -> None:
+    at = START + dt.timedelta(minutes=minutes)
+    record(message(workflow, at, nodes=[node(name, duration_ms=10) for name in names]))
+
+
+@pytest.mark.usefixtures("two_lines")
+def test_nodes_beyond_the_limit_share_a_line(workflow: Workflow) -> None:
+    run_nodes(workflow, 0, "a")
+    fold_all()
+    run_nodes(workflow, 1, "a", "b", "c")  # crosses the limit
+    run_nodes(workflow, 90, "c", "d", "b")
+    assert shown(workflow).keys() == {"a", "b", "c", "d"}, "nothing of them is folded yet"
+    assert verify(workflow.tenant).differences == 0
+    fold_all()
+    assert lines_of(workflow) == {"a": 2, "b": 2, OTHER_NODES: 3}
+    assert shown(workflow) == {"a": (2, 20, 2), "b": (2, 20, 2), OTHER_NODES: (3, 30, 3)}
+    assert verify(workflow.tenant).differences == 0
+
+
+@pytest.mark.usefixtures("two_lines")
+def test_cut_hours_and_unfolded_deltas_are_told_by_the_same_lines(workflow: Workflow) -> None:
+    run_nodes(workflow, 0, "a", "b", "c")
+    fold_all()
+    run_nodes(workflow, 90, "b", "c", "d")
+    whole = {"a": (1, 10, 1), "b": (2, 20, 2), OTHER_NODES: (3, 30, 3)}
+    assert shown(workflow) == whole
+    assert shown(workflow, 0, 95) == whole, "the end cuts an hour, which is read raw"
+    assert verify(workflow.tenant).differences == 0
+    fold_all()
+    assert shown(workflow, 0, 95) == whole
+    assert shown(workflow, 0, 1) == {"a": (1, 10, 1), "b": (1, 10, 1), OTHER_NODES: (1, 10, 1)}
+
+
+@pytest.mark.usefixtures("two_lines")
+def test_deleting_subtracts_where_it_was_counted(workflow: Workflow) -> None:
+    for minutes, names in enumerate(["ab", "bc", "cd", "ae"]):
+        run_nodes(workflow, minutes, *names)
+        if minutes == 1:
+            fold_all()
+    with tenant_scope(workflow.tenant):
+        ids = list(Execution.objects.order_by("id").values_list("id", flat=True))
+    delete_executions(workflow.tenant_id, ids[1:3])
+    assert verify(workflow.tenant).differences == 0
+    fold_all()
+    assert lines_of(workflow) == {"a": 2, "b": 1, OTHER_NODES: 1}
+    assert verify(workflow.tenant).differences == 0
+
+
+@pytest.mark.usefixtures("two_lines")
+def test_a_workflow_that_was_cleared_starts_anew(workflow: Workflow) -> None:
+    run_nodes(workflow, 0, "a", "b", "c")
+    fold_all()
+    while clear_workflow_step(workflow):
+        fold_all()
+    assert lines_of(workflow) == {}
+    run_nodes(workflow, 0, "c", "d")
+    fold_all()
+    assert lines_of(workflow) == {"c": 1, "d": 1}
+    assert verify(workflow.tenant).differences == 0
+
+
+@pytest.mark.usefixtures("two_lines")
+def test_each_workflow_has_lines_of_its_own(workflow: Workflow) -> None:
+    other = make_workflow(workflow.environment)
+    run_nodes(workflow, 0, "a", "b", "c")
+    run_nodes(other, 0, "c", "d")
+    fold_all()
+    assert lines_of(workflow) == {"a": 1, "b": 1, "c": 1, "d": 1, OTHER_NODES: 1}
+    assert shown(other) == {"c": (1, 10, 1), "d": (1, 10, 1)}
+
+
 # --- verification -------------------------------------------------------------------------------
 
 
@@ -250,10 +349,11 @@ messages = st.tuples(
     st.integers(0, 2 * 24 * 60),
     st.sampled_from(Status),
     st.one_of(st.none(), st.integers(0, 5_000)),
-    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(Status)), max_size=2),
+    st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(Status)), max_size=2),
 )
 
 
+@pytest.mark.usefixtures("two_lines")
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -276,6 +376,7 @@ def test_any_sequence_of_messages_leaves_nothing_to_repair(
     assert verify(workflow.tenant).differences == 0
     fold_all()
     assert verify(workflow.tenant).differences == 0
+    assert len(lines_of(workflow)) <= 2 + 1
 
 
 def test_what_a_person_deletes_is_subtracted(workflow: Workflow) -> None:

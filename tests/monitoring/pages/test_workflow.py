@@ -13,6 +13,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from monitoring import bulk, run_grid
+from monitoring.metrics.rollups import fold_deltas
 from monitoring.models import BulkJob, Execution, Workflow
 from monitoring.recording.record import NodeRecord
 from monitoring.words import Status
@@ -218,3 +219,16 @@ def test_clearing_needs_an_admin(
     assert client.post(f"{page}clear/").status_code == 403
     with tenant_scope(tenant):
         assert not BulkJob.objects.exists()
+
+
+def test_nodes_without_numbers_of_their_own_are_one_line_and_said_so(
+    viewer: Client, workflow: Workflow, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(workflow, 2, F, (node("first", F), node("second"), node("third", F)))
+    assert "Other nodes" not in text_of(viewer, page)
+    monkeypatch.setattr("monitoring.metrics.node_lines.NODES_WITH_NUMBERS", 1)
+    while fold_deltas():
+        continue
+    shown = text_of(viewer, page)
+    assert "Other nodes4" in shown
+    assert "nodes have numbers of their own" in shown
