@@ -12,8 +12,15 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.utils import timezone
 
+from alerts import subscriptions
 from alerts.channels.webhook.channel import new_secret
-from alerts.models import AlertSettings, Notification, SeverityOverride, WorkflowPreference
+from alerts.models import (
+    AlertSettings,
+    Incident,
+    Notification,
+    SeverityOverride,
+    WorkflowPreference,
+)
 from alerts.models.settings import MOST_ADDRESSES
 from alerts.policy import policy_for
 from monitoring import outbound
@@ -68,7 +75,7 @@ def save_settings(settings: AlertSettings, *, renew_secret: bool = False) -> str
     """Store changed settings; return the webhook's secret when a new one was made.
 
     The secret before goes on signing for a day. What waits for addresses that are named no more is
-    suppressed.
+    suppressed; incidents of which nobody was told are looked at again.
     """
     secret = None
     if settings.webhook_url and (renew_secret or not settings.webhook_secret):
@@ -77,8 +84,15 @@ def save_settings(settings: AlertSettings, *, renew_secret: bool = False) -> str
         settings.webhook_secret, settings.webhook_secret_renewed_at = secret, timezone.now()
     with transaction.atomic():
         settings.save()
-        _suppress_what_waits_for_nobody()
+        _follow_up()
     return secret
+
+
+def _follow_up() -> None:
+    """Let the change hold for what is open and for what waits to be sent."""
+    _suppress_what_waits_for_nobody()
+    untold = Incident.objects.unresolved().exclude(suppressed="").exclude(workflow=None)
+    subscriptions.make_checks_due(untold.values_list("workflow_id", flat=True))
 
 
 def _suppress_what_waits_for_nobody() -> None:
@@ -108,7 +122,7 @@ def save_preference(
         WorkflowPreference.objects.filter(workflow=workflow).delete()
         if not preference.says_nothing:
             preference.save()
-        _suppress_what_waits_for_nobody()
+        _follow_up()
 
 
 def save_severities(tenant_id: int, chosen: Mapping[ErrorClass, Severity]) -> None:

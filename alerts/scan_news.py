@@ -115,7 +115,7 @@ def _verdict(row: ScannedWorkflow, before: Incident | None, now: dt.datetime) ->
     if row.critical:
         parts.append(f"{row.critical} critical finding{'s' if row.critical > 1 else ''}")
     if _is_poor(row):
-        parts.append(f"health {row.health_score:.0f} of 100")
+        parts.append(f"health {int(row.health_score or 0)} of 100")
     return Verdict(
         is_problem=True,
         severity=Severity.CRITICAL,
@@ -169,7 +169,11 @@ def _message(scan: Scan, news: _News, policy: Policy, now: dt.datetime) -> Messa
         fact("Issues", f"{scan.issues_found:,}, {scan.critical_issues:,} of them critical"),
     ]
     if news.resolved:
-        facts.append(fact("Mended", f"{len(news.resolved):,} workflows"))
+        facts.append(
+            fact(
+                "Mended", f"{len(news.resolved):,} workflow{'s' if len(news.resolved) > 1 else ''}"
+            )
+        )
     return Message(
         kind=Notification.Kind.SCAN,
         tenant=policy.tenant.name,

@@ -36,9 +36,9 @@ def on_executions_changed(events: Sequence[Event]) -> None:
     make_checks_due(failed | set(watched.values_list("workflow_id", flat=True)))
 
 
-def make_checks_due(workflow_ids: Iterable[int]) -> None:
+def make_checks_due(workflow_ids: Iterable[int | None]) -> None:
     """Have workflows of the scope's tenant looked at, now or when they may be again."""
-    ids = sorted(workflow_ids)
+    ids = sorted({pk for pk in workflow_ids if pk is not None})
     if ids:
         with connection.cursor() as cursor:
             cursor.execute(_MAKE_DUE, [current_tenant().pk, ids])

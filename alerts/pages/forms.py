@@ -66,7 +66,7 @@ class SettingsForm(forms.Form):
         "row end it.",
     )
     time_window_hours = SliderField(
-        label="within hours",
+        label="Within hours",
         min_value=1,
         max_value=LONGEST_WINDOW_HOURS,
         slider_to=168,

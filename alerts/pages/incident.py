@@ -17,13 +17,13 @@ from tenants.models import Role
 
 MOST_SHOWN: Final = 200
 _ICONS: Final = {
-    IncidentEvent.Kind.OPENED: "failed",
-    IncidentEvent.Kind.REOPENED: "failed",
-    IncidentEvent.Kind.WORSE: "critical",
-    IncidentEvent.Kind.SUPPRESSED: "skipped",
-    IncidentEvent.Kind.TOLD: "bell",
-    IncidentEvent.Kind.ACKNOWLEDGED: "check",
-    IncidentEvent.Kind.RESOLVED: "success",
+    IncidentEvent.Kind.OPENED: ("failed", "bad"),
+    IncidentEvent.Kind.REOPENED: ("failed", "bad"),
+    IncidentEvent.Kind.WORSE: ("critical", "bad"),
+    IncidentEvent.Kind.SUPPRESSED: ("skipped", "muted"),
+    IncidentEvent.Kind.TOLD: ("bell", "accent"),
+    IncidentEvent.Kind.ACKNOWLEDGED: ("check", "warn"),
+    IncidentEvent.Kind.RESOLVED: ("success", "good"),
 }
 
 
@@ -39,7 +39,7 @@ def incident_page(request: TenantRequest, slug: str, incident_id: int) -> HttpRe
         "incident": incident,
         "row": row_of(incident, slug),
         "timeline": [
-            (_ICONS[IncidentEvent.Kind(event.kind)], event)
+            (*_ICONS[IncidentEvent.Kind(event.kind)], event)
             for event in incident.events.order_by("-at", "-id")[:MOST_SHOWN]
         ],
         "deliveries": _deliveries(incident, slug),

@@ -112,8 +112,9 @@ def test(request: TenantRequest, slug: str) -> HttpResponse:
     results = send_test(policy_for())
     audit.record("alerts.test", tenant=request.tenant, request=request, messages=len(results))
     stored = settings_of(request.tenant)
+    known = channels()
     shown = [
-        (channels()[each.channel], channels()[each.channel].shown(each.address), each)
+        (f"{known[each.channel].title} {known[each.channel].shown(each.address)}", each)
         for each in results
     ]
     return _page(

@@ -176,7 +176,7 @@ class Post:
                 say("354 go on")
                 content = b""
                 while (part := lines.readline()) not in (b".\r\n", b""):
-                    content += part
+                    content += part.removeprefix(b".")
                 self.mails.append((recipient, content.decode()))
                 if self.cuts_after_dot:
                     self.cuts_after_dot -= 1

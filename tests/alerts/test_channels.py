@@ -263,7 +263,7 @@ def test_a_mail_is_the_same_on_every_try_and_says_it_in_text_and_html() -> None:
     assert first["Auto-Submitted"] == "auto-generated"
     assert (
         str(make_header(decode_header(first["Subject"])))
-        == "[critical] Invoice sync failed 3 times in 24 hours · Acme"
+        == "[critical] Invoice sync failed 3 times in 24 hours (Acme)"
     )
     text, html = (part.get_content() for part in _parsed(first).iter_parts())
     for part in (text, html):

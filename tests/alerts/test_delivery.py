@@ -45,16 +45,6 @@ pytestmark = pytest.mark.django_db
 SECRET = new_secret()
 
 
-@pytest.fixture
-def tenant() -> Tenant:
-    return make_tenant("deliveries")
-
-
-@pytest.fixture
-def workflow(tenant: Tenant) -> Workflow:
-    return make_workflow(make_environment(tenant), name="Invoice sync")
-
-
 @pytest.fixture(autouse=True)
 def _quick_and_local(settings: Settings) -> None:
     settings.OUTBOUND_ALLOWED_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"),)

@@ -23,19 +23,9 @@ from monitoring.words import ErrorClass, Severity, Status
 from tenants.models import Tenant
 from tenants.scoping import across_tenants, tenant_scope
 from tests.alerts.factories import fail, make_settings, pass_time, relay, run, settle, succeed
-from tests.monitoring.factories import make_environment, make_tenant, make_workflow
+from tests.monitoring.factories import make_tenant, make_workflow
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def tenant() -> Tenant:
-    return make_tenant("alerts")
-
-
-@pytest.fixture
-def workflow(tenant: Tenant) -> Workflow:
-    return make_workflow(make_environment(tenant), name="Invoice sync")
 
 
 def incidents(tenant: Tenant) -> list[Incident]:
@@ -61,7 +51,7 @@ def test_three_failures_are_one_incident_and_one_mail(tenant: Tenant, workflow: 
     settle()
     incident = the_incident(tenant)
     assert (incident.count, incident.status, incident.suppressed) == (3, "open", "")
-    assert subjects() == ["[warning] Invoice sync failed 3 times in 24 hours · Alerts"]
+    assert subjects() == ["[warning] Invoice sync failed 3 times in 24 hours (Alerts)"]
     assert mail.outbox[0].to == ["ops@example.com"]
     settle()
     assert len(mail.outbox) == 1
@@ -118,7 +108,7 @@ def test_repeats_come_once_in_the_interval_and_only_with_new_failures(
         fail(workflow, 2)
         pass_time(seconds=3)
         settle()
-    assert subjects()[1:] == ["[warning] Still: Invoice sync failed 5 times in 25 hours · Alerts"]
+    assert subjects()[1:] == ["[warning] Still: Invoice sync failed 5 times in 25 hours (Alerts)"]
     pass_time(minutes=58)
     settle()
     assert len(mail.outbox) == 2

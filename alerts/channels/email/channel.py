@@ -153,7 +153,7 @@ def _thread(message: Message, host: str) -> dict[str, str]:
 
 def _subject(message: Message) -> str:
     mark = "" if message.kind in ("resolved", "test") else f"[{message.severity}] "
-    return printable(f"{mark}{message.title} · {message.tenant}", SUBJECT_LENGTH)
+    return printable(f"{mark}{message.title} ({message.tenant})", SUBJECT_LENGTH)
 
 
 def _acknowledge_url(message: Message, address: str) -> str:

@@ -1,0 +1,329 @@
+"""The pages of alerts: inbox, incident, settings, deliveries, the link of a mail."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.test import Client
+from pytest_django import Settings
+
+from alerts import links
+from alerts.models import (
+    AlertSettings,
+    Incident,
+    Notification,
+    SeverityOverride,
+    WorkflowPreference,
+)
+from monitoring.models import Workflow
+from monitoring.words import ErrorClass, Severity
+from tenants.models import AuditEvent, Role, Tenant
+from tenants.scoping import tenant_scope
+from tests.alerts.factories import fail, make_settings, settle, succeed
+from tests.monitoring.factories import make_workflow
+from tests.tenants.factories import make_member, signed_in_as
+
+pytestmark = pytest.mark.django_db
+INBOX = "/t/alerts/alerts/"
+
+
+@pytest.fixture
+def admin(tenant: Tenant) -> Client:
+    return signed_in_as(make_member(tenant, Role.ADMIN))
+
+
+@pytest.fixture
+def incident(tenant: Tenant, workflow: Workflow) -> Incident:
+    make_settings(tenant, "ops@example.com")
+    fail(workflow, 3)
+    settle()
+    with tenant_scope(tenant):
+        return Incident.objects.get()
+
+
+def page(client: Client, path: str) -> str:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def again(incident: Incident) -> Incident:
+    with tenant_scope(incident.tenant):
+        return Incident.objects.get(pk=incident.pk)
+
+
+# --- inbox and incident ---------------------------------------------------------------------------
+
+
+def test_the_inbox_says_what_to_do_while_nothing_has_happened(
+    admin: Client, tenant: Tenant
+) -> None:
+    assert "Say who is told of what" in page(admin, INBOX)
+    viewer = signed_in_as(make_member(tenant))
+    assert "Say who is told of what" not in page(viewer, INBOX)
+
+
+def test_the_inbox_shows_open_incidents_and_filters_by_its_address(
+    admin: Client, incident: Incident
+) -> None:
+    assert incident.title in page(admin, INBOX)
+    assert incident.title in page(admin, f"{INBOX}?severity=warning&rule=failures&status=open")
+    assert incident.title not in page(admin, f"{INBOX}?severity=critical")
+    assert "No incident matches" in page(admin, f"{INBOX}?status=resolved")
+    assert incident.title in page(admin, f"{INBOX}?status=nonsense&page=x&summary=y&workflow=-1")
+
+
+def test_many_incidents_are_acknowledged_and_resolved_at_once(
+    admin: Client, incident: Incident, workflow: Workflow
+) -> None:
+    fail(make_workflow(workflow.environment, name="Other"), 3)
+    settle()
+    with tenant_scope(incident.tenant):
+        ids = list(Incident.objects.values_list("pk", flat=True))
+    answer = admin.post(
+        f"{INBOX}act/", {"act": "acknowledge", "id": ids, "back": INBOX}, follow=True
+    )
+    assert "2 incidents acknowledged." in answer.content.decode()
+    assert again(incident).acknowledged_by.startswith("person-")
+    admin.post(f"{INBOX}act/", {"act": "resolve", "id": ids, "back": "https://evil.example/"})
+    assert again(incident).is_resolved
+    assert "Nothing is open" in page(admin, INBOX)
+    with tenant_scope(incident.tenant):
+        acts = list(AuditEvent.objects.order_by("id").values_list("action", flat=True))
+    assert acts == ["incident.acknowledge", "incident.resolve"]
+
+
+@pytest.mark.parametrize("data", [{}, {"act": "resolve"}, {"act": "drop", "id": "1"}, {"id": "x"}])
+def test_nonsense_acts_on_nothing(admin: Client, incident: Incident, data: dict[str, str]) -> None:
+    assert admin.post(f"{INBOX}act/", data).status_code == 302
+    assert again(incident).status == "open"
+
+
+def test_the_way_back_leads_nowhere_else(admin: Client, incident: Incident) -> None:
+    data = {"act": "resolve", "id": incident.pk, "back": "//evil.example/"}
+    assert admin.post(f"{INBOX}act/", data)["Location"] == INBOX
+
+
+def test_an_incidents_page_shows_what_happened_and_who_was_told(
+    admin: Client, incident: Incident, workflow: Workflow
+) -> None:
+    succeed(workflow, 3)
+    settle()
+    text = page(admin, f"{INBOX}{incident.pk}/")
+    assert "3 successes in a row." in text
+    assert text.count("Mail ops@example.com") == 2
+    assert f"workflow={workflow.pk}&amp;status=failed&amp;start=" in text
+
+
+def test_an_incident_says_why_nobody_is_told(admin: Client, workflow: Workflow) -> None:
+    fail(workflow, 3)
+    settle()
+    with tenant_scope(workflow.tenant):
+        pk = Incident.objects.get().pk
+    assert "Nobody is told. No mail address and no webhook is set." in page(admin, f"{INBOX}{pk}/")
+    assert "not told" in page(admin, INBOX)
+
+
+def test_the_list_of_a_summary_holds_exactly_its_incidents(
+    admin: Client, incident: Incident, workflow: Workflow
+) -> None:
+    fail(make_workflow(workflow.environment, name="Apart"), 3)
+    settle()
+    with tenant_scope(incident.tenant):
+        told = Notification.objects.get(incident=incident)
+        summary = Notification.objects.create(
+            tenant=incident.tenant, kind="summary", content={}, created_at=told.created_at
+        )
+        Notification.objects.filter(pk=told.pk).update(summary=summary)
+    text = page(admin, f"{INBOX}?summary={summary.pk}")
+    assert incident.title in text
+    assert "Apart" not in text
+
+
+def test_the_overview_and_the_workflow_show_open_incidents(
+    admin: Client, incident: Incident, workflow: Workflow
+) -> None:
+    assert "Open incidents" in page(admin, "/t/alerts/")
+    assert incident.title in page(admin, f"/t/alerts/workflows/{workflow.pk}/?tab=alerts")
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+FORM: dict[str, Any] = {
+    "enabled": "on",
+    "failure_threshold": "4",
+    "time_window_hours": "12",
+    "repeat_minutes": "30",
+    "alert_on_critical": "on",
+    "alert_on_info": "on",
+    "emails": "a@example.com,\nb@example.com",
+    "webhook_url": "",
+    **{f"severity-{each.slug}": "2" for each in ErrorClass},
+    "severity-payment": "3",
+    "severity-auth": "3",
+}
+
+
+def test_settings_are_saved_from_the_page(admin: Client, tenant: Tenant) -> None:
+    assert admin.post(f"{INBOX}settings/", FORM).status_code == 302
+    with tenant_scope(tenant):
+        stored = AlertSettings.objects.get()
+        override = SeverityOverride.objects.get()
+    assert (stored.failure_threshold, stored.time_window_hours, stored.repeat_minutes) == (
+        4,
+        12,
+        30,
+    )
+    assert (stored.alert_on_critical, stored.alert_on_warning, stored.alert_on_info) == (
+        True,
+        False,
+        True,
+    )
+    assert stored.emails == ["a@example.com", "b@example.com"]
+    assert (override.error_class, override.severity) == (ErrorClass.TIMEOUT, Severity.WARNING)
+    text = page(admin, f"{INBOX}settings/")
+    assert "a@example.com\nb@example.com" in text
+
+
+def test_what_is_wrong_is_said_at_its_field_and_nothing_typed_is_lost(
+    admin: Client, tenant: Tenant
+) -> None:
+    wrong = {
+        **FORM,
+        "emails": "nobody",
+        "webhook_url": "http://127.0.0.1/x",
+        "failure_threshold": "0",
+    }
+    answer = admin.post(f"{INBOX}settings/", wrong)
+    assert answer.status_code == 422
+    text = answer.content.decode()
+    assert "“nobody” is no mail address." in text
+    assert "127.0.0.1 is not a public address" in text
+    assert "http://127.0.0.1/x" in text
+    with tenant_scope(tenant):
+        assert not AlertSettings.objects.exists()
+
+
+def test_the_webhooks_secret_is_shown_once(admin: Client, tenant: Tenant) -> None:
+    shown = admin.post(f"{INBOX}settings/", {**FORM, "webhook_url": "https://example.com/h"})
+    with tenant_scope(tenant):
+        secret = AlertSettings.objects.get().webhook_secret
+    assert secret in shown.content.decode()
+    assert secret not in page(admin, f"{INBOX}settings/")
+    renewed = admin.post(f"{INBOX}settings/secret/").content.decode()
+    with tenant_scope(tenant):
+        assert AlertSettings.objects.get().webhook_secret in renewed
+    assert secret not in renewed
+
+
+def test_the_preview_counts_from_the_real_history(
+    admin: Client, incident: Incident, workflow: Workflow
+) -> None:
+    assert "told <b>1 time</b> last week" in page(admin, f"{INBOX}settings/")
+    query = (
+        "enabled=on&failure_threshold=4&time_window_hours=24&repeat_minutes=60&alert_on_warning=on"
+    )
+    assert "told <b>0 times</b> last week" in page(admin, f"{INBOX}settings/preview/?{query}")
+    assert "told <b>1 time</b>" in page(
+        admin, f"{INBOX}settings/preview/?{query.replace('=4', '=2')}"
+    )
+    assert "told <b>0 times</b>" in page(
+        admin,
+        f"{INBOX}settings/preview/?{query.replace('=4', '=2').replace('&alert_on_warning=on', '')}",
+    )
+    assert page(admin, f"{INBOX}settings/preview/?failure_threshold=x")
+    with tenant_scope(incident.tenant):
+        assert AlertSettings.objects.get().failure_threshold == 3
+
+
+def test_the_test_button_shows_each_result(admin: Client, tenant: Tenant) -> None:
+    make_settings(tenant, "a@example.com")
+    text = admin.post(f"{INBOX}settings/test/").content.decode()
+    assert "Mail a@example.com" in text
+    assert len(mail.outbox) == 1
+
+
+def test_without_a_mail_server_the_page_says_what_is_missing(
+    admin: Client, settings: Settings
+) -> None:
+    settings.MAIL_CONFIGURED = False
+    assert "has not set SMTP_HOST" in page(admin, f"{INBOX}settings/")
+
+
+def test_a_workflows_preferences_are_set_on_its_tab_and_taken_away_again(
+    admin: Client, workflow: Workflow
+) -> None:
+    path = f"{INBOX}settings/workflows/{workflow.pk}/"
+    data = {"enabled": "off", "failure_threshold": "7", "emails": "own@example.com"}
+    assert admin.post(path, data)["Location"].endswith("?tab=alerts")
+    with tenant_scope(workflow.tenant):
+        own = WorkflowPreference.objects.get()
+    assert (own.enabled, own.failure_threshold, own.emails) == (False, 7, ["own@example.com"])
+    assert "own@example.com" in page(admin, f"/t/alerts/workflows/{workflow.pk}/?tab=alerts")
+    assert "own@example.com" in page(admin, f"{INBOX}settings/")
+    admin.post(path, {"enabled": "", "failure_threshold": "", "emails": ""})
+    with tenant_scope(workflow.tenant):
+        assert not WorkflowPreference.objects.exists()
+    assert admin.post(path, {"failure_threshold": "-1"}).status_code == 422
+
+
+# --- deliveries -----------------------------------------------------------------------------------
+
+
+def test_the_delivery_log_shows_tries_and_sends_again(admin: Client, incident: Incident) -> None:
+    text = page(admin, f"{INBOX}deliveries/?state=sent&channel=email")
+    assert "Taken by the mail server." in text
+    assert "No message matches" in page(admin, f"{INBOX}deliveries/?state=failed")
+    with tenant_scope(incident.tenant):
+        pk = Notification.objects.get().pk
+    admin.post(f"{INBOX}deliveries/{pk}/send/")
+    settle()
+    ids = {each.extra_headers["Message-ID"] for each in mail.outbox}
+    assert (len(mail.outbox), len(ids)) == (2, 1)
+    assert admin.post(f"{INBOX}deliveries/999/send/").status_code == 404
+
+
+# --- the link in a mail ---------------------------------------------------------------------------
+
+
+def link_in(text: str) -> str:
+    found = re.search(r"http://[^/\s]+(/alerts/acknowledge/\S+/)", text)
+    assert found
+    return found[1]
+
+
+def test_opening_the_link_changes_nothing_and_its_button_acknowledges(incident: Incident) -> None:
+    link, stranger = link_in(str(mail.outbox[0].body)), Client()
+    for _ in range(3):
+        assert "Acknowledge" in page(stranger, link)
+    assert again(incident).status == "open"
+    assert "it is acknowledged" in stranger.post(link).content.decode()
+    assert again(incident).acknowledged_by == "ops@example.com"
+    assert "acknowledged by ops@example.com already" in page(stranger, link)
+    with tenant_scope(incident.tenant):
+        assert AuditEvent.objects.get().actor_label == "link to ops@example.com"
+
+
+def test_a_link_that_was_changed_or_is_too_old_does_nothing(
+    incident: Incident, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = link_in(str(mail.outbox[0].body))
+    broken = link[:-5] + "AAAA/"
+    assert Client().post(broken).status_code == 410
+    monkeypatch.setattr(links, "HOLDS_SECONDS", -1)
+    assert Client().post(link).status_code == 410
+    assert again(incident).status == "open"
+
+
+def test_the_link_needs_the_csrf_token_of_its_page(incident: Incident) -> None:
+    link = link_in(str(mail.outbox[0].body))
+    assert Client(enforce_csrf_checks=True).post(link).status_code == 403
+    assert again(incident).status == "open"
+
+
+def test_a_suspended_tenants_link_is_void(incident: Incident) -> None:
+    Tenant.objects.update(suspended_at=incident.opened_at)
+    assert Client().get(link_in(str(mail.outbox[0].body))).status_code == 410
