@@ -6,7 +6,7 @@ from typing import Final
 
 from django.conf import settings
 from django.core import signing
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 _SALT: Final = "alerts.acknowledge"
 HOLDS_SECONDS: Final = 7 * 24 * 3600
@@ -33,11 +33,8 @@ def settings_url(slug: str) -> str:
 
 
 def scan_url(slug: str, scan_id: int) -> str:
-    """The page of a scan, or the inbox where there is none."""
-    try:
-        return _absolute(reverse("scheduling:scan", args=[slug, scan_id]))
-    except NoReverseMatch:
-        return inbox_url(slug)
+    """The page of a scan."""
+    return _absolute(reverse("scheduling:scan", args=[slug, scan_id]))
 
 
 def acknowledge_url(incident_id: int, address: str) -> str:
