@@ -84,6 +84,11 @@ _READING_BY_DEFAULT: Final = _names(
     "googleSheets airtable postgres mySql mongoDb microsoftSql dropbox ftp reddit youTube supabase"
     " shopify wooCommerce n8n redis"
 )
+# To ask a model is a POST that changes nothing.
+_MODELS: Final = re.compile(
+    r"//(?:[\w.-]+\.)?(?:openai\.com|anthropic\.com|perplexity\.ai|openrouter\.ai|mistral\.ai|groq\.com"
+    r"|deepseek\.com|cohere\.(?:ai|com)|generativelanguage\.googleapis\.com|openai\.azure\.com)\b"
+)
 _WRITING_FILES: Final = frozenset({"writeBinaryFile", "executeCommand", "ssh"})
 
 
@@ -126,7 +131,8 @@ def has_effect(node_type: str, parameters: Mapping[str, Any], *, is_sending: boo
         return False
     if name == "httpRequest":
         method = parameters.get("method") or parameters.get("requestMethod") or "GET"
-        return str(method).upper() not in ("GET", "HEAD", "OPTIONS")
+        is_question = _MODELS.search(str(parameters.get("url", ""))) is not None
+        return str(method).upper() not in ("GET", "HEAD", "OPTIONS") and not is_question
     operation = parameters.get("operation")
     if not isinstance(operation, str) or not operation:
         return name not in _READING_BY_DEFAULT

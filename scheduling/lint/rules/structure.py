@@ -121,8 +121,8 @@ class EdgeToMissingNode(Rule):
 
     id, severity = "edge-to-missing-node", Severity.CRITICAL
     fixes = {
-        "n8n": "Open the workflow, connect the node to the one that is meant, and save: n8n drops"
-        " connections to missing nodes when it saves.",
+        "n8n": "Open the workflow, draw the connection to the node that is meant, and save; in a file, put"
+        " the node's present name into “connections” before importing it.",
         "": "Correct the name in the edge, or remove the edge.",
     }
 

@@ -189,6 +189,10 @@ CASES: Mapping[str, Case] = {
             behind(_MAIL, active=False),
             behind(_MAIL, active=None),
             behind(node("Get", "httpRequest", parameters=URL)),
+            behind(
+                node("Ask", "httpRequest",
+                     parameters={"method": "POST", "url": "https://api.perplexity.ai/chat/completions"})
+            ),
             behind(_MAIL, trigger=node("Called", "executeWorkflowTrigger")),
             workflow(HOOK, _MAIL, node("Failed", "errorTrigger"), edges=[("Hook", "Mail")]),
         ],
