@@ -41,7 +41,7 @@ def scan_list(request: TenantRequest, slug: str) -> HttpResponse:
             {"schedule": each, "next_runs": walls(each) if each.enabled else []}
             for each in Schedule.objects.all()
         ],
-        "page": _page(request, Scan.objects.select_related("schedule"), _HISTORY),
+        "page": _page(request, Scan.objects.select_related("schedule", "requested_by"), _HISTORY),
         **_may(request),
     }
     return render(request, "scheduling/scans.html", context)
