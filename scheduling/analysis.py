@@ -18,6 +18,12 @@ class Correlation:
     action: FailingAction
     findings: Sequence[Finding]
 
+    @property
+    def percent(self) -> float | None:
+        """The action's failure rate as a percentage."""
+        rate = self.action.failure_rate
+        return None if rate is None else rate * 100
+
 
 def latest_look(workflow: Workflow) -> ScannedWorkflow | None:
     """How the workflow stood in the newest scan that looked at it."""

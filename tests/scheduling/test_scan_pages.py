@@ -10,10 +10,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from monitoring.words import Status
 from scheduling.due import drain
 from scheduling.models import Scan, Schedule
 from tenants.models import Role, Tenant
 from tenants.scoping import tenant_scope
+from tests.monitoring.counted import message, node, record
 from tests.monitoring.factories import make_environment, make_member, make_tenant, make_workflow
 from tests.scheduling.test_scans import TRIGGER, defined, definition, request_node, scan
 
@@ -210,3 +212,21 @@ def test_pages_ask_a_bounded_number_of_questions(
     for path in ("", f"{done.pk}/", f"{done.pk}/?by=rule", f"{done.pk}/?by=findings"):
         with django_assert_max_num_queries(16):
             page(client, f"/t/acme/scans/{path}")
+
+
+def test_a_workflow_shows_its_health_with_its_parts_and_failing_actions(tenant: Tenant) -> None:
+    workflow = defined(tenant, definition(TRIGGER, request_node()))
+    client = signed_in(tenant, Role.VIEWER)
+    path = f"/t/acme/workflows/{workflow.pk}/?tab=health"
+    assert "Not scanned yet" in page(client, path)
+    now = timezone.now()
+    failing = node("r", Status.FAILED)
+    for minutes in range(3):
+        at = now - dt.timedelta(minutes=minutes + 1)
+        record(message(workflow, at, Status.FAILED, 100, nodes=[failing]))
+    scan(tenant)
+    shown = page(client, path)
+    assert "Actions that fail repeatedly" in shown
+    assert "no-timeout" in shown
+    assert re.search(r"20\.0\s*<small>points", shown), "all failed: the whole penalty"
+    assert "All scans" in page(client, "/t/acme/")
