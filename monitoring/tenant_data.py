@@ -10,8 +10,9 @@ from typing import Any
 from django.db import models
 from django.db.models.functions import Length
 
+from monitoring.definitions import document_of
 from monitoring.ids import time_of
-from monitoring.models import Environment, Execution, NodeExecution, Workflow
+from monitoring.models import Environment, Execution, NodeExecution, Workflow, WorkflowVersion
 from monitoring.recording.payload import DamagedPayload, Payload, unpack, value_of
 from tenants.models import Tenant
 
@@ -44,6 +45,20 @@ def workflow_records(tenant: Tenant) -> Iterator[Record]:
             "environment_id": workflow.environment_id,
             "external_id": workflow.external_id,
             "name": workflow.name,
+        }
+
+
+def version_records(tenant: Tenant) -> Iterator[Record]:
+    """Every version of every workflow's definition, as it is stored: without secrets."""
+    # Each body is read on its own, when its turn comes: together they may be large.
+    for version in _by_id(WorkflowVersion.objects.defer("body")):
+        yield {
+            "workflow_id": version.workflow_id,
+            "number": version.number,
+            "created_at": version.created_at.isoformat(),
+            "source": version.source,
+            "is_active": version.is_active,
+            "definition": document_of(version),
         }
 
 

@@ -202,7 +202,7 @@ def texts_in(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Every text in a JSON value with the name of the field that it stands in."""
     if isinstance(value, str):
         yield name, value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for key, each in value.items():
             yield from texts_in(each, key)
     elif isinstance(value, list):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from monitoring import definitions
+from monitoring import definitions, tenant_data
 from monitoring.models import Environment, Workflow, WorkflowVersion
 from tenants.models import Role, Tenant
 from tenants.scoping import tenant_scope
@@ -134,3 +134,10 @@ def test_two_deliveries_at_once_make_one_version() -> None:
     for thread in threads:
         thread.join()
     assert sorted(made) == [False, False, False, True]
+
+
+def test_a_tenants_export_holds_its_versions(tenant: Tenant, workflow: Workflow) -> None:
+    store(workflow, document(active=True))
+    [record] = tenant_data.version_records(tenant)
+    assert record["definition"] == {"nodes": document()["nodes"], "connections": {}}
+    assert (record["workflow_id"], record["number"], record["source"]) == (workflow.pk, 1, "api")

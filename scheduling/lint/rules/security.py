@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -100,7 +100,7 @@ class TlsCheckOff(NodeRule):
 
 
 def _is_switched_off(value: Any) -> bool:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return any(
             (key in _SWITCHES and each is True) or _is_switched_off(each)
             for key, each in value.items()
