@@ -76,7 +76,10 @@ class ExecutionFilter(forms.Form):
     error = forms.CharField(max_length=200, label="Error text", widget=Box)
     workflow = forms.CharField(max_length=300, widget=Box)
     environment = forms.ChoiceField(choices=[("", "All")])
-    status = forms.MultipleChoiceField(choices=[(s.slug, s.slug) for s in Status])
+    status = forms.MultipleChoiceField(
+        choices=[(s.slug, s.slug) for s in Status],
+        widget=forms.CheckboxSelectMultiple,  # a list's options would have no ids
+    )
     trigger = forms.CharField(max_length=255, widget=Box)
     min = DurationField(max_length=20, label="At least", widget=Box)
     max = DurationField(max_length=20, label="At most", widget=Box)

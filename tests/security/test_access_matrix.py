@@ -5,6 +5,7 @@ The addresses come from the URL resolver, so a new one fails until `entries.py` 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -125,6 +126,27 @@ def _may_see_other(address: Address, actor: Actor) -> bool:
     return (actor.is_staff and address.is_admin) or actor.name in (
         "owner of the other", "member of both",
     )  # fmt: skip
+
+
+# --- parts of pages -------------------------------------------------------------------------------
+_IDS = re.compile(r'<[a-z][^<>]* id="([^"]*)"')
+_LABELS = re.compile(r'<label[^<>]* for="([^"]*)"')
+
+
+@each(lambda entry, address: "GET" in entry.calls)
+def test_ids_of_a_page_are_its_own_and_labels_name_one(world: World, address: Address) -> None:
+    """A click on a word would else act on another field."""
+    entry = entry_of(address)
+    actor = world.actors["operator of all" if address.is_admin else "owner"]
+    answer = _own(
+        world, address, entry, actor, "GET", entry.calls["GET"], entry.names[0](world.own)
+    )
+    if answer.content_type != "text/html":
+        return
+    page = answer.body.decode()
+    ids = Counter(_IDS.findall(page))
+    assert [one for one, count in ids.items() if count > 1] == [], "ids that are there twice"
+    assert sorted({*_LABELS.findall(page)} - ids.keys()) == [], "labels of nothing"
 
 
 # --- headers --------------------------------------------------------------------------------------

@@ -319,6 +319,15 @@ def test_the_query_bar_sets_the_filters(viewer: Client, workflow: Workflow) -> N
     assert "version:" not in query_bar(page), "the text stands for all filters"
 
 
+def test_each_status_is_ticked_by_its_own_word(viewer: Client, workflow: Workflow) -> None:
+    make_execution(workflow)
+    page = get(viewer, LIST)
+    choice = r'<label for="([^"]+)"><input type="checkbox" name="status" value="\w+" id="([^"]+)"'
+    pairs = re.findall(choice, page)
+    assert len({one for one, _ in pairs}) == len(Status)
+    assert all(named == own for named, own in pairs)
+
+
 def test_the_filters_write_the_query_bar(viewer: Client, workflow: Workflow) -> None:
     make_execution(workflow)
     page = get(viewer, f"{LIST}?workflow={workflow.pk}&status=failed&status=partial")
