@@ -2,7 +2,8 @@
 
 `status:failed workflow:"Sync*" duration:>30s timed out`: terms `name:value`, apart by spaces, with
 quotes around values that hold some (`\\"` and `\\\\` inside them); words without a name are looked
-for in error messages. Values are those of the parameters in the list's address, except that an
+for in error messages. Terms can't be turned round nor chosen between: what looks like it is a problem,
+never a search for that text. Values are those of the parameters in the list's address, except that an
 environment stands under its name.
 """
 
@@ -35,6 +36,11 @@ _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
 _TERM: Final = re.compile(rf"\s*(?:(?P<name>[^\W\d]\w*):)?(?P<value>{_QUOTED}(?=\s|$)|\S*)", re.S)
 _ESCAPED: Final = re.compile(r"\\(.)", re.S)
 _BOUND: Final = re.compile(r"\s*([<>])=?\s*(.+?)\s*", re.S)
+_TURNED_ROUND: Final = re.compile(r"[-!](?=[^\W\d])")
+_COMPARED: Final = re.compile(
+    rf"({'|'.join((*_NAMES, *_OTHER_NAMES))})(?:!?=|[<>]|!:).*", re.I | re.S
+)
+_BETWEEN_TERMS: Final = frozenset({"NOT", "AND", "OR", "&&", "||"})
 _NEEDS_QUOTES: Final = re.compile(r'[\s"\\,]|^$|^[^\W\d]\w*:')
 
 
@@ -58,6 +64,8 @@ def parse_query(text: str) -> ParsedQuery:
             found.problems.append(f"{value} needs a quote at its end.")
         elif name:
             _understand(found, name, _unquoted(value))
+        elif problem := _misread_word(value):
+            found.problems.append(problem)
         else:
             words.append(_unquoted(value))
     if words:
@@ -69,6 +77,18 @@ def _terms(text: str) -> Iterator[tuple[str, str]]:
     for match in _TERM.finditer(text):
         if match["name"] or match["value"]:
             yield (match["name"] or "").lower(), match["value"]
+
+
+def _misread_word(word: str) -> str:
+    """Say why a word without a name is no text to look for; "" where it is."""
+    hint = f'To look for the text, put quotes around it: "{word}".'
+    if _TURNED_ROUND.match(word):
+        return f"{word}: there is no way to leave something out; say what shall be there. {hint}"
+    if word in _BETWEEN_TERMS:
+        return f"{word} can't stand between terms: all of them must hold. {hint}"
+    if named := _COMPARED.fullmatch(word):
+        return f"Write {named[1].lower()}: and the value instead of {word}. {hint}"
+    return ""
 
 
 def _understand(found: ParsedQuery, name: str, value: str) -> None:

@@ -42,10 +42,13 @@ def delete_chosen(request: TenantRequest, slug: str) -> HttpResponse:
         return redirect(_list_url(request))
     if ids and request.POST.get("confirm"):
         return _delete_now(request, ids)
-    return _preview(request, ids)
+    filters = Filters(request)
+    if not ids and filters.trouble:
+        return redirect(_list_url(request))  # which says what was not understood
+    return _preview(request, ids, filters)
 
 
-def _preview(request: TenantRequest, ids: list[uuid.UUID]) -> HttpResponse:
+def _preview(request: TenantRequest, ids: list[uuid.UUID], filters: Filters) -> HttpResponse:
     context: dict[str, Any] = {
         "ids": ids,
         "back_url": _list_url(request),
@@ -54,7 +57,6 @@ def _preview(request: TenantRequest, ids: list[uuid.UUID]) -> HttpResponse:
     if ids:
         context |= {"number": thousands(len(ids)), "said": _selected_in_words(len(ids))}
     else:
-        filters = Filters(request)
         query = bulk.frozen(filters.query)
         shape = shape_of(query, filters.time_range.range)
         said = _said(filters)

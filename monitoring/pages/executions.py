@@ -40,7 +40,7 @@ def execution_list(request: TenantRequest, slug: str) -> HttpResponse:
         return redirect(request.path + filters.address())
     part = request.headers.get("HX-Target")
     if part == "shape":
-        return _shape(request, filters)
+        return HttpResponse() if filters.trouble else _shape(request, filters)
     if part == "news":
         return news(request, filters)
     if part == "filter-workflows":

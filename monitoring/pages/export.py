@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
+from django.core.exceptions import BadRequest
 from django.db import connection
 from django.http import Http404, StreamingHttpResponse
 from django.utils import timezone
@@ -146,7 +147,10 @@ def export(request: TenantRequest, slug: str, form: str) -> StreamingHttpRespons
         chunks: Iterable[list[Execution]] = map(history.of_ids, _in_parts(chosen))
     else:
         # What arrives while the download runs belongs to the next one.
-        query = Filters(request).query
+        filters = Filters(request)
+        if filters.trouble:
+            raise BadRequest(f"Nothing to export. {' '.join(filters.trouble)}")
+        query = filters.query
         chunks = history.iterate(replace(query, end=query.end or timezone.now()))
     name = f"executions-{slug}-{timezone.localtime():%Y%m%d-%H%M}.{form}"
     return StreamingHttpResponse(

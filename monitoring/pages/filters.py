@@ -29,6 +29,9 @@ MOST_WORKFLOWS: Final = 200
 """Workflows that a piece of a name may mean at once."""
 
 MOST_SUGGESTIONS: Final = 50
+NOTHING: Final = (0,)
+"""Numbers of workflows that match no execution."""
+
 CURSORS: Final = ("after", "before")
 USUAL_TRIGGERS: Final = ("webhook", "schedule", "manual", "form", "event", "retry", "sub-workflow")
 
@@ -119,8 +122,9 @@ class ActiveFilter:
 class Filters:
     """The filters of one address, understood for the scope's tenant.
 
-    Parameters that make no sense are shown as errors and left out of the question. `q`, what was
-    typed into the query bar, stands for all of them: `params` are those that it means.
+    `q`, what was typed into the query bar, stands for all other parameters: `params` are those that it
+    means. Where part of what is asked makes no sense, it asks for nothing: answering the rest would
+    show, export or delete what nobody asked for.
     """
 
     def __init__(self, request: HttpRequest) -> None:
@@ -151,10 +155,15 @@ class Filters:
         self._misread.append(f"There is no environment “{name}”: there are {names or 'none yet'}.")
         return None
 
+    @cached_property
+    def trouble(self) -> list[str]:
+        """What was not understood, for people; then nothing matches."""
+        return [*self._misread, *self.problems]
+
     @property
     def query_problems(self) -> list[str]:
         """What of the query bar's text makes no sense, for people."""
-        return [] if self.typed is None else [*self._misread, *self.problems]
+        return [] if self.typed is None else self.trouble
 
     @cached_property
     def query_text(self) -> str:
@@ -207,13 +216,13 @@ class Filters:
 
     @cached_property
     def workflow_ids(self) -> tuple[int, ...]:
-        """The workflows that are meant; (0,), which is none, when the text fits nothing."""
+        """The workflows that are meant; NOTHING when the text fits none."""
         text = self._given.get("workflow", "")
         if not text:
             return ()
         if self._workflow is not None:
             return (self._workflow.pk,)
-        return tuple(self._named(text)) or (0,)
+        return tuple(self._named(text)) or NOTHING
 
     def _named(self, text: str) -> list[int]:
         name, _, environment = text.rpartition(_BETWEEN)
@@ -229,6 +238,10 @@ class Filters:
     @cached_property
     def query(self) -> ExecutionQuery:
         """What is asked for."""
+        if self.trouble:
+            return ExecutionQuery(
+                workflow_ids=NOTHING, start=self.time_range.start, end=self.time_range.end
+            )
         given = self._given
         environment = given.get("environment")
         fingerprint = given.get("fingerprint")
@@ -300,7 +313,7 @@ class Filters:
 
     @property
     def problems(self) -> list[str]:
-        """What was not understood and left out, for people."""
+        """What of the parameters was not understood, for people."""
         return [
             f"{self.form.fields[name].label or name.capitalize()}: {errors[0]}"
             for name, errors in self.form.errors.items()

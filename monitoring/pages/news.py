@@ -24,9 +24,9 @@ STOP_ASKING: Final = 286
 
 
 def news_url(filters: Filters, page: HistoryPage) -> str | None:
-    """Where to ask what came since `page`; None where nothing can come: later pages, past ranges."""
+    """Where to ask what came since `page`; None where nothing can come."""
     is_first = page.newer is None and not filters.params.keys() & {"after", "before"}
-    if not is_first or filters.query.end is not None:
+    if filters.trouble or not is_first or filters.query.end is not None:
         return None
     newest = page.rows[0].id if page.rows else uuid_floor(timezone.now())
     return filters.address(since=history.cursor_of(newest))

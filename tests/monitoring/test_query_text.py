@@ -64,6 +64,8 @@ def test_any_text_is_understood_or_its_trouble_named(text: str) -> None:
         (r'error:"say \"no\" to C:\\"', {"error": [r'say "no" to C:\ '.strip()]}),
         ('"http: refused"', {"error": ["http: refused"]}),
         ("12:30", {"error": ["12:30"]}),
+        ("code -1 or a=b", {"error": ["code -1 or a=b"]}),
+        ('"-status:failed" "NOT"', {"error": ["-status:failed NOT"]}),
     ],
 )
 def test_terms_become_filters(text: str, values: dict[str, list[str]]) -> None:
@@ -81,6 +83,11 @@ def test_terms_become_filters(text: str, values: dict[str, list[str]]) -> None:
         ('workflow:"Sync', "needs a quote at its end"),
         ("workflow:a workflow:b", "workflow is there twice"),
         ("error:a b", "error is there twice"),
+        ("-status:failed", "no way to leave something out"),
+        ("!timeout", "no way to leave something out"),
+        ("timed OR refused", "OR can't stand between terms"),
+        ("duration>30s", "Write duration: and the value"),
+        ("status!=failed", "Write status: and the value"),
         ("a" * (LONGEST + 1), "at most 2000 letters"),
     ],
 )

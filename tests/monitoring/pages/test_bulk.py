@@ -46,6 +46,17 @@ def confirm(admin: Client, query: str) -> str:
     return response["Location"]
 
 
+@pytest.mark.parametrize("query", ["?q=status:bogus", "?q=-status:failed", "?min=soon"])
+def test_a_filter_that_is_not_understood_neither_deletes_nor_exports(
+    admin: Client, workflow: Workflow, query: str
+) -> None:
+    make_execution(workflow)
+    answer = admin.post(f"{LIST}delete/{query}", {"all_matching": "1"})
+    assert (answer.status_code, answer["Location"].startswith(LIST)) == (302, True)
+    assert admin.get(f"{LIST}export.csv{query}").status_code == 400
+    assert b'id="shape"' not in admin.get(LIST + query).content
+
+
 def test_chosen_rows_are_deleted_after_a_preview(
     admin: Client, tenant: Tenant, workflow: Workflow
 ) -> None:
