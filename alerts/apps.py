@@ -9,9 +9,10 @@ class AlertsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register kinds, subscriptions, pages and panels, and enter the API's operations."""
-        from alerts import kinds, subscriptions  # noqa: F401 - importing subscribes
+        from alerts import kinds, retention, subscriptions, tenant_data  # noqa: F401 - they register
         from alerts.api import urls  # noqa: F401 - importing enters
         from alerts.pages import menu
 
         kinds.register()
+        tenant_data.register()
         menu.register()

@@ -48,8 +48,11 @@ def exporters() -> Iterator[tuple[str, Exporter]]:
 
 
 def deleters() -> tuple[Deleter, ...]:
-    """Return the registered deleters, in the order of registration."""
-    return tuple(_deleters)
+    """Return the registered deleters, the last one first.
+
+    Higher apps register after lower ones, and what they store points at what lies below.
+    """
+    return tuple(reversed(_deleters))
 
 
 def environments_of(tenant: Tenant) -> list[tuple[int, str]]:
