@@ -19,7 +19,7 @@ from standardwebhooks import Webhook as Verifier
 from alerts import actions, delivery, limits, preferences
 from alerts.channels.registry import channels, kind_of_channel
 from alerts.channels.webhook.channel import new_secret
-from alerts.models import AlertSettings, Attempt, Incident, Notification, Target
+from alerts.models import AlertSettings, Attempt, Check, Incident, Notification, Target
 from config.pace import Pace
 from monitoring.models import Workflow
 from monitoring.words import Status
@@ -433,3 +433,88 @@ def test_attempts_that_reached_the_target_count_against_its_limit(
         settle()
     with tenant_scope(tenant):
         assert Attempt.objects.get().reached
+
+
+# --- deaths and zombies ---------------------------------------------------------------------------
+
+
+def the_target_claim() -> due.Claim[Target]:
+    [kind] = [each for each in due.kinds() if each.name == kind_of_channel("webhook")]
+    [held] = due.claim(kind)
+    return held
+
+
+def lease_ends() -> None:
+    with across_tenants():
+        Target.objects.update(leased_until=timezone.now() - dt.timedelta(seconds=1))
+
+
+def test_who_dies_between_sending_and_storing_leaves_it_to_be_sent_with_the_same_id(
+    tenant: Tenant, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiver(answering(200)) as running:
+        webhook_to(running, tenant)
+        fail(workflow, 3)
+        relay()
+        work("alert check")
+        dying = the_target_claim()
+        monkeypatch.setattr(delivery, "store", lambda *_, **__: 1 / 0)
+        with tenant_scope(tenant), pytest.raises(ZeroDivisionError):
+            delivery.deliver_next(dying)
+        monkeypatch.undo()
+        lease_ends()
+        work()
+    assert len(running.calls) == 2
+    assert len({call.id for call in running.calls}) == 1
+    [notification] = told(tenant)
+    assert (notification.state, notification.tries) == ("sent", 1)
+
+
+def test_a_zombie_that_wakes_up_after_its_lease_stores_nothing(
+    tenant: Tenant, workflow: Workflow
+) -> None:
+    with receiver(answering(200)) as running:
+        webhook_to(running, tenant)
+        fail(workflow, 3)
+        relay()
+        work("alert check")
+        zombie = the_target_claim()
+        lease_ends()
+        work()
+        with tenant_scope(tenant), pytest.raises(due.LeaseLostError):
+            delivery.deliver_next(zombie)
+    assert len(running.calls) == 1, "what it would have sent was sent by another"
+    with tenant_scope(tenant):
+        assert Attempt.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_checks_of_one_workflow_at_once_open_one_incident(settings: Settings) -> None:
+    tenant = make_tenant("racing")
+    workflow = make_workflow(make_environment(tenant))
+    make_settings(tenant, "ops@example.com")
+    fail(workflow, 3)
+    relay()
+    [kind] = [each for each in due.kinds() if each.name == "alert check"]
+    claims = []
+    for _ in range(6):
+        claims += due.claim(kind)
+        with across_tenants():
+            Check.objects.update(leased_until=timezone.now() - dt.timedelta(seconds=1))
+
+    def look(held: due.Claim[Any]) -> None:
+        try:
+            due._do(held)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=look, args=[held]) for held in claims]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    work()
+    with tenant_scope(tenant):
+        assert Incident.objects.count() == 1
+        assert Notification.objects.count() == 1
+    assert len(mail.outbox) == 1

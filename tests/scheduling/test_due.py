@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -229,3 +230,45 @@ def test_work_sees_its_own_tenant_only(tenant: Tenant) -> None:
     kind(look)
     drain("test")
     assert sorted(seen) == [("due", False), ("other", True)]
+
+
+def test_a_kind_may_be_some_of_a_tables_rows(tenant: Tenant) -> None:
+    ours, theirs = waiting(tenant, scope="all"), waiting(tenant, scope="active")
+    kind(only=models.Q(scope="all"))
+    drain("test")
+    assert (again(ours).due_at, again(theirs).due_at is None) == (None, False)
+
+
+def test_threads_go_on_while_one_row_is_slow(tenant: Tenant) -> None:
+    slow, quick = waiting(tenant), [waiting(tenant) for _ in range(20)]
+    again(slow, due_at=Now() - dt.timedelta(hours=1))
+    released, late = threading.Event(), []
+
+    def work(held: Claim[Scan]) -> None:
+        if held.row.pk == slow.pk:
+            late.append(waiting(tenant))
+            released.wait(10)
+        finish(held)
+
+    kind(work, threads=3)
+    draining = threading.Thread(target=drain_and_close)
+    draining.start()
+    wait_until(lambda: bool(late) and all(again(scan).due_at is None for scan in quick + late))
+    assert again(slow).due_at is not None
+    released.set()
+    draining.join()
+    assert again(slow).due_at is None
+
+
+def drain_and_close() -> None:
+    try:
+        drain("test", seconds=0.2)
+    finally:
+        connection.close()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
