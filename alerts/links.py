@@ -39,14 +39,18 @@ def scan_url(slug: str, scan_id: int) -> str:
 
 def acknowledge_url(incident_id: int, address: str) -> str:
     """A link for one reader that acknowledges an incident (by a button on its page)."""
-    token = signing.dumps([incident_id, address], salt=_SALT)
-    return _absolute(reverse("alerts:acknowledge-link", args=[token]))
+    return _absolute(reverse("alerts:acknowledge-link", args=[token(incident_id, address)]))
 
 
-def read_acknowledge_token(token: str) -> tuple[int, str] | None:
+def token(incident_id: int, address: str) -> str:
+    """What says in a link which incident it is about, and who reads it."""
+    return signing.dumps([incident_id, address], salt=_SALT)
+
+
+def read_token(said: str) -> tuple[int, str] | None:
     """Incident and reader of a link; None when it is no link of ours or too old."""
     try:
-        incident_id, address = signing.loads(token, salt=_SALT, max_age=HOLDS_SECONDS)
+        incident_id, address = signing.loads(said, salt=_SALT, max_age=HOLDS_SECONDS)
     except (signing.BadSignature, ValueError):
         return None
     return incident_id, address

@@ -21,7 +21,7 @@ from tenants.scoping import across_tenants, tenant_scope
 @require_http_methods(["GET", "HEAD", "POST"])
 def from_link(request: HttpRequest, token: str) -> HttpResponse:
     """Show what the link acknowledges; by POST, acknowledge it."""
-    said = links.read_acknowledge_token(token)
+    said = links.read_token(token)
     incident = _incident(said[0]) if said else None
     if said is None or incident is None:
         return render(request, "alerts/acknowledge_void.html", status=410)

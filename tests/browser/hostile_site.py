@@ -16,6 +16,17 @@ from typing import Any
 
 from django.utils import timezone
 
+from alerts.incidents import note
+from alerts.models import (
+    AlertSettings,
+    Attempt,
+    Incident,
+    IncidentEvent,
+    Notification,
+    Target,
+    WorkflowPreference,
+)
+from alerts.telling import message_of
 from monitoring import bulk
 from monitoring.history import ExecutionQuery
 from monitoring.models import BulkJob, Environment, Execution, NodeExecution, Workflow
@@ -24,6 +35,9 @@ from monitoring.recording.environments import source_for
 from monitoring.recording.record import ExecutionRecord
 from monitoring.recording.schema import Source, decode, full_execution, short_log
 from monitoring.recording.store import record_executions
+from monitoring.words import Severity
+from scheduling import schedules
+from scheduling.models import Finding, Scan, ScannedWorkflow, Schedule
 from tenants import audit
 from tenants.lifecycle import suspend
 from tenants.models import ApiToken, AuditEvent, Membership, Role, Scope, Tenant, User
@@ -51,6 +65,8 @@ class HostileSite:
     workflows: list[int]
     many_nodes: uuid.UUID
     node_ids: list[str]
+    ids: dict[str, int]
+    """Ids of higher apps' things, by their names in addresses."""
 
 
 def build_hostile_site(size: int = len(PAYLOADS)) -> HostileSite:
@@ -79,6 +95,8 @@ def build_hostile_site(size: int = len(PAYLOADS)) -> HostileSite:
     with tenant_scope(tenant):
         many_nodes = Execution.objects.get(workflow__external_id="many-nodes").id
         query = ExecutionQuery(workflow_ids=(1,), error_text=PAYLOADS[0])
+        found = _scans(tenant, size)
+        _incidents(tenant, size)
         return HostileSite(
             tenant=tenant,
             owner=owner,
@@ -98,7 +116,87 @@ def build_hostile_site(size: int = len(PAYLOADS)) -> HostileSite:
                     "node_id", flat=True
                 )
             ),
+            ids=found | {"incident_id": Incident.objects.latest("pk").pk},
         )
+
+
+def _scans(tenant: Tenant, size: int) -> dict[str, int]:
+    """Two scans that found something in a workflow for each payload, on a schedule."""
+    schedule = Schedule(tenant=tenant, name=PAYLOADS[0], is_default=True)
+    schedules.save(schedule, [])
+    workflows = list(Workflow.objects.order_by("pk")[:size])
+    scans = []
+    for shift in range(2):
+        scan = Scan.objects.create(
+            tenant=tenant, status=Scan.Status.COMPLETED, completed_at=timezone.now()
+        )
+        scans.append(scan.pk)
+        for number, workflow in enumerate(workflows):
+            ScannedWorkflow.objects.create(
+                tenant=tenant, scan=scan, workflow=workflow, execution_penalty=0, findings=1
+            )
+            payload = PAYLOADS[(number + shift) % len(PAYLOADS)]
+            Finding.objects.create(
+                tenant=tenant,
+                scan=scan,
+                workflow=workflow,
+                rule="no-trigger",
+                severity=Severity.CRITICAL,
+                node_id=payload[:255],
+                node_name=payload[:255],
+                message=payload,
+                fix=payload,
+                evidence=payload,
+                fingerprint=f"{number}-{shift}",
+            )
+    return {"schedule_id": schedule.pk, "scan_id": scans[1], "other_id": scans[0]}
+
+
+def _incidents(tenant: Tenant, size: int) -> None:
+    """An incident for each payload, told to an address and refused with another one."""
+    now = timezone.now()
+    AlertSettings.objects.create(tenant=tenant, emails=["a@example.com"])
+    target = Target.objects.create(tenant=tenant, channel="email", address=PAYLOADS[1])
+    for number, workflow in enumerate(Workflow.objects.order_by("pk")[:size]):
+        payload = PAYLOADS[number % len(PAYLOADS)]
+        incident = Incident.objects.create(
+            tenant=tenant,
+            rule=payload[:40],
+            subject=str(number),
+            workflow=workflow,
+            severity=Severity.CRITICAL,
+            title=payload,
+            detail=payload,
+            suppressed=payload,
+            acknowledged_by=payload[:255],
+            acknowledged_at=now,
+            opened_at=now,
+            last_at=now,
+        )
+        note(incident, IncidentEvent.Kind.OPENED, now, payload, by=payload[:255])
+        message = message_of(incident, Notification.Kind.OPENED, tenant, now)
+        notification = Notification.objects.create(
+            tenant=tenant,
+            incident=incident,
+            target=target,
+            kind="opened",
+            state="failed",
+            reason=payload,
+            content=message.stored(),
+            created_at=now,
+        )
+        Attempt.objects.create(
+            tenant=tenant,
+            notification=notification,
+            target=target,
+            at=now,
+            latency_ms=5,
+            is_delivered=False,
+            reached=True,
+            said=payload,
+        )
+        preference = {"enabled": True, "emails": [PAYLOADS[1]]}
+        WorkflowPreference.objects.create(tenant=tenant, workflow=workflow, **preference)
 
 
 def _environment(tenant: Tenant, number: int) -> Environment:

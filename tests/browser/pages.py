@@ -7,11 +7,12 @@ from typing import Any
 
 from django.urls import reverse
 
+from alerts import links
 from tests.browser.hostile_site import HostileSite
 from tests.security.addresses import all_addresses
 
 # Not pages: programs' addresses, and those that only act (tests/security tries them all).
-_PROGRAMS = ("^", "health/")
+_PROGRAMS = ("^", "health/", "internal/")
 _ACTS = frozenset(
     {
         "sign-out", "account-theme", "session-end", "token-revoke", "member-role", "member-remove",
@@ -22,6 +23,8 @@ _ACTS = frozenset(
         "monitoring:executions-export", "monitoring:execution-data", "monitoring:search",
         "monitoring:overview-chart", "monitoring:workflow-chart-durations",
         "monitoring:workflow-chart-executions", "monitoring:workflow-suggestions",
+        "alerts:act", "alerts:preview", "alerts:renew-secret", "alerts:send-again", "alerts:test",
+        "scheduling:scan-cancel", "scheduling:scan-start", "scheduling:schedule-delete",
     }
 )  # fmt: skip
 
@@ -37,7 +40,8 @@ def page_addresses(site: HostileSite) -> Iterator[str]:
         "tenant_id": site.tenant.pk,
         "app_label": "tenants",
         "uid": "MQ",
-        "token": "none",
+        "token": links.token(site.ids["incident_id"], "reader@example.com"),
+        **site.ids,
     }
     for address in all_addresses():
         if address.key in _ACTS or address.route.startswith(_PROGRAMS) or not address.has_name:
