@@ -16,7 +16,7 @@ COMMANDS_WITHOUT_DATABASE = frozenset(
     | {"findstatic", "makemessages", "compilemessages"}
 )
 # What these do must not wait for locks or hang in a transaction (config/database.py).
-BACKGROUND_COMMANDS = frozenset({"run_tick", "run_cluster"})
+BACKGROUND_COMMANDS = {"run_tick": "tick", "run_cluster": "background"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     follow_parent()
     command = argv[1] if len(argv) > 1 else ""
     if command in BACKGROUND_COMMANDS:
-        os.environ["FLOWWATCH_PROCESS"] = "background"
+        os.environ["FLOWWATCH_PROCESS"] = BACKGROUND_COMMANDS[command]
     if command == "run":
         from config.supervisor import run
 

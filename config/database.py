@@ -50,7 +50,7 @@ def database_settings(env: Environment, home: Home, *, process: str) -> Database
     app = app | {"OPTIONS": _options(app, process, env)}
     if process == "web":
         app = app | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
-    elif process == "background":
+    elif process in ("background", "tick"):
         app = app | {"CONN_MAX_AGE": None}
     return DatabaseSettings(app, owner, app_role=str(app["USER"]), embedded=embedded)
 
@@ -72,7 +72,10 @@ def _options(app: dict[str, Any], process: str, env: Environment) -> dict[str, A
 def _session_limits(process: str, env: Environment) -> str:
     if process == "web":
         return WEB_SESSION_OPTIONS
-    if process == "background":
+    if process in ("background", "tick"):
         idle_ms = round(1000 * Pace(env.pace).seconds(BACKGROUND_IDLE_SECONDS))
-        return f"{BACKGROUND_SESSION_OPTIONS} -c idle_in_transaction_session_timeout={idle_ms}ms"
+        limits = [BACKGROUND_SESSION_OPTIONS, f"-c idle_in_transaction_session_timeout={idle_ms}ms"]
+        if process == "tick":  # it asks five times a second; one that is stopped must not lead on
+            limits.append(f"-c idle_session_timeout={idle_ms}ms")
+        return " ".join(limits)
     return ""

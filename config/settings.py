@@ -17,8 +17,8 @@ from config.pace import Pace
 env = Environment.read()
 HOME = home_from(os.environ)
 
-# What is asked of this process: "web" pools its connections, "background" (tick, clusters) keeps
-# one and waits for nobody, a "command" is a person's.
+# What is asked of this process: "web" pools its connections, "tick" and "background" (clusters)
+# keep one and wait for nobody, a "command" is a person's.
 PROCESS = os.environ.get("FLOWWATCH_PROCESS", "command")
 
 DEBUG = env.debug

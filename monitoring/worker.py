@@ -84,18 +84,21 @@ class _Due:
 class Worker:
     """Runs jobs until `stop` is set; survives the loss of the database.
 
-    `clock` counts seconds; those with the same `lock` elect one leader.
+    `clock` counts seconds; those with the same `lock` elect one leader. `pulse` is called again and
+    again, but while a job is being done.
     """
 
     stop: threading.Event
     jobs: Iterable[PeriodicJob] = field(default_factory=periodic_jobs)
     clock: Callable[[], float] = time.monotonic
     lock: int = LEADER_LOCK
+    pulse: Callable[[], None] = lambda: None
 
     def run(self) -> None:
         """Lead or wait to lead; end when `stop` is set, after the step that is being done."""
         losses = 0
         while not self.stop.is_set():
+            self.pulse()
             try:
                 if take_lead(self.lock):
                     losses = 0
@@ -116,6 +119,7 @@ class Worker:
         due = [_Due(job) for job in self.jobs]
         while not self.stop.is_set():
             for item in due:
+                self.pulse()
                 if item.at <= self.clock() and not self.stop.is_set():
                     item.at = self._do(item)
             self.stop.wait(max(0.0, min(item.at for item in due) - self.clock()))

@@ -12,7 +12,7 @@ ADDRESS = "postgresql://someone@db.example.com/flowwatch?sslmode=require"
 OWN_SESSION = "-c search_path=ours"
 
 
-@pytest.mark.parametrize("process", ["web", "background", "command"])
+@pytest.mark.parametrize("process", ["web", "background", "tick", "command"])
 def test_options_of_the_address_survive(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, process: str
 ) -> None:
@@ -25,7 +25,8 @@ def test_options_of_the_address_survive(
     assert options["sslmode"] == "require"
     assert options["options"].endswith(OWN_SESSION), "the last setting of a name wins"
     assert (WEB_SESSION_OPTIONS in options["options"]) is (process == "web")
-    assert ("lock_timeout=2s" in options["options"]) is (process == "background")
+    assert ("lock_timeout=2s" in options["options"]) is (process in ("background", "tick"))
+    assert ("idle_session_timeout=30000ms" in options["options"]) is (process == "tick")
     assert ("pool" in options) is (process == "web")
 
 

@@ -19,7 +19,7 @@ from config.postgres.cluster import APP_ROLE, Cluster
 from tenants.models import Tenant
 from tests.config.trees import wait_for
 from tests.database import superuser
-from tests.faults.carrier import KILLS, Carrier, lives, zombie_outcome
+from tests.faults.carrier import KILLS, Carrier, lives, query, zombie_outcome
 
 pytestmark = pytest.mark.processes
 
@@ -93,6 +93,42 @@ def test_whatever_is_killed_everything_is_done_once(
 
 def test_a_zombie_is_refused(carrier: Carrier) -> None:
     assert zombie_outcome(carrier) == (2, 1), "begun by two workers, done by one"
+
+
+def test_a_leader_that_is_stopped_leads_no_longer(carrier: Carrier) -> None:
+    stopped = carrier.leading_tick()
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        wait_for(lambda: carrier.leading_tick() not in (0, stopped), 15, "another leads")
+        carrier.add_chores(5)
+        carrier.happen(5)
+        carrier.wait_until_done()
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    carrier.happen(5)
+    heal(carrier, set())
+
+
+@pytest.mark.skipif(KILLS == 1, reason="takes long: make faults")
+def test_an_event_that_hangs_for_ever_is_given_up(carrier: Carrier) -> None:
+    """The kernel ends the relay each time; another one finds out which event it was."""
+    query(
+        "INSERT INTO monitoring_event (tenant_id, created_at, kind, body)"
+        """ VALUES (%s, clock_timestamp(), 'fault', '{"n": -1}')""",
+        carrier.tenant.pk,
+    )
+    carrier.happen(3)
+
+    def given_up() -> bool:
+        carrier.restart_ended()
+        return bool(query("SELECT 1 FROM scheduling_delivery WHERE quarantined_at IS NOT NULL"))
+
+    try:
+        wait_for(given_up, 100, "quarantined")
+        carrier.wait_until_done()
+        assert sorted(n for (n,) in query("SELECT event FROM faults_told")) == [0, 1, 2]
+    finally:
+        query("DELETE FROM scheduling_delivery")
 
 
 def test_a_whole_group_that_is_killed_with_its_watchdog_leaves_nothing(carrier: Carrier) -> None:

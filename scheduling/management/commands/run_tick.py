@@ -5,12 +5,15 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from monitoring.worker import Worker
 from scheduling.tick import TICK_LOCK, jobs
+
+STUCK_SECONDS: Final = 60.0
 
 
 class Command(BaseCommand):
@@ -30,4 +33,12 @@ class Command(BaseCommand):
 
         signal.signal(signal.SIGTERM, stop_in_order)
         signal.signal(signal.SIGINT, stop_in_order)
-        Worker(stop, jobs(), lock=TICK_LOCK).run()
+        Worker(stop, jobs(), lock=TICK_LOCK, pulse=_put_off_alarm).run()
+
+
+def _put_off_alarm() -> None:
+    """Let the kernel end this process when it does not come back here for a minute.
+
+    The supervisor starts it again, and the relay finds out what it died of.
+    """
+    signal.setitimer(signal.ITIMER_REAL, settings.PACE.seconds(STUCK_SECONDS))
