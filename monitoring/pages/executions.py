@@ -22,6 +22,7 @@ from monitoring.pages.filters import USUAL_TRIGGERS, Filters
 from monitoring.pages.histogram import HEIGHT, has_histogram, shape_of
 from monitoring.pages.news import news, news_url
 from monitoring.pages.rows import rows_of
+from monitoring.pages.time_range import shareable_range
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
 
@@ -33,6 +34,7 @@ EVER: Final = dt.timedelta(days=3_650)
 @tenant_member(Role.VIEWER)
 @require_safe
 @vary_on_headers("HX-Request", "HX-Target")
+@shareable_range
 def execution_list(request: TenantRequest, slug: str) -> HttpResponse:
     """Executions that match the address' filters, newest first; the whole page or a part of it."""
     filters = Filters(request)

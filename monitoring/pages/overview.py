@@ -41,7 +41,7 @@ from monitoring.pages.figures import (
     title_of,
 )
 from monitoring.pages.rows import reason, rows_of
-from monitoring.pages.time_range import PageRange, page_range, span_query
+from monitoring.pages.time_range import PageRange, page_range, shareable_range, span_query
 from monitoring.panels import Place, panels_at
 from monitoring.recent import (
     UNFINISHED,
@@ -71,6 +71,7 @@ WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 @tenant_member(Role.VIEWER)
 @require_safe
+@shareable_range
 def overview(request: TenantRequest, slug: str) -> HttpResponse:
     """Show the verdict, key figures, when things ran and failed, and what needs a look."""
     shown = page_range(request)

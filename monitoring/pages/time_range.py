@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
+from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from django.contrib import messages
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils import timezone
 
-from monitoring.metrics.timerange import DEFAULT_PRESET, TimeRange, TimeRangeError
+from monitoring.metrics.timerange import DEFAULT_PRESET, TimeRange, TimeRangeError, asked_time
 from tenants.times import utc_text
 from tenants.ui.times import TIME_PRESETS
 
@@ -80,6 +84,39 @@ class PageRange:
 def span_query(start: dt.datetime, end: dt.datetime) -> str:
     """Return the query string for the executions of [start, end)."""
     return urlencode({"start": utc_text(start), "end": utc_text(end)})
+
+
+def shareable_range(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Lead an address with times of the person's zone to one that means the same to everybody.
+
+    A form sends times without an offset, and addresses are shared. Parts are asked for by pages
+    whose own address says it already.
+    """
+
+    @wraps(view)
+    def led(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        moments = dict(_moments_of_the_zone(request))
+        if not moments or request.headers.get("HX-Request"):
+            return view(request, *args, **kwargs)
+        params = request.GET.copy()
+        for name, moment in moments.items():
+            params[name] = utc_text(moment)
+        return redirect(f"{request.path}?{params.urlencode()}")
+
+    return led
+
+
+def _moments_of_the_zone(request: HttpRequest) -> Iterator[tuple[str, dt.datetime]]:
+    """Times of the address that would mean another moment in another zone."""
+    zone = timezone.get_current_timezone()
+    elsewhere = dt.timezone(dt.timedelta(hours=12))
+    for name in ("start", "end"):
+        text, ends = request.GET.get(name, "").strip(), name == "end"
+        try:
+            if asked_time(text, dt.UTC, ends=ends) != asked_time(text, elsewhere, ends=ends):
+                yield name, asked_time(text, zone, ends=ends)
+        except ValueError:
+            continue  # `page_range` says what is wrong with it
 
 
 def page_range(request: HttpRequest, default: str = DEFAULT_PRESET) -> PageRange:

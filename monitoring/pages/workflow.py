@@ -33,7 +33,7 @@ from monitoring.pages.figures import (
 )
 from monitoring.pages.overview import step_words
 from monitoring.pages.rows import rows_of
-from monitoring.pages.time_range import PageRange, page_range
+from monitoring.pages.time_range import PageRange, page_range, shareable_range
 from monitoring.panels import Part, Place, Tab, panels_at, register_tab, tabs_at
 from monitoring.recent import last_executions
 from monitoring.run_grid import GridRow, RunGrid, run_grid
@@ -62,6 +62,7 @@ class TabLink:
 
 @tenant_member(Role.VIEWER)
 @require_safe
+@shareable_range
 def workflow_page(request: TenantRequest, slug: str, workflow_id: int) -> HttpResponse:
     """Show a workflow's head, its tabs and the open one."""
     workflow = _workflow(workflow_id)

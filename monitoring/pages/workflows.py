@@ -17,7 +17,7 @@ from monitoring.pages.addresses import execution_urls, workflow_urls
 from monitoring.pages.empty import first_steps
 from monitoring.pages.figures import as_percent, title_of
 from monitoring.pages.rows import reason
-from monitoring.pages.time_range import page_range
+from monitoring.pages.time_range import page_range, shareable_range
 from monitoring.workflow_list import BUSIEST, PAGE_SIZE, Listing, ListPage, Order, list_workflows
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
@@ -87,6 +87,7 @@ class WorkflowRow:
 
 @tenant_member(Role.VIEWER)
 @require_safe
+@shareable_range
 def workflow_list(request: TenantRequest, slug: str) -> HttpResponse:
     """Show workflows with their numbers in the range, in any order, a page at a time."""
     shown, asked = page_range(request), Asked.by(request.GET)

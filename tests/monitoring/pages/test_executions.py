@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from html import unescape
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from django.test import Client
@@ -31,7 +32,7 @@ LIST = "/t/agency/executions/"
 
 
 def get(client: Client, address: str, **headers: str) -> str:
-    response = client.get(address, headers=headers)
+    response = client.get(address, headers=headers, follow=True)
     assert response.status_code == 200, (address, response.status_code)
     return unescape(response.content.decode())
 
@@ -203,6 +204,26 @@ def test_queries_do_not_grow_with_rows(
         get(viewer, LIST)
     with django_assert_max_num_queries(12):
         get(viewer, f"{LIST}?workflow={workflow.pk}&status=failed&error=timed+out&min=1s")
+
+
+@pytest.mark.parametrize("page", ["", "executions/", "workflows/"])
+def test_a_range_without_offset_becomes_one_that_means_the_same_to_everybody(
+    client: Client, tenant: Tenant, page: str
+) -> None:
+    person = make_member(tenant)
+    person.time_zone = "Asia/Tokyo"
+    person.save()
+    client.force_login(person)
+    address = f"/t/agency/{page}"
+    asked = {"start": "2026-11-10T08:00", "end": "2026-11-11", "status": "failed"}
+    answer = client.get(address, asked)
+    assert answer.status_code == 302
+    fixed = dict(parse_qsl(urlsplit(answer["Location"]).query))
+    assert fixed["status"] == "failed"
+    assert dt.datetime.fromisoformat(fixed["start"]) == dt.datetime(2026, 11, 9, 23, tzinfo=dt.UTC)
+    assert dt.datetime.fromisoformat(fixed["end"]) == dt.datetime(2026, 11, 11, 15, tzinfo=dt.UTC)
+    assert client.get(answer["Location"]).status_code == 200
+    assert client.get(address, {"start": "2026-11-10T08:00+01:00"}).status_code == 200
 
 
 def test_another_tenants_list_is_unknown(viewer: Client, workflow: Workflow) -> None:
