@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection
@@ -48,6 +49,8 @@ class Simulation:
         self.now = START
         self.chance = random.Random(seed)
         self.deaths = 0
+        # Each thread keeps its connection; a death rolls back what it had not committed.
+        self.pool = ThreadPoolExecutor(SCHEDULERS)
         self.schedules: list[Schedule] = []
         self.expected: dict[int, dict[dt.datetime, str]] = {}
 
@@ -74,11 +77,7 @@ class Simulation:
             self.expected[schedule.pk] |= dict.fromkeys(times[-1:], "completed")
         kind = Kind("simulated", model=Schedule, work=work, at_once=3)
         while self._make_due():
-            racing = [threading.Thread(target=self._look, args=[kind]) for _ in range(SCHEDULERS)]
-            for thread in racing:
-                thread.start()
-            for thread in racing:
-                thread.join()
+            list(self.pool.map(self._look, [kind] * SCHEDULERS))
         with tenant_scope(self.tenant):
             Scan.objects.filter(status="pending").update(status="completed")
 
@@ -105,8 +104,6 @@ class Simulation:
             self.deaths += 1
         except LeaseLostError:
             pass  # another one was faster
-        finally:
-            connection.close()
 
     def found(self, schedule: Schedule) -> dict[dt.datetime | None, str]:
         with tenant_scope(self.tenant):
@@ -116,13 +113,22 @@ class Simulation:
 
 
 @pytest.fixture
-def simulation(monkeypatch: pytest.MonkeyPatch) -> Simulation:
+def simulation(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulation]:
     tenant = make_tenant("year")
     simulation = Simulation(tenant, seed=20_261_121)
     monkeypatch.setattr(schedules, "database_now", lambda: simulation.now)
     with tenant_scope(tenant):
         simulation.make_schedules()
-    return simulation
+    yield simulation
+    everyone = threading.Barrier(SCHEDULERS)
+
+    def leave() -> None:
+        everyone.wait()
+        connection.close()
+
+    for left in [simulation.pool.submit(leave) for _ in range(SCHEDULERS)]:
+        left.result()
+    simulation.pool.shutdown()
 
 
 def dying(simulation: Simulation) -> Callable[[Claim[Schedule]], None]:
