@@ -14,7 +14,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models.functions import Now
-from django_q.models import OrmQ
+from django_q.models import OrmQ, Task
 
 from monitoring.worker import PeriodicJob
 from scheduling.due import kinds
@@ -43,7 +43,7 @@ def jobs() -> list[PeriodicJob]:
         PeriodicJob("relay", often, relay.step),
         PeriodicJob("tick", often, tick.step),
         PeriodicJob("tell", pulse, tell),
-        PeriodicJob("forget clusters", dt.timedelta(minutes=1), forget_clusters),
+        PeriodicJob("forget the gone", dt.timedelta(minutes=1), forget_the_gone),
     ]
 
 
@@ -95,8 +95,9 @@ def _tell(relay: Relay, tick: Tick) -> None:
     tick.did_step = relay.did_step = False
 
 
-def forget_clusters() -> bool:
-    """Forget clusters that nobody has watched for long, and the queues of unknown ones."""
+def forget_the_gone() -> bool:
+    """Forget clusters that nobody has watched for long, queues of unknown ones, failed wake-ups."""
+    Task.objects.filter(stopped__lt=Now() - FORGOTTEN_AFTER).delete()
     Cluster.objects.filter(beat_at__lt=Now() - FORGOTTEN_AFTER).delete()
     OrmQ.objects.exclude(key__in=Cluster.objects.values("name")).delete()
     return False

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
+from queue import Queue
 from typing import Any
 
 import pytest
 from django.db.models import F
 from django.db.models.functions import Now
-from django_q.models import OrmQ
+from django_q.models import OrmQ, Task
+from django_q.pusher import pusher
 
 from scheduling import due, wake
 from scheduling.broker import Wakes
 from scheduling.due import Kind, register_kind
 from scheduling.models import Cluster, Leader, Scan, Wake
-from scheduling.tick import Tick, forget_clusters, jobs
+from scheduling.tick import Tick, forget_the_gone, jobs
 from scheduling.wake import QUEUE_LIMIT, work_on
 from tenants.models import Tenant
 from tenants.scoping import across_tenants, tenant_scope
@@ -164,11 +167,17 @@ def test_the_queue_is_first_in_first_out_and_fetched_once() -> None:
 def test_clusters_that_nobody_watches_and_queues_of_nobody_are_forgotten() -> None:
     cluster("gone", beat_at=Now() - SECOND * 90_000)
     cluster("a")
+    for number, days in enumerate((2, 0)):
+        Task.objects.create(
+            id=str(number), name="failed", func="f", started=Now(), success=False,
+            stopped=Now() - dt.timedelta(days=days),
+        )  # fmt: skip
     for key in ("gone", "a", "unknown"):
         Wakes(list_key=key).enqueue("task")
-    forget_clusters()
+    forget_the_gone()
     assert [each.name for each in Cluster.objects.all()] == ["a"]
     assert [row.key for row in OrmQ.objects.all()] == ["a"]
+    assert [task.id for task in Task.objects.all()] == ["1"], "django-q2 keeps failures for ever"
 
 
 def test_the_leader_says_what_it_did_since() -> None:
@@ -204,3 +213,20 @@ def test_nothing_of_another_tenant_is_needed_to_see_what_is_due(tenant: Tenant) 
         assert sorted(Tick().due_kinds()) == ["one", "two"]
     with across_tenants():
         assert Scan.objects.count() == 1
+
+
+def test_a_task_of_another_secret_key_is_dropped_and_the_kind_woken_again(tenant: Tenant) -> None:
+    """A rotated SECRET_KEY: django-q2 deletes what it can't verify; what is due stays due."""
+    cluster("a")
+    waiting(tenant)
+    Tick().step()
+    OrmQ.objects.update(payload="not:signed:so")
+    events, tasks = threading.Event(), Queue[Any]()
+    events.set()  # the pusher fetches once and ends
+    for _ in range(2):
+        pusher(tasks, events, Wakes(list_key="a"))
+    assert OrmQ.objects.count() == 0
+    assert tasks.empty()
+    Wake.objects.update(sent_at=F("sent_at") - SECOND * 3)
+    Tick().step()
+    assert len(queued()) == 2
