@@ -28,6 +28,8 @@ _CHANGING = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d(?::|%3A)\d\d(?::|%3A)\d\d[.\d]*"
     r"|\d\d:\d\d(?::\d\d)?(?= UTC)|\b\d+ \w+ ago|just now|a moment ago"
     r'|(?<=value=")[\w-]{40,}:[\w-]+:[\w-]{40,}'
+    # Where an empty list says from when on something would be new.
+    r"|(?<=since=)[\w-]{22}"
 )
 UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _WRITE = re.compile(r'^\s*(?:INSERT INTO|UPDATE|DELETE FROM|COPY|TRUNCATE)\s+"?(\w+)', re.I)
