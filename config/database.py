@@ -11,6 +11,8 @@ from config.pace import Pace
 from config.postgres.cluster import APP_ROLE, OWNER_ROLE, Cluster
 
 # A view that hangs must not hold a thread, and a forgotten transaction no lock, for ever.
+# A server that vanished without a word must not hold one either.
+WEB_NETWORK_OPTIONS = {"connect_timeout": 10, "tcp_user_timeout": 10_000}
 WEB_SESSION_OPTIONS = "-c statement_timeout=10s -c idle_in_transaction_session_timeout=30s"
 # A process that is stopped in the midst of a transaction must not hold its rows longer than others
 # need to notice; seconds at PACE 1.
@@ -49,23 +51,19 @@ def database_settings(env: Environment, home: Home, *, process: str) -> Database
         embedded = True
     app = app | {"OPTIONS": _options(app, process, env)}
     if process == "web":
-        app = app | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
+        # Our backend keeps connections between requests and tries each before it is used again.
+        app = app | {"ENGINE": "config.pooling", "CONN_MAX_AGE": 0}
     elif process in ("background", "tick"):
         app = app | {"CONN_MAX_AGE": None}
     return DatabaseSettings(app, owner, app_role=str(app["USER"]), embedded=embedded)
 
 
 def _options(app: dict[str, Any], process: str, env: Environment) -> dict[str, Any]:
-    """The options of the address with ours added; what both name, the address decides.
-
-    Of the pool, in the web only (pools do not survive a fork): one connection for each thread of a
-    process and two for the shared writer.
-    """
-    options: dict[str, Any] = {"prepare_threshold": 0} | dict(app.get("OPTIONS", {}))
+    """The options of the address with ours added; what both name, the address decides."""
+    ours = {"prepare_threshold": 0} | (WEB_NETWORK_OPTIONS if process == "web" else {})
+    options: dict[str, Any] = ours | dict(app.get("OPTIONS", {}))
     session = [PLANS, _session_limits(process, env), options.get("options", "")]
     options["options"] = " ".join(filter(None, session))
-    if process == "web":
-        options["pool"] = {"min_size": 2, "max_size": env.web_threads + 2, "timeout": 10}
     return options
 
 

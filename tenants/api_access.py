@@ -47,7 +47,6 @@ _ROLE_FOR_SCOPE = {
     "ingest": Role.ADMIN,
 }
 
-_DATABASE_RETRY_SECONDS = 2
 
 _View = Callable[..., HttpResponseBase]
 
@@ -254,9 +253,7 @@ def _as_problem(error: Exception, request: HttpRequest) -> Problem:
         return problems.bad_request("The request could not be understood.")
     if isinstance(error, OperationalError | InterfaceError):
         logger.warning("%s %s: %s", request.method, request.path, error)
-        return problems.unavailable(
-            "The database can't be reached now; repeat the call.", _DATABASE_RETRY_SECONDS
-        )
+        return problems.database_away()
     logger.error("%s %s failed", request.method, request.path, exc_info=error)
     return problems.internal_error()
 

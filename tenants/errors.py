@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -27,10 +30,16 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """500: a fault of ours. Asks nothing, not even who looks: the database may be what broke."""
+    """500: a fault of ours; 503 while the database is away, which passes.
+
+    Asks nothing, not even who looks: the database may be what broke.
+    """
+    away = isinstance(sys.exception(), OperationalError | InterfaceError)
+    problem = problems.database_away() if away else problems.internal_error()
     if _is_machine(request):
-        return problem_response(problems.internal_error())
-    return HttpResponse(render_to_string("500.html"), status=500)
+        return problem_response(problem)
+    page = render_to_string(f"{problem.status}.html")
+    return HttpResponse(page, status=problem.status, headers=problem.headers)
 
 
 def _is_machine(request: HttpRequest) -> bool:

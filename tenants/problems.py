@@ -146,6 +146,11 @@ def unavailable(detail: str, retry_after: int) -> Problem:
     )
 
 
+def database_away() -> Problem:
+    """503: what any address answers while the database can't be reached."""
+    return unavailable("The database can't be reached now; repeat the call.", 2)
+
+
 def internal_error() -> Problem:
     """500: a fault of ours; it is in the server's log."""
     return Problem(

@@ -27,7 +27,7 @@ def test_options_of_the_address_survive(
     assert (WEB_SESSION_OPTIONS in options["options"]) is (process == "web")
     assert ("lock_timeout=2s" in options["options"]) is (process in ("background", "tick"))
     assert ("idle_session_timeout=30000ms" in options["options"]) is (process == "tick")
-    assert ("pool" in options) is (process == "web")
+    assert (found.app["ENGINE"] == "config.pooling") is (process == "web")
 
 
 def test_the_address_may_forbid_prepared_statements(

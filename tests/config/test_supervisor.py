@@ -4,9 +4,13 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
+import psycopg
 import pytest
 
+from config.postgres.cluster import APP_ROLE
 from tests.config.trees import PATIENCE, Tree, kill, wait_for
 
 pytestmark = pytest.mark.processes
@@ -74,6 +78,15 @@ PARTS: list[Callable[[Tree], int]] = [
 WHOLE = {"guards": 1, "web": 3, "workers": 1, "ticks": 1, "clusters": 14}
 
 
+def database_answers(tree: Tree) -> bool:
+    """Whether PostgreSQL takes connections, asked without the web."""
+    try:
+        psycopg.connect(**tree.cluster.connection_parameters(APP_ROLE)).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 def shape(tree: Tree) -> dict[str, int]:
     """How many processes of each kind there are."""
     return {
@@ -94,6 +107,23 @@ def test_a_killed_part_comes_back_and_leaves_no_orphan(
     wait_for(lambda: victim not in [*running.pids(), *running.postgres()], PATIENCE, "dead")
     wait_for(lambda: shape(running) == WHOLE, PATIENCE, "the same processes as before")
     running.wait_until_ready()
+
+
+def test_the_first_request_after_the_database_is_back_is_answered_at_once(running: Tree) -> None:
+    with ThreadPoolExecutor(24) as clients:  # so that each web process keeps several connections
+        assert all(clients.map(lambda _: running.ready(), range(96)))
+    held = guard(running)
+    os.kill(held, signal.SIGSTOP)  # or it starts the next one at once
+    try:
+        kill(running.postmaster())
+        wait_for(lambda: not running.postgres(), PATIENCE, "the database is gone")
+        away = httpx.get(f"{running.url}/health/ready", timeout=PATIENCE)
+        assert away.status_code == 503
+    finally:
+        os.kill(held, signal.SIGCONT)
+    wait_for(lambda: database_answers(running), PATIENCE, "the database is back")
+    statuses = [httpx.get(f"{running.url}/health/ready", timeout=5).status_code for _ in range(24)]
+    assert set(statuses) == {200}
 
 
 def test_a_killed_supervisor_takes_all_with_it_and_the_next_start_is_clean(running: Tree) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import pytest
+from django.db import OperationalError, connections
 from django.test import Client, RequestFactory
 
 from tenants import errors
@@ -27,6 +29,19 @@ def test_a_person_gets_a_page(client: Client) -> None:
         response = browser.get("/no/such")
         assert response.status_code == 404
         assert response["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/", "/admin/", "/admin/tenants/user/", "/status/"])
+def test_while_the_database_is_away_pages_say_that_it_passes(path: str) -> None:
+    browser = signed_in_as(make_person(is_staff=True, is_superuser=True))
+    browser.raise_request_exception = False
+    refused = OperationalError("connection refused")
+    with mock.patch.object(connections["default"], "cursor", side_effect=refused):
+        response = browser.get(path)
+    assert response.status_code == 503
+    assert response["Retry-After"] == "2"
+    assert "back" in response.text
 
 
 @pytest.mark.parametrize("path", ["/t/acme/", *MACHINE_PATHS])

@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend with connections kept between requests (``config.database``)."""
