@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,17 +20,15 @@ from django.db.models import Count, F, Q
 from monitoring import health
 from monitoring.definitions import current_versions, graph_of
 from monitoring.health import Health
-from monitoring.metrics.failing_actions import newest_failures
 from monitoring.metrics.ranges import totals_by_workflow
 from monitoring.metrics.timerange import TimeRange
 from monitoring.metrics.totals import Totals
 from monitoring.models import Event, Workflow, WorkflowVersion
-from monitoring.recent import last_rated
-from monitoring.words import ErrorClass, Severity
+from monitoring.words import Severity
 from scheduling.comparison import difference
 from scheduling.due import Claim, database_now
-from scheduling.lint.base import NodeFailures
 from scheduling.lint.engine import Facts, Violation, check, structure_score
+from scheduling.lint.facts import facts_of
 from scheduling.models import Finding, Scan, ScannedWorkflow, Scope
 
 logger = logging.getLogger(__name__)
@@ -46,9 +43,6 @@ _ACTIVE_WITHIN: Final = dt.timedelta(days=30)
 _RETRY_MINUTES: Final = (1, 5, 15)
 MAX_ATTEMPTS: Final = len(_RETRY_MINUTES) + 1
 _WORST: Final = 20
-_HISTORY: Final = 20
-# What the next try may not meet.
-_PASSING: Final = frozenset({ErrorClass.TIMEOUT, ErrorClass.RATE_LIMIT, ErrorClass.CONNECTION})
 
 
 def rest(attempts: int) -> dt.timedelta:
@@ -148,24 +142,12 @@ def _look_at(workflows: Sequence[Workflow]) -> Iterator[Looked]:
     now = database_now()
     window = TimeRange.last(WINDOW, now=now)
     totals = totals_by_workflow(ids, window, percentiles=False, durations=False)
-    recent = last_rated(ids, now, _HISTORY)
-    failures = newest_failures(ids, window.start)
+    facts = facts_of(ids, now=now)
     end = time.monotonic() + _STEP_SECONDS
     for workflow in workflows:
-        facts = Facts(
-            recent=tuple(each.status for each in recent.get(workflow.pk, ())),
-            failures_by_node=_by_node(failures.get(workflow.pk, ())),
-            is_pushed=totals[workflow.pk].total > 0,
-        )
-        yield _lint(workflow, versions.get(workflow.pk), facts, totals[workflow.pk])
+        yield _lint(workflow, versions.get(workflow.pk), facts[workflow.pk], totals[workflow.pk])
         if time.monotonic() > end:
             return
-
-
-def _by_node(failures: Sequence[tuple[str, ErrorClass | None]]) -> dict[str, NodeFailures]:
-    failed = Counter(node_id for node_id, _ in failures)
-    passing = Counter(node_id for node_id, error_class in failures if error_class in _PASSING)
-    return {node_id: NodeFailures(failed[node_id], passing[node_id]) for node_id in failed}
 
 
 def _lint(

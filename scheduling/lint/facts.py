@@ -1,51 +1,42 @@
-"""What history says about a workflow, for rules that judge by it."""
+"""What history says about workflows, for rules that judge by it: three statements for many."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from django.db.models import Count, Q
-
-from monitoring.ids import uuid_floor
-from monitoring.models import Execution, Workflow
-from monitoring.words import RATED, ErrorClass, Status
+from monitoring.metrics.failing_actions import newest_failures
+from monitoring.recent import last_rated
+from monitoring.words import ErrorClass, Status
 from scheduling.lint.base import Facts, NodeFailures
 
 RECENT: Final = 20
 WINDOW: Final = dt.timedelta(days=7)
-_MOST_FAILURES: Final = 500
-_PASSING: Final = (
-    ErrorClass.RATE_LIMIT,
-    ErrorClass.TIMEOUT,
-    ErrorClass.CONNECTION,
-    ErrorClass.RESOURCE,
+_PASSING: Final = frozenset(
+    {ErrorClass.RATE_LIMIT, ErrorClass.TIMEOUT, ErrorClass.CONNECTION, ErrorClass.RESOURCE}
 )
 
 
-def facts_of(workflow: Workflow, *, now: dt.datetime) -> Facts:
-    """The facts of a workflow, from its newest executions: two statements over an index."""
-    newest = Execution.objects.filter(workflow_id=workflow.pk, status__in=RATED)
-    recent = list(newest.newest_first().values_list("status", flat=True)[:RECENT])
-    return Facts(
-        recent=tuple(Status(status) for status in recent),
-        failures_by_node=_failures_by_node(workflow, now) if Status.FAILED in recent else {},
-        # Nothing reads executions from a provider yet, so those that are here were sent.
-        is_pushed=bool(recent),
-    )
+def facts_of(workflow_ids: Collection[int], *, now: dt.datetime) -> dict[int, Facts]:
+    """Workflow id → its facts, from its newest executions by index look-ups."""
+    recent = last_rated(workflow_ids, now, RECENT)
+    statuses = {key: tuple(each.status for each in rows) for key, rows in recent.items()}
+    failing = [key for key, found in statuses.items() if Status.FAILED in found]
+    failures = newest_failures(failing, now - WINDOW)
+    return {
+        key: Facts(
+            recent=statuses.get(key, ()),
+            failures_by_node=_by_node(failures.get(key, ())),
+            # Nothing reads executions from a provider yet, so those that are here were sent.
+            is_pushed=bool(statuses.get(key)),
+        )
+        for key in workflow_ids
+    }
 
 
-def _failures_by_node(workflow: Workflow, now: dt.datetime) -> dict[str, NodeFailures]:
-    failed = (
-        Execution.objects.filter(workflow_id=workflow.pk, status=Status.FAILED)
-        .filter(id__gte=uuid_floor(now - WINDOW))
-        .newest_first()
-    )
-    newest = Execution.objects.filter(pk__in=failed.values("pk")[:_MOST_FAILURES])
-    rows = (
-        newest.exclude(error_node_id=None)
-        .values("error_node_id")
-        .annotate(failed=Count("pk"), passing=Count("pk", filter=Q(error_class__in=_PASSING)))
-        .order_by()
-    )
-    return {str(row["error_node_id"]): NodeFailures(row["failed"], row["passing"]) for row in rows}
+def _by_node(failures: Sequence[tuple[str, ErrorClass | None]]) -> dict[str, NodeFailures]:
+    failed = Counter(node_id for node_id, _ in failures)
+    passing = Counter(node_id for node_id, error_class in failures if error_class in _PASSING)
+    return {node_id: NodeFailures(failed[node_id], passing[node_id]) for node_id in failed}

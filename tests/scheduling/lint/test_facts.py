@@ -30,7 +30,7 @@ def workflow(db: None) -> Iterator[Workflow]:
 
 
 def facts(workflow: Workflow) -> Facts:
-    return facts_of(workflow, now=timezone.now())
+    return facts_of([workflow.pk], now=timezone.now())[workflow.pk]
 
 
 def test_a_workflow_without_executions_has_no_history(workflow: Workflow) -> None:
