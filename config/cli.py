@@ -9,11 +9,17 @@ import dotenv
 
 from config.home import SOURCE_ROOT, home_from, is_checkout
 from config.lifeline import SUPERVISED, complain, follow_parent
+from config.postgres.cluster import Cluster
 
 # These look at code and files only; starting a database for them would be a surprise.
 COMMANDS_WITHOUT_DATABASE = frozenset(
     {"", "help", "--help", "-h", "version", "--version", "check", "collectstatic", "diffsettings"}
     | {"findstatic", "makemessages", "compilemessages"}
+)
+# Without tenants these have nothing to work on: they make no database, which would be the wrong one.
+COMMANDS_ON_DATA = frozenset(
+    {"create_tenant", "create_member", "create_token", "export_tenant", "verify_rollups"}
+    | {"createsuperuser", "changepassword", "seed_example"}
 )
 # What these do must not wait for locks or hang in a transaction (config/database.py).
 BACKGROUND_COMMANDS = {"run_tick": "tick", "run_cluster": "background"}
@@ -54,6 +60,20 @@ def _embedded() -> bool:
     return not (os.environ.get("DATABASE_URL") or os.environ.get(SUPERVISED))
 
 
+def _has_cluster() -> bool:
+    return Cluster(home_from(os.environ)).data.is_dir()
+
+
+def _place() -> str:
+    """Which data this command works on, and how it would work on others."""
+    if os.environ.get("DATABASE_URL"):
+        return "This command uses the database that DATABASE_URL names."
+    return (
+        f"This command uses the data folder {home_from(os.environ).path}. If your Flowwatch runs with "
+        "another FLOWWATCH_DATA, or with DATABASE_URL, give the command the same."
+    )
+
+
 def _manage(argv: list[str], command: str) -> int:
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
@@ -61,9 +81,11 @@ def _manage(argv: list[str], command: str) -> int:
     from psycopg.errors import UndefinedColumn, UndefinedTable
 
     from config.postgres.binaries import DatabaseUnavailable
-    from config.postgres.cluster import Cluster
     from config.postgres.lifetime import server_for_a_command
 
+    if command in COMMANDS_ON_DATA and _embedded() and not _has_cluster():
+        complain(f"There is no database yet: start one with `run`.\n{_place()}")
+        return 1
     try:
         if command in COMMANDS_WITHOUT_DATABASE or not _embedded():
             execute_from_command_line(argv)
@@ -77,7 +99,8 @@ def _manage(argv: list[str], command: str) -> int:
         if not isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
             raise
         complain(
-            f"{_summary(error)}\nThe database lacks migrations: run the command `migrate` first."
+            f"{_summary(error)}\nThe database lacks migrations: run the command `migrate` first.\n"
+            f"{_place()}"
         )
         return 1
     return 0

@@ -277,6 +277,8 @@ def _hold_run_lock(env: Environment) -> int | None:
     if env.database_url:
         return None
     home = home_from(os.environ)
+    if not home.path.exists():
+        refuse_taken_port(env)  # before a folder is left behind for nothing
     home.ensure()
     lock = lock_file(home.path / "run.lock", wait=False)
     if lock is None:

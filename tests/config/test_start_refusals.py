@@ -1,6 +1,7 @@
 """A database that could lose what was acknowledged, or is newer than this code, starts nothing."""
 
 import os
+import socket
 from collections.abc import Iterator
 
 import psycopg
@@ -60,10 +61,28 @@ def test_a_database_of_a_newer_version_is_refused(tree: Tree) -> None:
 def test_commands_say_that_migrations_are_missing() -> None:
     tree = Tree()
     try:
+        assert tree.command("showmigrations").returncode == 0  # makes the cluster
         for command in (["verify_rollups"], ["create_tenant", "Acme", "--slug", "acme"]):
             said = tree.command(*command)
             assert said.returncode == 1
             assert "lacks migrations" in said.stderr
+            assert f"data folder {tree.home}" in said.stderr
             assert "Traceback" not in said.stderr
     finally:
+        tree.throw_away()
+
+
+def test_a_command_without_the_servers_folder_says_so_and_makes_nothing() -> None:
+    tree = Tree()
+    try:
+        tree.home.rmdir()
+        said = tree.command("create_token", "acme", "--scopes", "read")
+        assert said.returncode == 1
+        assert f"data folder {tree.home}" in said.stderr
+        assert "another FLOWWATCH_DATA, or with DATABASE_URL" in said.stderr
+        with socket.create_server(("127.0.0.1", tree.port)):
+            assert f"port {tree.port}" in tree.run_refused()
+        assert not tree.home.exists()
+    finally:
+        tree.home.mkdir(exist_ok=True)
         tree.throw_away()
