@@ -60,11 +60,14 @@ def clock(moment: datetime | None) -> str:
 def timestamp(moment: datetime | None, form: str = "relative") -> SafeString | str:
     """Mark up a moment: relative text (kept current by time.js), the exact one on hover.
 
-    `form` "clock" or "exact" shows that instead, with the relative one on hover.
+    `form` "clock" or "exact" shows that instead, with the relative one on hover; "both" adds the time of
+    day after an hour, and is date and time for another day.
     """
     if moment is None:
         return NOTHING
     machine = utc_text(moment)
+    if form == "both":
+        return _with_clock(moment, machine)
     # Only words of our own: lists hold a hundred of these, and escaping is most of their cost.
     if form == "relative":
         return SafeString(
@@ -72,6 +75,17 @@ def timestamp(moment: datetime | None, form: str = "relative") -> SafeString | s
         )
     shown = exact(moment) if form == "exact" else clock(moment)
     hover = ago(moment) if form == "exact" else f"{exact(moment)} ({ago(moment)})"
+    return SafeString(f'<time datetime="{machine}" title="{hover}">{shown}</time>')
+
+
+def _with_clock(moment: datetime, machine: str) -> SafeString | str:
+    now, there = timezone.localtime(), timezone.localtime(moment)
+    if abs((now - there).total_seconds()) < 3_600:
+        return timestamp(moment)
+    if there.date() == now.date():
+        return SafeString(f'{timestamp(moment)} <span class="muted">{there:%H:%M}</span>')
+    hover = f"{exact(moment)} ({ago(moment)})"
+    shown = f"{day(moment)} {there:%H:%M}"
     return SafeString(f'<time datetime="{machine}" title="{hover}">{shown}</time>')
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -109,6 +110,25 @@ def test_a_moment_carries_its_exact_time_for_people_and_machines() -> None:
     assert f'title="{times.exact(moment)}"' in html
     assert html.endswith("data-relative>2 min ago</time>")
     assert times.timestamp(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("before_now", "shown"),
+    [
+        (timedelta(minutes=59), r"data-relative>59 min ago</time>$"),
+        (timedelta(hours=3), r'>3 h ago</time> <span class="muted">16:00</span>$'),
+        (timedelta(hours=20), r'\(20 h ago\)">20 Nov 23:00</time>$'),
+        (timedelta(days=300), r'">25 Jan 19:00</time>$'),
+        (timedelta(days=330), r'">26 Dec 2025 19:00</time>$'),
+    ],
+)
+def test_a_moment_in_a_list_has_its_time_of_day_after_an_hour(
+    monkeypatch: pytest.MonkeyPatch, before_now: timedelta, shown: str
+) -> None:
+    now = datetime(2026, 11, 21, 18, tzinfo=UTC)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: now)
+    with timezone.override(ZoneInfo("Europe/Berlin")):
+        assert re.search(shown, str(times.timestamp(now - before_now, "both")))
 
 
 @pytest.mark.parametrize(
