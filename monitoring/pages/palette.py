@@ -1,4 +1,4 @@
-"""What the command palette finds: workflows by name, executions by id."""
+"""What the command palette finds: workflows and settings by name, executions by id."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from monitoring.models import Workflow
 from monitoring.pages.figures import title_of
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
+from tenants.settings_menu import setting_pages_for
 from tenants.ui.icons import status_word
 
+MOST: Final = 10
 MOST_WORKFLOWS: Final = 7
 MOST_EXECUTIONS: Final = 3
 LONGEST_QUERY: Final = 255
@@ -26,8 +28,10 @@ LONGEST_QUERY: Final = 255
 def search(request: TenantRequest, slug: str) -> JsonResponse:
     """Answer with at most ten entries (docs/ui.md, "Search"); none for an empty question."""
     text = request.GET.get("q", "").replace("\x00", "").strip()[:LONGEST_QUERY]
-    found = [*_executions(text, slug), *_workflows(text, slug)] if text else []
-    return JsonResponse({"data": found})
+    if not text:
+        return JsonResponse({"data": []})
+    found = [*_executions(text, slug), *_settings(text, request), *_workflows(text, slug)]
+    return JsonResponse({"data": found[:MOST]})
 
 
 def _workflows(text: str, slug: str) -> list[dict[str, str]]:
@@ -46,6 +50,16 @@ def _workflows(text: str, slug: str) -> list[dict[str, str]]:
             "hint": workflow.environment.name,
         }
         for workflow in found
+    ]
+
+
+def _settings(text: str, request: TenantRequest) -> list[dict[str, str]]:
+    """The settings that this member may see, by words of their names ("token", "settings audit")."""
+    words = text.casefold().split()
+    return [
+        {"label": page.label, "url": page.url, "kind": "page", "hint": "settings"}
+        for page in setting_pages_for(request.membership, request.path)
+        if all(word in f"{page.label} settings".casefold() for word in words)
     ]
 
 

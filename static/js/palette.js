@@ -20,6 +20,7 @@ function local(text) {
   const words = text.toLowerCase().split(/\s+/);
   return all(".nav a, #account-menu > a")
     .map((link) => ({ label: link.textContent.trim(), url: link.href, hint: "page" }))
+    .filter(({ label }, index, links) => links.findIndex((link) => link.label === label) === index)
     .filter(({ label }) => words.every((word) => label.toLowerCase().includes(word)));
 }
 

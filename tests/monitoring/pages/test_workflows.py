@@ -17,11 +17,12 @@ from monitoring.metrics.timerange import TimeRange
 from monitoring.models import Environment, Workflow
 from monitoring.words import Status
 from monitoring.workflow_list import Order, list_workflows
-from tenants.models import Tenant
+from tenants.models import Role, Tenant
 from tenants.scoping import tenant_scope
 from tests.monitoring.counted import message, record
 from tests.monitoring.factories import (
     make_environment,
+    make_member,
     make_tenant,
     make_workflow,
 )
@@ -239,3 +240,16 @@ def test_the_palette_never_looks_into_another_tenant(viewer: Client) -> None:
 @pytest.mark.parametrize("text", ["", " ", "\x00", "%", "_", "\\", "'", "x" * 10_000, "٣", "²"])
 def test_the_palette_survives_any_question(viewer: Client, text: str) -> None:
     assert found(viewer, text) == []
+
+
+def test_the_palette_finds_settings_that_the_member_may_see(tenant: Tenant) -> None:
+    def found(role: Role, text: str) -> list[str]:
+        client = Client()
+        client.force_login(make_member(tenant, role))
+        data = client.get("/t/agency/search/", {"q": text}).json()["data"]
+        return [one["label"] for one in data if one["hint"] == "settings"]
+
+    assert found(Role.OWNER, "settings tok") == ["Tokens"]
+    assert found(Role.OWNER, "tenant settings") == ["Tenant"]
+    assert found(Role.ADMIN, "members") == []
+    assert found(Role.VIEWER, "tokens") == []
