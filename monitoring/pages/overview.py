@@ -108,6 +108,7 @@ class VerdictRow:
     """
 
     workflow: str
+    environment: str
     url: str
     trouble: str
     failed: int
@@ -157,6 +158,7 @@ def _verdict_row(finding: Finding, shown: PageRange, slug: str) -> VerdictRow:
     span = span_query(start, shown.end)
     return VerdictRow(
         workflow=title_of(finding.workflow),
+        environment=finding.workflow.environment.name,
         url=f"{reverse('monitoring:executions', args=[slug])}?{query}&{span}",
         trouble=finding.trouble.name.lower(),
         failed=finding.failed,
