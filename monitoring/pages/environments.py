@@ -52,6 +52,14 @@ class EnvironmentForm(_EnvironmentModelForm):
             if choice is not _OWN or self.instance.provider == _OWN
         ]
 
+    def clean_name(self) -> str:
+        """Refuse a name that another environment has: lists tell them apart by it alone."""
+        name: str = self.cleaned_data["name"].strip()
+        others = Environment.objects.exclude(pk=self.instance.pk)
+        if others.filter(name__iexact=name).exists():
+            raise forms.ValidationError("Another environment has this name.")
+        return name
+
 
 @tenant_member(Role.ADMIN)
 @require_http_methods(["GET", "HEAD", "POST"])

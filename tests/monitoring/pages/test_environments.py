@@ -25,10 +25,19 @@ def post(client: Client, address: str = LIST, **fields: str) -> int:
 
 
 def test_an_environment_gets_a_short_name_that_is_free(admin: Client, tenant: Tenant) -> None:
-    for name in ("n8n EU", "N8N eu", "漢字", "default", "x" * 255):
+    for name in ("n8n EU", "n8n-eu", "漢字", "default!", "x" * 255):
         assert post(admin, name=name) == 302, name
     expected = ["default", "default-2", "environment", "n8n-eu", "n8n-eu-2", "x" * 60]
     assert slugs(tenant) == expected
+
+
+def test_a_name_that_another_has_is_refused_at_its_field(admin: Client, tenant: Tenant) -> None:
+    assert post(admin, name="n8n EU") == 302
+    assert post(admin, name=" N8N eu ") == 422
+    with tenant_scope(tenant):
+        made = Environment.objects.get(name="n8n EU")
+    assert post(admin, f"{LIST}{made.pk}/", name="n8n EU") == 302, "its own is not another's"
+    assert slugs(tenant) == ["default", "n8n-eu"]
 
 
 def test_making_and_changing_are_audited(admin: Client, tenant: Tenant) -> None:
