@@ -182,6 +182,8 @@ def test_the_histogram_comes_after_with_the_total(viewer: Client, workflow: Work
     assert re.search(r'<a href="\?[^"]*start=[^"]+" aria-label="[^"]*12 success', part)
     by_error = get(viewer, f"{LIST}?error=no", **{"HX-Request": "true", "HX-Target": "shape"})
     assert "0 match" in by_error
+    assert "No chart: counts by hour are known for" in by_error
+    assert "No chart" not in part
 
 
 def test_no_match_names_the_filters_and_offers_to_clear_them(
