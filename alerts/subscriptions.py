@@ -45,11 +45,18 @@ def make_checks_due(workflow_ids: Iterable[int | None]) -> None:
         transaction.on_commit(partial(wake, KIND), robust=True)
 
 
-# A row that is due already is left alone; one that is looked at just now is waited for.
+# A row that rests until it may be looked at again is not touched. One that is looked at just now is
+# waited for: what it is looked at may be older than what has happened.
 _MAKE_DUE: Final = """
 INSERT INTO alerts_check AS c (tenant_id, workflow_id, due_at, attempts, fence, last_error)
 SELECT w.tenant_id, w.id, clock_timestamp(), 0, 0, ''
-FROM monitoring_workflow w WHERE w.tenant_id = %s AND w.id = ANY(%s::bigint[]) ORDER BY w.id
+FROM monitoring_workflow w
+WHERE w.tenant_id = %s AND w.id = ANY(%s::bigint[]) AND NOT EXISTS (
+    SELECT FROM alerts_check resting
+    WHERE resting.workflow_id = w.id AND resting.due_at > clock_timestamp()
+        AND resting.due_at <= resting.calm_until AND resting.quarantined_at IS NULL
+)
+ORDER BY w.id
 ON CONFLICT (workflow_id) DO UPDATE SET
     due_at = least(c.due_at, greatest(clock_timestamp(), c.calm_until)),
     quarantined_at = NULL,

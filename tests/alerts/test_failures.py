@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from alerts import actions, checks, subscriptions
@@ -277,3 +279,28 @@ def test_another_tenants_workflow_in_an_event_is_nobodys(
         subscriptions.make_checks_due([workflow.pk])
     with across_tenants():
         assert not Check.objects.exists()
+
+
+def test_a_workflow_whose_incident_is_open_is_looked_at_with_measure(
+    tenant: Tenant, workflow: Workflow
+) -> None:
+    make_settings(tenant, "ops@example.com")
+    fail(workflow, 3)
+    settle()
+    rests = []
+    for minutes in (0, 1, 20):
+        pass_time(minutes=minutes)
+        fail(workflow)
+        settle()
+        fail(workflow)
+        relay()
+        with tenant_scope(tenant):
+            check = Check.objects.get()
+        assert check.due_at == check.calm_until
+        assert check.due_at is not None
+        rests.append(round((check.due_at - timezone.now()).total_seconds()))
+        with tenant_scope(tenant), CaptureQueriesContext(connection) as seen:
+            subscriptions.make_checks_due([workflow.pk])
+            assert Check.objects.get().due_at == check.due_at
+        assert len(seen) == 2
+    assert rests == [2, 6, 30]

@@ -1,6 +1,6 @@
-"""`python -m tests.bench [posts batches pages lint] [--seconds N] [--repeats N]`: figures side by side.
+"""`python -m tests.bench [posts batches pages lint alerts] [--seconds N] [--repeats N]`: figures.
 
-All in one run on one machine, the load generator on the same machine: quote the ratios.
+Side by side, all in one run on one machine, the load generator on the same machine: quote the ratios.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import platform
 
 from tests.bench.site import running_site
 
-PARTS = ("posts", "batches", "pages", "lint")
+PARTS = ("posts", "batches", "pages", "lint", "alerts")
 
 
 def main() -> None:

@@ -1,0 +1,119 @@
+"""From the commit of a failing execution to the request at the receiver, quiet and under load."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Final
+
+from tests.alerts.receivers import Receiver, answering, receiver
+from tests.bench import load
+from tests.bench.posts import CONNECTIONS, posts
+from tests.bench.site import ROOT, Site
+
+TENANTS: Final = 60
+"""Each has a webhook of its own: an address gets ten messages in five minutes at most."""
+
+PAUSE_SECONDS: Final = 0.4
+
+
+def measure(site: Site, token: str, seconds: float, repeats: int) -> list[str]:
+    """Lines of the report."""
+    with receiver(answering(200)) as running, _carrier(site):
+        tokens = json.loads(
+            site.command("shell", "--no-imports", "-c", _MAKE % (TENANTS, running.url))
+        )
+        _told_after(site, running, tokens.pop())  # warms up
+        half = len(tokens) // 2
+        quiet = sorted(_told_after(site, running, each) for each in tokens[:half])
+        loading = threading.Thread(
+            target=load.run,
+            args=(site.port, posts(token, 200, 200_000)),
+            kwargs={"connections": CONNECTIONS, "seconds": half * (PAUSE_SECONDS + 1.5)},
+        )
+        loading.start()
+        time.sleep(3)
+        loaded = sorted(_told_after(site, running, each) for each in tokens[half:])
+        loading.join()
+    return [
+        f"Alerts: from the answer to a failing execution to the signed request at its receiver, {half} each:",
+        *(_line(name, found) for name, found in (("quiet", quiet), ("under full ingest", loaded))),
+    ]
+
+
+def _line(name: str, found: list[float]) -> str:
+    last = found[min(len(found) - 1, int(len(found) * 0.99))]
+    return (
+        f"  {name:<28} median {1000 * found[len(found) // 2]:7.0f} ms   p99 {1000 * last:7.0f} ms"
+    )
+
+
+def _told_after(site: Site, running: Receiver, token: str) -> float:
+    """Seconds from the answer to one failure until the receiver has the message."""
+    before = len(running.calls)
+    body = {"status": "failed", "workflowName": "Measured", "errorMessage": "HTTP 500"}
+    call = urllib.request.Request(
+        f"http://127.0.0.1:{site.port}/api/workflows/measured/executions",
+        json.dumps(body).encode(),
+        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(call) as answer:
+        answer.read()
+    began = time.perf_counter()
+    while len(running.calls) == before:
+        if time.perf_counter() - began > 60:
+            raise TimeoutError("nothing was told within a minute")
+        time.sleep(0.001)
+    took = time.perf_counter() - began
+    time.sleep(PAUSE_SECONDS)
+    return took
+
+
+@contextlib.contextmanager
+def _carrier(site: Site) -> Iterator[None]:
+    """The tick and two clusters of workers, as `run` starts them."""
+    environment = {**site.environment, "OUTBOUND_ALLOWED_NETWORKS": "127.0.0.0/8"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "manage.py", *command],
+            cwd=ROOT,
+            env=environment,
+            start_new_session=True,
+        )
+        for command in (["run_tick"], ["run_cluster", "a"], ["run_cluster", "b"])
+    ]
+    try:
+        time.sleep(5)  # until the clusters have shown that they live
+        yield
+    finally:
+        for process in processes:
+            os.killpg(process.pid, signal.SIGTERM)
+        for process in processes:
+            process.wait(60)
+
+
+_MAKE: Final = """
+import json
+from alerts.channels.webhook.channel import new_secret
+from alerts.models import AlertSettings
+from tenants.models import Tenant
+from tenants.scoping import tenant_scope
+from tenants.tokens import issue_token
+secrets = []
+for number in range(%d):
+    tenant = Tenant.objects.create(name=f"Told {number}", slug=f"told-{number}")
+    with tenant_scope(tenant):
+        AlertSettings.objects.create(
+            tenant=tenant, failure_threshold=1, webhook_url="%s", webhook_secret=new_secret()
+        )
+    secrets.append(issue_token(tenant, name="bench", scopes=["ingest"])[1])
+print(json.dumps(secrets))
+"""
