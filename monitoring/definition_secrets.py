@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from monitoring.expressions import pieces_of
 from monitoring.recording.scrub import (
     TooDeep,
     is_secret_key,
@@ -30,7 +31,6 @@ DOUBTFUL: Final = frozenset({"possible-secret", "card"})
 """Kinds of marks that are no proof of a secret."""
 
 _CODE_FIELDS: Final = frozenset({"jsCode", "functionCode", "pythonCode", "code"})
-_EXPRESSION: Final = re.compile(r"(\{\{.*?\}\})", re.DOTALL)
 # Shapes whose look alone proves nothing: the value decides.
 _JUDGED: Final = frozenset(
     {"bearer", "header", "assignment", "openai-key", "key", "url-token", "spoken"}
@@ -132,7 +132,8 @@ def _under_secret_key(key: str, value: Any, depth: int) -> Any:
 def _secret_value(key: str, text: str) -> str:
     """The value of a secret key; expressions and placeholders stay."""
     clean = _text(text, is_code=False)
-    literal = _SCHEME.sub("", _EXPRESSION.sub("", clean.removeprefix("=")).strip())
+    outside = (part for part, is_code in pieces_of(clean.removeprefix("=")) if not is_code)
+    literal = _SCHEME.sub("", "".join(outside).strip())
     if not literal or MARK.search(clean) or (clean.startswith("=") and literal.startswith("$")):
         return clean
     kind = _judge(literal, is_password=_PASSWORD.search(key) is not None)
@@ -147,11 +148,10 @@ def _secret_value(key: str, text: str) -> str:
 def _text(text: str, *, is_code: bool) -> str:
     if is_code:
         return replace_secrets(text, _judge_code)
-    if "{{" not in text:
-        return replace_secrets(text, _judge_text)
-    parts = _EXPRESSION.split(text)
-    judges = (_judge_text, _judge_code)  # every second part is an expression
-    return "".join(replace_secrets(part, judges[number % 2]) for number, part in enumerate(parts))
+    return "".join(
+        replace_secrets(part, _judge_code if is_expression else _judge_text)
+        for part, is_expression in pieces_of(text)
+    )
 
 
 def _judge_code(shape: str, secret: str, before: str) -> str:

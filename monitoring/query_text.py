@@ -35,7 +35,7 @@ _STATUSES: Final = tuple(status.slug for status in Status)
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
 _TERM: Final = re.compile(rf"\s*(?:(?P<name>[^\W\d]\w*):)?(?P<value>{_QUOTED}(?=\s|$)|\S*)", re.S)
 _ESCAPED: Final = re.compile(r"\\(.)", re.S)
-_BOUND: Final = re.compile(r"\s*([<>])=?\s*(.+?)\s*", re.S)
+_BOUND: Final = re.compile(r"([<>])=?\s*(.+)", re.S)
 _TURNED_ROUND: Final = re.compile(r"[-!](?=[^\W\d])")
 _COMPARED: Final = re.compile(
     rf"({'|'.join((*_NAMES, *_OTHER_NAMES))})(?:!?=|[<>]|!:).*", re.I | re.S
@@ -120,7 +120,7 @@ def _add_statuses(found: ParsedQuery, value: str) -> None:
 
 
 def _set_bound(found: ParsedQuery, value: str) -> None:
-    bound = _BOUND.fullmatch(value)
+    bound = _BOUND.fullmatch(value.strip())
     if bound is None:
         found.problems.append(
             f"Write duration:>{value} for at least, duration:<{value} for at most {value}."

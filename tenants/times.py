@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Final
+
+LONGEST: Final = 64
+"""Characters that a time may have; the longest form of ISO 8601 has half of them."""
 
 
 def utc_text(moment: dt.datetime) -> str:
@@ -15,6 +19,8 @@ def read_time(text: str, zone: dt.tzinfo = dt.UTC) -> dt.datetime:
 
     Raises ValueError with words for whoever wrote it.
     """
+    if len(text) > LONGEST:
+        raise ValueError(f"may have at most {LONGEST} characters")
     try:
         moment = dt.datetime.fromisoformat(text)
         if moment.tzinfo is dt.UTC:

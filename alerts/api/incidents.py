@@ -13,14 +13,13 @@ from alerts import actions
 from alerts.models import Incident
 from monitoring.api.answers import Page, Pagination, json_answer
 from monitoring.api.endpoints import Answer, operation
-from monitoring.api.finding import broken_cursor
 from monitoring.api.parameters import CURSOR, LIMIT, OFFSET, Parameter
+from scheduling.api.paging import number_of
 from tenants import audit, problems
 from tenants.api_access import Access, ApiRequest
 from tenants.roles import Role
 
 _WORDS: Final = [str(each) for each in Incident.Status]
-_LARGEST: Final = 2**63 - 1
 
 
 def _statuses(text: str) -> frozenset[str]:
@@ -122,9 +121,7 @@ def _after_cursor(request: ApiRequest, matching: QuerySet[Incident]) -> QuerySet
     newest_first = matching.order_by("-id")
     if not cursor:
         return newest_first
-    if not cursor.isascii() or not cursor.isdigit() or int(cursor) > _LARGEST:
-        raise broken_cursor()
-    return newest_first.filter(pk__lt=int(cursor))
+    return newest_first.filter(pk__lt=number_of(cursor))
 
 
 @operation(

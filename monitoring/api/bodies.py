@@ -104,7 +104,7 @@ def too_large(limit: int) -> Problem:
 def _declared_length(request: HttpRequest) -> int:
     """The Content-Length; Django reads no more than that, and nothing without one."""
     text = request.META.get("CONTENT_LENGTH") or ""
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
 def _unpacked(encoding: str, sent: _Sent) -> _Readable:

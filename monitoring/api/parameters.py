@@ -16,6 +16,7 @@ from django.http import HttpRequest
 
 from monitoring.metrics.timerange import asked_time
 from monitoring.words import Status, status_from_word
+from tenants import times
 from tenants.problems import Problem
 from tenants.zones import known_zones
 
@@ -23,6 +24,8 @@ _T = TypeVar("_T")
 
 _LIMITS = settings.LIMITS
 _INT64_MAX = 2**63 - 1
+_LONGEST = 1_000
+"""Characters of a value whose schema says no `maxLength`; more is refused before it is read."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,6 +44,9 @@ class Parameter(Generic[_T]):
         text = self._text(request)
         if not text:
             return self.default
+        longest = self.schema.get("maxLength", _LONGEST)
+        if len(text) > longest:
+            raise self.refusal(f"may have at most {longest:,} characters")
         try:
             return self.parse(text)
         except (ValueError, OverflowError) as error:
@@ -73,12 +79,6 @@ def _whole_number(low: int, high: int) -> Callable[[str], int]:
         return number
 
     return parse
-
-
-def _text(text: str) -> str:
-    if len(text) > _LIMITS.text:
-        raise ValueError(f"may have at most {_LIMITS.text} characters")
-    return clean_text(text)
 
 
 def clean_text(text: str) -> str:
@@ -123,7 +123,9 @@ def integer(
 
 def text(name: str, description: str) -> Parameter[str]:
     """A text of at most 255 characters."""
-    return Parameter(name, description, {"type": "string", "maxLength": _LIMITS.text}, _text, "")
+    return Parameter(
+        name, description, {"type": "string", "maxLength": _LIMITS.text}, clean_text, ""
+    )
 
 
 LIMIT: Parameter[int] = integer(
@@ -174,7 +176,7 @@ STATUS: Parameter[frozenset[Status]] = Parameter(
     parse_statuses,
     frozenset(),
 )
-_TIME_SCHEMA = {"type": "string", "format": "date-time"}
+_TIME_SCHEMA = {"type": "string", "format": "date-time", "maxLength": times.LONGEST}
 START_DATE: Parameter[dt.datetime | None] = Parameter(
     "startDate", "Only executions that began at this time or later.", _TIME_SCHEMA, asked_time, None
 )

@@ -294,7 +294,7 @@ def asked_time(text: str, zone: dt.tzinfo = UTC, *, ends: bool = False) -> dt.da
 
     With `ends`, a bare date is the end of its day. Raises ValueError with words for people.
     """
-    text = _LOST_PLUS.sub(r"\1+\2", text)
+    text = _with_plus(text)
     moment = read_time(text, zone)
     if moment.year not in YEARS:
         raise ValueError(f"must lie in the years {YEARS.start} to {YEARS.stop - 1}")
@@ -304,8 +304,18 @@ def asked_time(text: str, zone: dt.tzinfo = UTC, *, ends: bool = False) -> dt.da
     return moment
 
 
-# A plus sign that was not percent-encoded arrives as a space: "2026-01-01T00:00:00 02:00".
-_LOST_PLUS: Final = re.compile(r"([T ]\d\d.*) (\d\d:?\d\d)$")
+_CLOCK: Final = re.compile(r"[T ]\d\d")
+_LOST_PLUS: Final = re.compile(r" (?=\d\d:?\d\d$)")
+
+
+def _with_plus(text: str) -> str:
+    """A plus sign that was not percent-encoded arrives as a space: "2026-01-01T00:00:00 02:00"."""
+    lost = _LOST_PLUS.search(text)
+    if lost is None or not _CLOCK.search(text, 0, lost.start()):
+        return text
+    return f"{text[: lost.start()]}+{text[lost.end() :]}"
+
+
 _DATE: Final = re.compile(r"\d{4}-?\d\d-?\d\d")
 
 

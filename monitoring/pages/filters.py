@@ -36,7 +36,7 @@ CURSORS: Final = ("after", "before")
 USUAL_TRIGGERS: Final = ("webhook", "schedule", "manual", "form", "event", "retry", "sub-workflow")
 
 _UNITS: Final = {"ms": 1, "s": 1_000, "min": 60_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION: Final = re.compile(r"\s*(\d{1,9}(?:[.,]\d{1,3})?)\s*(ms|s|min|m|h|d)?\s*", re.I)
+_DURATION: Final = re.compile(r"(\d{1,9}(?:[.,]\d{1,3})?)\s*(ms|s|min|m|h|d)?", re.I)
 
 
 class DurationField(forms.CharField):
@@ -49,7 +49,7 @@ class DurationField(forms.CharField):
         text = super().clean(value)
         if not text:
             return None
-        found = _DURATION.fullmatch(text)
+        found = _DURATION.fullmatch(text.strip())
         if found is None:
             raise forms.ValidationError("Write a duration such as 840 ms, 30 s or 2 min.")
         number, unit = found.groups()

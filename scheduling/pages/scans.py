@@ -52,7 +52,8 @@ def scan_list(request: TenantRequest, slug: str) -> HttpResponse:
 def start(request: TenantRequest, slug: str) -> HttpResponse:
     """Scan at once: a schedule's workflows, or all."""
     wanted = request.POST.get("schedule", "")
-    schedule = get_object_or_404(Schedule.objects.all(), pk=wanted) if wanted.isdecimal() else None
+    is_number = wanted.isdecimal() and len(wanted) < 19
+    schedule = get_object_or_404(Schedule.objects.all(), pk=wanted) if is_number else None
     try:
         with transaction.atomic():
             scan = schedules.run_now(request.tenant, schedule, by=request.user)

@@ -201,7 +201,7 @@ def _workflows(request: TenantRequest, form: ScheduleForm) -> list[tuple[Workflo
         ids = [
             int(text)
             for text in request.POST.getlist("selected")
-            if text.isascii() and text.isdigit()
+            if text.isascii() and text.isdigit() and len(text) < 19
         ]
         chosen = list(_known().filter(pk__in=ids[:_MOST_SELECTED]))
     else:

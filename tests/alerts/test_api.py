@@ -219,6 +219,9 @@ def test_pages_of_incidents_are_stable(api: Api, workflow: Workflow, tenant: Ten
             break
     assert len(seen) == len(set(seen)) == 5
     assert api.send("GET", "/api/alerts/incidents?cursor=xyz").status_code == 400
+    for digits in (20, 900, 5_000):
+        path = f"/api/alerts/incidents?cursor={'9' * digits}"
+        assert api.send("GET", path).status_code == 400
 
 
 def test_a_token_of_one_environment_sees_its_incidents_only(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from monitoring.expressions import pieces_of
 from monitoring.graph import Node, NodeKind
 from monitoring.words import Severity
 from scheduling.lint.base import NodeRule, Subject, Violation, register
@@ -15,8 +16,7 @@ _NAME: Final = r"(?:'((?:[^'\\\n]|\\.)+)'|\"((?:[^\"\\\n]|\\.)+)\"|`((?:[^`\\$]|
 _REFERENCE: Final = re.compile(
     rf"(?<![\w$.])(?:\$\(\s*{_NAME}\s*[,)]|\$node\[\s*{_NAME}\s*\]|\$items\(\s*{_NAME}\s*[,)])"
 )
-_EXPRESSION: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
-_COMMENT: Final = re.compile(r"(?<![:\"'`\\])//[^\n]*|/\*.*?\*/", re.DOTALL)
+_COMMENT_BEGINS: Final = re.compile(r"(?<![:\"'`\\])//|/\*")
 _ESCAPE: Final = re.compile(r"\\(.)")
 # Code that gives `$` a meaning of its own (cheerio, jQuery).
 _OWN_DOLLAR: Final = re.compile(r"cheerio|jquery|\$\s*=[^=]", re.IGNORECASE)
@@ -58,12 +58,36 @@ def _references(field: str, text: str) -> Iterator[str]:
     if "$" not in text:
         return
     if field in _CODE_FIELDS:
-        pieces = [] if _OWN_DOLLAR.search(text) else [_COMMENT.sub(" ", text)]
+        pieces = [] if _OWN_DOLLAR.search(text) else [_without_comments(text)]
     else:
-        pieces = _EXPRESSION.findall(text) if text.startswith("=") else []
+        pieces = (
+            [each for each, is_expression in pieces_of(text) if is_expression]
+            if text.startswith("=")
+            else []
+        )
     for piece in pieces:
         for match in _REFERENCE.finditer(piece):
             yield _ESCAPE.sub(r"\1", next(group for group in match.groups() if group))
+
+
+def _without_comments(code: str) -> str:
+    """The code with a space for each comment, in linear time; `/*` that never ends begins none."""
+    kept: list[str] = []
+    copied = at = 0
+    last_end = code.rfind("*/")
+    while found := _COMMENT_BEGINS.search(code, at):
+        begin, after = found.span()
+        if found[0] == "//":
+            line_end = code.find("\n", after)
+            at = len(code) if line_end < 0 else line_end
+        elif after <= last_end:
+            at = code.index("*/", after) + 2
+        else:
+            at = begin + 1
+            continue
+        kept.append(code[copied:begin])
+        copied = at
+    return " ".join([*kept, code[copied:]])
 
 
 # --- missing parameters ---------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import zstandard
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from monitoring.api import examples
 from monitoring.api.endpoints import OPERATIONS, Operation
+from monitoring.api.parameters import Parameter
 from tenants.models import ApiToken, Membership, Role, Tenant, User
 from tenants.scoping import tenant_scope
 from tenants.tokens import forget_cached_tokens, revoke_token
@@ -564,3 +566,22 @@ def test_what_comes_later_is_unknown_now(api: Api, method: str, path: str) -> No
     """404, or 405 where the rest of the address could be a sender's id."""
     api.post(FULL, PLAIN)
     assert api.send(method, path).status_code in (404, 405)
+
+
+_QUERIES = [
+    (each.path, parameter)
+    for each in OPERATIONS
+    for parameter in each.query
+    if each.method == "GET" and "{" not in each.path
+]
+
+
+@pytest.mark.parametrize(("path", "parameter"), _QUERIES)
+def test_a_value_longer_than_its_schema_is_400(
+    tenant: Tenant, path: str, parameter: Parameter[Any]
+) -> None:
+    longest = parameter.schema.get("maxLength", 1_000)
+    api = api_for(tenant, "read", "ingest", "write")
+    for text in ("9" * (longest + 1), "9" * 5_000, "T10" + " 10" * 1_500, "%00" * 2_000):
+        answer = api.send("GET", f"{path}?{parameter.name}={quote(text, safe='%')}")
+        assert answer.status_code == 400, text[:20]
