@@ -15,13 +15,26 @@ from typing import Any, Self
 import psycopg
 from django.db import connection
 from psycopg.abc import Params
+from psycopg.pq import TransactionStatus
 
 
 class _PreparedCursor(psycopg.Cursor[tuple[Any, ...]]):
-    """Binds parameters in the server, unlike Django's own, and keeps the plan."""
+    """Binds parameters in the server, unlike Django's own, and keeps the plan.
+
+    A plan whose columns have changed their type since, by a migration, is refused for ever: then all
+    are forgotten and the statement is asked once more. Inside a transaction that is over anyway,
+    whose end forgets them.
+    """
 
     def execute(self, query: Any, params: Params | None = None, **options: Any) -> Self:
-        return super().execute(query, params, **({"prepare": True} | options))
+        options = {"prepare": True} | options
+        try:
+            return super().execute(query, params, **options)
+        except psycopg.errors.FeatureNotSupported:
+            if self.connection.info.transaction_status != TransactionStatus.IDLE:
+                raise
+            self.connection.execute("DEALLOCATE ALL")  # psycopg sees it and forgets them as well
+            return super().execute(query, params, **options)
 
 
 def fetch_all(statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
