@@ -32,15 +32,19 @@ def set_password_link(user: User) -> str:
     return urljoin(settings.FRONTEND_URL, reverse("password-set", args=[uid, token]))
 
 
-def person_of_link(uid: str, token: str) -> User | None:
-    """Return whose password the link sets; None when it is broken, used or too old."""
+def person_of_link(uid: str, token: str, *, lock: bool = False) -> User | None:
+    """Return whose password the link sets; None when it is broken, used or too old.
+
+    With `lock`, inside a transaction, nobody else uses the link until its end.
+    """
     try:
         pk = int(urlsafe_base64_decode(uid).decode())
     except (ValueError, OverflowError):
         return None
     if not 0 < pk < 2**63:
         return None
-    user = User.objects.filter(pk=pk, is_active=True).first()
+    people = User.objects.select_for_update(no_key=True) if lock else User.objects.all()
+    user = people.filter(pk=pk, is_active=True).first()
     if user is None or not default_token_generator.check_token(user, token):
         return None
     return user
@@ -68,6 +72,15 @@ def send_reset_link(request: HttpRequest, email: str) -> None:
             "set_password", user.email, {"person": user, "link": set_password_link(user)}
         )
     throttle.forget_old_buckets()
+
+
+@transaction.atomic
+def use_link(uid: str, token: str, password: str, *, request: HttpRequest) -> User | None:
+    """Set the password by a link, which works no more then; None when another use came first."""
+    user = person_of_link(uid, token, lock=True)
+    if user is not None:
+        set_password(user, password, request=request)
+    return user
 
 
 @transaction.atomic

@@ -63,13 +63,16 @@ def password_set(request: HttpRequest, uid: str, token: str) -> HttpResponseBase
             return render(request, "tenants/password_link_void.html", status=410)
         request.session[_LINK_IN_SESSION] = token
         return redirect("password-set", uid=uid, token=_NO_TOKEN)
-    user = passwords.person_of_link(uid, request.session.get(_LINK_IN_SESSION, ""))
+    token = request.session.get(_LINK_IN_SESSION, "")
+    user = passwords.person_of_link(uid, token)
     if user is None:
         return render(request, "tenants/password_link_void.html", status=410)
     form = NewPasswordForm(request.POST or None, user=user)
     if request.method == "POST" and form.is_valid():
         del request.session[_LINK_IN_SESSION]
-        passwords.set_password(user, form.cleaned_data["new_password"], request=request)
+        user = passwords.use_link(uid, token, form.cleaned_data["new_password"], request=request)
+        if user is None:
+            return render(request, "tenants/password_link_void.html", status=410)
         device = start_session(request, user)
         response = HttpResponseRedirect(reverse("home"))
         set_device_cookie(response, device)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.core import mail
+from django.db import connection
 from django.test import Client
 
 from tenants.models import AuditEvent, Session, User
@@ -73,6 +76,31 @@ def test_a_link_works_once(person: User) -> None:
     client = Client()
     client.post(open_link(client, link), {"new_password": NEW})
     assert Client().get(link).status_code == 410
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_link_works_once_however_many_use_it_together() -> None:
+    someone = make_person()
+    link = urlsplit(set_password_link(someone)).path
+    together = 5
+    clients = [Client() for _ in range(together)]
+    forms = [open_link(client, link) for client in clients]
+    start = threading.Barrier(together)
+
+    def use(number: int) -> int:
+        try:
+            start.wait(30)
+            return (
+                clients[number].post(forms[number], {"new_password": f"{NEW} {number}"}).status_code
+            )
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(together) as pool:
+        answers = list(pool.map(use, range(together)))
+    assert sorted(answers) == [302] + [410] * (together - 1)
+    someone.refresh_from_db()
+    assert someone.check_password(f"{NEW} {answers.index(302)}")
 
 
 @pytest.mark.parametrize(
