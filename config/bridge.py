@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import IO, Any, Protocol
 
-from config.limits import DownloadPace
+from config.limits import DownloadPace, NoPlace, StreamPlaces
+from tenants.streams import owner_in
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[str, str]]
 
 SPOOL_BYTES = 512 * 1024  # larger bodies wait in a file, so that memory stays flat
-JOIN_BYTES = 1024 * 1024  # answers of known size up to this go out in one piece
+JOIN_BYTES = 2 * 1024 * 1024  # answers of known size, as all static files, up to this go out whole
 SEND_SECONDS = 30.0  # a client that takes nothing for so long is dropped
 PART_BYTES = 16 * 1024  # streams go out in parts of at most so much: 16 s at 1 KB/s
 WAITING_MAX = 512  # complete requests that may wait for a thread before we refuse
@@ -197,8 +198,8 @@ class Bridge:
         self.largest_body = largest_body
         self.pace = pace
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
-        # A stream holds its thread for as long as its reader takes: half of them serve the others.
-        self.streams = threading.BoundedSemaphore(max(1, threads // 2))
+        # A stream holds its thread for as long as its reader takes.
+        self.streams = StreamPlaces(threads)
         for number in range(threads):
             threading.Thread(target=self._work, name=f"request-{number}", daemon=True).start()
 
@@ -251,19 +252,18 @@ class Bridge:
         def start_response(status: str, headers: Headers, exc_info: Any = None) -> None:
             started[:] = [int(status[:3]), headers]
 
-        pieces = self.application(environ_of(job.scope, job.body, job.size), start_response)
+        environ = environ_of(job.scope, job.body, job.size)
+        pieces = self.application(environ, start_response)
         try:
             status, headers = started
             # Django says of its answers whether they stream; static files do, and know their size.
             if not getattr(pieces, "streaming", True) or _known_size(headers) <= JOIN_BYTES:
                 return status, headers, b"".join(pieces)
-            if not self.streams.acquire(blocking=False):
-                return _too_many_streams()
-            try:
+            with self.streams.one_for(owner_in(environ)):
                 job.stream(status, headers, pieces, _Patience(self.pace))
-            finally:
-                self.streams.release()
             return None
+        except NoPlace as full:
+            return _too_many_streams(full.whose)
         finally:
             close = getattr(pieces, "close", None)
             if close is not None:
@@ -455,12 +455,20 @@ def _overloaded() -> Refusal:
     )
 
 
-def _too_many_streams() -> Answer:
+_RUNNING = {
+    "one": "You have as many downloads running as one may have at once. Let one of them end first.",
+    "tenant": "As many downloads of this tenant are running as there may be at once. Repeat it later.",
+    "all": "As many downloads as this server can serve are running. Repeat it in a moment.",
+}
+
+
+def _too_many_streams(whose: str) -> Answer:
+    busy = whose == "all"
     refusal = Refusal(
-        503,
-        "unavailable",
+        503 if busy else 429,
+        "unavailable" if busy else "too-many-downloads",
         "Too many downloads",
-        "As many downloads as this server can serve are running. Repeat it in a moment.",
+        _RUNNING[whose],
         [("Retry-After", "5")],
     )
     return refusal.status, _headers_of(refusal), _problem(refusal)

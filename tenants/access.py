@@ -18,6 +18,7 @@ from tenants.models import Role, User
 from tenants.navigation import LAST_TENANT
 from tenants.requests import PersonRequest, TenantRequest
 from tenants.scoping import scoped_response, tenant_scope
+from tenants.streams import name_owner
 
 __all__ = ["PersonRequest", "TenantRequest", "sign_in_redirect", "signed_in", "tenant_member"]
 
@@ -59,6 +60,7 @@ def tenant_member(role: Role) -> Callable[[_View], _View]:
                 raise Http404("No such tenant for this person")
             inside = cast(TenantRequest, request)
             inside.tenant, inside.membership = membership.tenant, membership
+            name_owner(request.META, f"person {request.user.pk}", membership.tenant.pk)
             with timezone.override(request.user.zone), tenant_scope(membership.tenant):
                 if membership.tenant.is_suspended:
                     return denied(request, "suspended")

@@ -35,6 +35,7 @@ from tenants.problems import Problem, problem_response
 from tenants.requests import ApiRequest
 from tenants.roles import scopes_allow
 from tenants.scoping import scoped_response, tenant_scope
+from tenants.streams import name_owner
 
 __all__ = ["Access", "ApiRequest", "api_endpoint", "unknown_api_path"]
 
@@ -132,6 +133,7 @@ def _answer(
     inside = cast(ApiRequest, request)
     inside.tenant, inside.token = caller.tenant, caller.token
     inside.membership, inside.actor = caller.membership, caller.actor
+    name_owner(request.META, caller.actor, caller.tenant.pk)
     with tenant_scope(caller.tenant):
         return scoped_response(caller.tenant, view(inside, *args, **kwargs))
 

@@ -21,6 +21,7 @@ from tenants.deletion import request_deletion
 from tenants.export import export_tenants
 from tenants.forms import TokenForm
 from tenants.models import Tenant
+from tenants.streams import name_owner
 from tenants.tokens import issue_token
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ class TenantAdmin(AuditedAdmin, TenantModelAdmin):
     @admin.action(description="Export all data (zip of JSON lines)", permissions=["change"])
     def export(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> StreamingHttpResponse:
         """Hand out all data of the tenants, while they are read."""
+        name_owner(request.META, f"person {request.user.pk}", None)
         tenants = list(queryset)
         name = tenants[0].slug if len(tenants) == 1 else "tenants"
         stamp = timezone.now().strftime("%Y-%m-%d")

@@ -5,12 +5,23 @@ import io
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from config.bridge import PART_BYTES, SPOOL_BYTES, Bridge, ClientGone, Deadlines, environ_of
-from config.limits import DownloadPace
+from config.bridge import (
+    JOIN_BYTES,
+    PART_BYTES,
+    SPOOL_BYTES,
+    Bridge,
+    ClientGone,
+    Deadlines,
+    environ_of,
+)
+from config.limits import DownloadPace, NoPlace, StreamPlaces
+from tenants.streams import StreamOwner, name_owner
 
 Headers = list[tuple[str, str]]
 
@@ -132,29 +143,60 @@ def test_a_stream_goes_out_piece_by_piece_and_is_closed() -> None:
     assert stream.closed
 
 
-def test_more_streams_than_half_the_threads_are_refused() -> None:
+ANN = StreamOwner("ann", 1)
+BEN = StreamOwner("ben", 1)
+CLEO = StreamOwner("cleo", 1)
+DORA = StreamOwner("dora", 2)
+
+
+@pytest.mark.parametrize(
+    ("running", "asking", "status"),
+    [
+        ([], ANN, 200),
+        ([ANN], ANN, 200),
+        ([ANN, ANN], ANN, 429),
+        ([ANN, ANN], BEN, 200),
+        ([ANN, ANN, BEN, BEN], CLEO, 429),
+        ([ANN, ANN, BEN, BEN], DORA, 200),
+        ([ANN, ANN, BEN, BEN], None, 200),
+        ([ANN, ANN, BEN, BEN, DORA, DORA, None, None], StreamOwner("eve", 3), 503),
+    ],
+)
+def test_nobody_is_kept_from_downloads_by_one_person_or_tenant(
+    running: list[StreamOwner | None], asking: StreamOwner | None, status: int
+) -> None:
+    stream = Stream()
+
     def streaming(environ: dict[str, Any], start_response: Any) -> Stream:
+        if asking is not None:
+            name_owner(environ, *asking)
         start_response("200 OK", [])
         return stream
 
-    stream = Stream()
     bridge = Bridge(
-        streaming, threads=1, deadlines=Deadlines(total=1.0, idle=0.2), largest_body=1_000
+        streaming, threads=16, deadlines=Deadlines(total=1.0, idle=0.2), largest_body=1_000
     )
-    assert bridge.streams.acquire(blocking=False), "one stream holds the only place"
-    sent: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    with ThreadPoolExecutor(1) as other:
-        other.submit(asyncio.run, bridge(scope("GET"), receive, send)).result()
-    assert sent[0]["status"] == 503
-    assert (b"retry-after", b"5") in sent[0]["headers"]
+    reader = Reader(pause=0)
+    with ExitStack() as others, ThreadPoolExecutor(1) as thread:
+        for owner in running:
+            others.enter_context(bridge.streams.one_for(owner))
+        thread.submit(asyncio.run, bridge(scope("GET"), reader.receive, reader.send)).result()
+    assert reader.statuses == [status]
     assert stream.closed
+    if status != 200:
+        assert (b"retry-after", b"5") in reader.headers
+
+
+def test_a_place_is_free_again_when_the_download_ended() -> None:
+    places = StreamPlaces(threads=2)
+    for _ in range(3):
+        with places.one_for(ANN), pytest.raises(NoPlace), places.one_for(DORA):
+            pass
+
+
+def test_every_static_file_goes_out_whole() -> None:
+    largest = max(file.stat().st_size for file in Path("static").rglob("*") if file.is_file())
+    assert largest <= JOIN_BYTES, "strangers could take all places by reading it slowly"
 
 
 def test_a_stream_ends_when_nobody_listens_any_more() -> None:
@@ -188,6 +230,8 @@ class Reader:
     def __init__(self, pause: float) -> None:
         self.pause = pause
         self.taken: list[bytes] = []
+        self.statuses: list[int] = []
+        self.headers: list[tuple[bytes, bytes]] = []
 
     async def receive(self) -> dict[str, Any]:
         await asyncio.sleep(3600)
@@ -195,6 +239,9 @@ class Reader:
 
     async def send(self, message: dict[str, Any]) -> None:
         await asyncio.sleep(self.pause)
+        if "status" in message:
+            self.statuses.append(message["status"])
+            self.headers += message["headers"]
         self.taken.append(message.get("body", b""))
 
 
@@ -228,7 +275,8 @@ def test_a_client_faster_than_demanded_gets_all() -> None:
     reader = Reader(pause=0.02)
     bridge = read_stream(reader, 10_000)  # 500 KB in a second
     assert sum(map(len, reader.taken)) == PIECES * 10_000
-    assert bridge.streams.acquire(blocking=False)
+    with bridge.streams.one_for(ANN):
+        pass
 
 
 def test_what_django_needs_to_make_a_part_is_not_the_clients_time() -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from monitoring.models import Workflow
 from monitoring.pages.export import COLUMNS, exported, safe_cell
 from monitoring.words import Status
+from tenants.streams import owner_in
 from tests.monitoring.factories import (
     make_environment,
     make_execution,
@@ -158,3 +159,11 @@ def test_nothing_of_another_tenant_is_exported(viewer: Client, workflow: Workflo
 
 def test_an_unknown_form_is_not_found(viewer: Client, workflow: Workflow) -> None:
     assert viewer.get(f"{EXPORT}xlsx").status_code == 404
+
+
+def test_a_download_counts_for_the_person_and_the_tenant(
+    viewer: Client, workflow: Workflow
+) -> None:
+    request = viewer.get(EXPORT + "csv").wsgi_request
+    person = viewer.session["_auth_user_id"]
+    assert owner_in(request.META) == (f"person {person}", workflow.tenant_id)
