@@ -24,6 +24,8 @@ _ONE_VALUE: Final = {
     "version": "version",
     "error": "error",
     "group": "fingerprint",
+    "id": "id",
+    "tag": "tag",
 }
 """Parameters by the names of terms that may come once."""
 
@@ -46,10 +48,14 @@ _NEEDS_QUOTES: Final = re.compile(r'[\s"\\,]|^$|^[^\W\d]\w*:')
 
 @dataclass(slots=True)
 class ParsedQuery:
-    """What a text asks for, by parameter, and what of it makes no sense, for people."""
+    """What a text asks for, by parameter, and what of it makes no sense, for people.
+
+    `word` is the error's text where that is one word without name and quotes: it may be an id.
+    """
 
     values: dict[str, list[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    word: str = ""
 
 
 def parse_query(text: str) -> ParsedQuery:
@@ -68,6 +74,7 @@ def parse_query(text: str) -> ParsedQuery:
             found.problems.append(problem)
         else:
             words.append(_unquoted(value))
+            found.word = "" if len(words) > 1 or value.startswith('"') else value
     if words:
         _set(found, "error", "error", " ".join(words))
     return found

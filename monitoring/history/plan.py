@@ -30,7 +30,7 @@ class Plan:
     branches: list[ExecutionQuerySet]
     rest: Q | None
     keeps_plan: bool
-    """Whether no status leads to an index, so that its statements may be prepared."""
+    """Whether neither status nor ids lead to an index, so that its statements may be prepared."""
 
 
 def plan_of(query: ExecutionQuery) -> Plan:
@@ -42,7 +42,8 @@ def plan_of(query: ExecutionQuery) -> Plan:
         for branch in branches
     ]
     by_status = any("status" in branch for branch in branches)
-    return Plan(ranged, rest if rest else None, keeps_plan=not by_status)
+    keeps_plan = not by_status and query.ids is None
+    return Plan(ranged, rest if rest else None, keeps_plan)
 
 
 def _branches(query: ExecutionQuery) -> tuple[list[_Branch], Q]:
@@ -54,6 +55,9 @@ def _branches(query: ExecutionQuery) -> tuple[list[_Branch], Q]:
             return [], Q()
     subject = _subject(workflow_ids, query.environment_id)
     status = Q(status__in=query.statuses) if query.statuses else Q()
+    if query.ids is not None:
+        branches: list[_Branch] = [{"id__in": query.ids}] if query.ids else []
+        return branches, subject & status & _of_error(query) & _says(query.error_text)
     if query.fingerprint is not None:
         return [{"fingerprint": query.fingerprint}], subject & status & _says(query.error_text)
     if not query.error_text:
@@ -102,6 +106,10 @@ def _within_environment(workflow_ids: tuple[int, ...], environment_id: int) -> t
     return tuple(inside.order_by("id").values_list("id", flat=True))
 
 
+def _of_error(query: ExecutionQuery) -> Q:
+    return Q() if query.fingerprint is None else Q(fingerprint=query.fingerprint)
+
+
 def _says(text: str) -> Q:
     """Compare the beginning of the message; a long one is not unpacked whole."""
     if not text:
@@ -115,6 +123,8 @@ def _never_indexed(query: ExecutionQuery) -> Q:
         rest &= Q(trigger_type=query.trigger)
     if query.version:
         rest &= Q(version=query.version)
+    if query.tag:
+        rest &= Q(tags__contains=[query.tag])
     if query.min_duration_ms is not None:
         rest &= Q(duration_ms__gte=query.min_duration_ms)
     if query.max_duration_ms is not None:

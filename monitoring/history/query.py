@@ -20,7 +20,8 @@ class ExecutionQuery:
     """Which executions are asked for; everything that is set must hold.
 
     `start` and `end` are [start, end) on the time of the id. `error_text` is searched whatever the
-    case. `trigger` and `version` are compared whole. Durations are milliseconds, both included.
+    case. `trigger`, `version` and `tag` are compared whole. Durations are milliseconds, both
+    included.
     """
 
     workflow_ids: tuple[int, ...] = ()
@@ -34,6 +35,8 @@ class ExecutionQuery:
     min_duration_ms: int | None = None
     max_duration_ms: int | None = None
     version: str = ""
+    tag: str = ""
+    ids: tuple[uuid.UUID, ...] | None = None
 
     @property
     def is_answered_by_rollups(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from django.utils.datastructures import MultiValueDict
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from monitoring import history
 from monitoring.history import ExecutionQuery
 from monitoring.models import Environment, Workflow
 from monitoring.pages.time_range import PageRange, page_range
@@ -87,6 +89,8 @@ class ExecutionFilter(forms.Form):
     min = DurationField(max_length=20, label="At least", widget=Box)
     max = DurationField(max_length=20, label="At most", widget=Box)
     version = forms.CharField(max_length=255, widget=Box)
+    id = forms.CharField(max_length=255)
+    tag = forms.CharField(max_length=255)
     fingerprint = forms.RegexField(rf"^[0-9a-f]{{{2 * FINGERPRINT_BYTES}}}\Z", strip=True)
 
     def __init__(
@@ -140,6 +144,8 @@ class Filters:
             params.pop(name, None)
         asked = parse_query(self.typed or "")
         self._misread = asked.problems
+        if asked.word and history.find_by_any_id(asked.word):
+            asked.values["id"] = asked.values.pop("error")
         for name in asked.values.pop("environment", []):
             if (environment := self._environment_named(name)) is not None:
                 params["environment"] = str(environment.pk)
@@ -244,20 +250,30 @@ class Filters:
             )
         given = self._given
         environment = given.get("environment")
+        ids = self._ids
         fingerprint = given.get("fingerprint")
         return ExecutionQuery(
             workflow_ids=self.workflow_ids,
             environment_id=int(environment) if environment else None,
             statuses=frozenset(Status[slug.upper()] for slug in given.get("status", ())),
             trigger=given.get("trigger", ""),
-            start=self.time_range.start,
-            end=None if self.time_range.range.preset else self.time_range.end,
+            # Who asks for an id means that one, whenever it ran.
+            start=self.time_range.start if ids is None else None,
+            end=None if ids is not None or self.time_range.range.preset else self.time_range.end,
             error_text=given.get("error", ""),
             fingerprint=bytes.fromhex(fingerprint) if fingerprint else None,
             min_duration_ms=given.get("min"),
             max_duration_ms=given.get("max"),
             version=given.get("version", ""),
+            tag=given.get("tag", ""),
+            ids=ids,
         )
+
+    @property
+    def _ids(self) -> tuple[uuid.UUID, ...] | None:
+        """The executions that the id means, ours or a sender's; None when none is asked for."""
+        text = self._given.get("id", "")
+        return tuple(one.id for one in history.find_by_any_id(text)) if text else None
 
     def workflow_suggestions(self) -> list[str]:
         """Names that hold what was typed; with the environment where a name alone means several."""
@@ -331,4 +347,6 @@ _LABELS: Final = {
     "max": "at most",
     "version": "version",
     "fingerprint": "same error",
+    "id": "id",
+    "tag": "tag",
 }

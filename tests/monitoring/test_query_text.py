@@ -19,7 +19,16 @@ VALUES = st.fixed_dictionaries(
         ),
         **{
             name: VALUE.map(lambda value: [value])
-            for name in ("workflow", "environment", "trigger", "version", "error", "fingerprint")
+            for name in (
+                "workflow",
+                "environment",
+                "trigger",
+                "version",
+                "error",
+                "fingerprint",
+                "id",
+                "tag",
+            )
         },
         **{name: DURATION.map(lambda value: [value]) for name in ("min", "max")},
     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from html import unescape
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from django.test import Client
@@ -39,7 +39,7 @@ def get(client: Client, address: str, **headers: str) -> str:
 
 def shown(page: str) -> list[str]:
     """Ids of the rows on a page, in order."""
-    return re.findall(r'name="id" value="([0-9a-f-]{36})"', page)
+    return re.findall(r'type="checkbox" name="id" value="([0-9a-f-]{36})"', page)
 
 
 def test_rows_say_what_ran_and_why_it_failed(viewer: Client, workflow: Workflow) -> None:
@@ -358,6 +358,28 @@ def test_the_filters_write_the_query_bar(viewer: Client, workflow: Workflow) -> 
     assert query_bar(page) == 'status:failed,partial workflow:"Invoice sync · n8n EU"'
     part = get(viewer, LIST + "?error=refused", **{"HX-Request": "true", "HX-Target": "list"})
     assert query_bar(part) == "error:refused"
+
+
+def test_the_query_bar_finds_ids_and_tags(viewer: Client, workflow: Workflow) -> None:
+    started = timezone.now() - dt.timedelta(days=20)
+    old = make_execution(workflow, external_id="4711", started_at=started)
+    tagged = make_execution(
+        workflow, Status.FAILED, error_message="code 4711", tags=["nightly", "eu"]
+    )
+    make_execution(workflow, Status.FAILED, error_message="code 12")
+
+    def found(asked: str) -> list[str]:
+        return shown(get(viewer, f"{LIST}?{urlencode({'q': asked})}"))
+
+    for asked in ("4711", "id:4711", f"id:{old.id}", str(old.id).upper()):
+        assert found(asked) == [str(old.id)], asked
+    assert found('"4711"') == [str(tagged.id)], "quotes look for the text"
+    assert found("code 4711") == [str(tagged.id)]
+    assert found("tag:nightly") == [str(tagged.id)]
+    assert found("tag:night") == found("id:4712") == found("id:4711 status:failed") == []
+    page = get(viewer, f"{LIST}?q=id:4711")
+    assert query_bar(page) == "id:4711"
+    assert 'id="list"' in page
 
 
 @pytest.mark.parametrize(
