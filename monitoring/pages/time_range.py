@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -25,9 +24,13 @@ _LABELS = {preset.key: preset.label for preset in TIME_PRESETS}
 
 @dataclass(frozen=True, slots=True)
 class PageRange:
-    """A time range and its words; what `components/time_range.html` takes as `time_range`."""
+    """A time range and its words; what `components/time_range.html` takes as `time_range`.
+
+    `problem` says why it is another than the address names.
+    """
 
     range: TimeRange
+    problem: str = ""
 
     @property
     def key(self) -> str:
@@ -131,6 +134,6 @@ def page_range(request: HttpRequest, default: str = DEFAULT_PRESET) -> PageRange
     try:
         found = TimeRange.from_query(asked, now=now, zone=zone, naive_zone=zone, default=default)
     except TimeRangeError as error:
-        messages.warning(request, f"{error} Shown instead: {_LABELS[default].lower()}.")
-        found = TimeRange.of_preset(default, now=now, zone=zone)
+        instead = TimeRange.of_preset(default, now=now, zone=zone)
+        return PageRange(instead, f"{error} Shown instead: {_LABELS[default].lower()}.")
     return PageRange(found)
