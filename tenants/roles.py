@@ -47,7 +47,10 @@ class Scope(models.TextChoices):
 _SCOPE_EXPLANATION = {
     Scope.INGEST: "Send executions in, and nothing else.",
     Scope.READ: "Read what a viewer reads.",
-    Scope.WRITE: "Read what a viewer reads, store definitions, and delete executions.",
+    Scope.WRITE: (
+        "Read what a viewer reads, store definitions, delete executions, change schedules, alert settings"
+        " and incidents."
+    ),
 }
 
 

@@ -18,6 +18,7 @@ from monitoring.pages.empty import first_steps
 from monitoring.pages.figures import as_percent, title_of
 from monitoring.pages.rows import reason
 from monitoring.pages.time_range import page_range, shareable_range
+from monitoring.words import Status
 from monitoring.workflow_list import BUSIEST, PAGE_SIZE, Listing, ListPage, Order, list_workflows
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
@@ -74,6 +75,7 @@ class WorkflowRow:
     status: str
     total: int
     failed: int
+    partial: int
     rate: float | None
     tone: str
     change: float | None
@@ -161,6 +163,7 @@ def _row(
         status=listing.last.status.slug if listing.last else "unknown",
         total=totals.total,
         failed=totals.failed,
+        partial=totals.count(Status.PARTIAL),
         rate=rate,
         tone="bad" if totals.failed else "good",
         change=listing.change,

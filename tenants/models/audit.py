@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.conf import settings
 from django.db import models
 
@@ -48,6 +50,15 @@ class AuditEvent(models.Model):
         return f"{self.action} by {self.actor_label}"
 
     @property
+    def said(self) -> str:
+        """The action in words: "Token revoked"."""
+        if self.action in _SAID:
+            return _SAID[self.action]
+        subject, _, verb = self.action.partition(".")
+        words = f"{subject} {_VERBS.get(verb, verb)}".translate(_SPACED)
+        return words.strip().capitalize()
+
+    @property
     def facts(self) -> list[tuple[str, str]]:
         """The detail as names and texts for people; what is empty is left out."""
         return [
@@ -55,6 +66,35 @@ class AuditEvent(models.Model):
             for name, value in self.detail.items()
             if value not in (None, "", [])
         ]
+
+
+_SAID: Final = {
+    "executions.delete.cancel": "Deletion of executions canceled",
+    "sign-in.success": "Signed in",
+    "sign-out": "Signed out",
+    "password.link": "Link to set a password made",
+}
+_VERBS: Final = {
+    "acknowledge": "acknowledged",
+    "add": "added",
+    "change": "changed",
+    "clear": "cleared",
+    "create": "made",
+    "delete": "deleted",
+    "end": "ended",
+    "export": "exported",
+    "invite-again": "invited again",
+    "put": "stored",
+    "remove": "removed",
+    "resume": "resumed",
+    "revoke": "revoked",
+    "role": "given another role",
+    "settings": "settings changed",
+    "suspend": "suspended",
+    "test": "tested",
+    "upload": "uploaded",
+}
+_SPACED: Final = str.maketrans("._-", "   ")
 
 
 def _in_words(value: object) -> str:

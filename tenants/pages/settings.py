@@ -163,7 +163,8 @@ def member_invite_again(request: TenantRequest, slug: str, membership_id: int) -
     if membership.user.has_usable_password():
         messages.info(request, f"{membership.user.email} has set a password already.")
         return redirect("members", slug=slug)
-    return _show_members(request, InviteForm(), members.invite_again(membership, request=request))
+    invitation = members.invite_again(membership, request=request)
+    return _show_members(request, InviteForm(), invitation, is_again=True)
 
 
 def _member(membership_id: int) -> Membership:
@@ -176,11 +177,16 @@ def _member(membership_id: int) -> Membership:
 
 
 def _show_members(
-    request: TenantRequest, form: InviteForm, invitation: members.Invitation | None
+    request: TenantRequest,
+    form: InviteForm,
+    invitation: members.Invitation | None,
+    *,
+    is_again: bool = False,
 ) -> HttpResponse:
     context = {
         "form": form,
         "invitation": invitation,
+        "is_again": is_again,
         "members": Membership.objects.select_related("user").order_by("user__email"),
         "roles": Role,
         "mail_works": mail.is_configured(),

@@ -270,7 +270,9 @@ def test_without_mail_a_pending_member_of_this_tenant_only_can_get_a_fresh_link(
     client = signed_in_as(owner)
     first = shown_link(invite(client, "new@example.com"))
     membership = membership_of(User.objects.get(email="new@example.com"), tenant)
-    second = shown_link(client.post(f"{MEMBERS}{membership.pk}/invite-again/"))
+    page = client.post(f"{MEMBERS}{membership.pk}/invite-again/")
+    assert "new@example.com is invited again" in text_of(page)
+    second = shown_link(page)
     assert first
     assert second
     assert Client().get(first).status_code == 410
@@ -405,6 +407,8 @@ def test_what_is_done_stands_in_the_log_and_on_its_page(tenant: Tenant, owner: U
     assert secret.group() not in str(rows)
     log = text_of(client.get("/t/acme/settings/audit/"))
     assert all(row["action"] in log for row in rows)
+    for words in ("Token made", "Member given another role", "Member invited again"):
+        assert words in log
 
 
 def test_the_log_pages_by_id_without_gap_or_repeat(tenant: Tenant, owner: User) -> None:

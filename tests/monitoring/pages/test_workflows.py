@@ -253,3 +253,13 @@ def test_the_palette_finds_settings_that_the_member_may_see(tenant: Tenant) -> N
     assert found(Role.OWNER, "tenant settings") == ["Tenant"]
     assert found(Role.ADMIN, "members") == []
     assert found(Role.VIEWER, "tokens") == []
+
+
+def test_partial_runs_stand_beside_the_failures_that_do_not_count_them(
+    viewer: Client, environment: Environment
+) -> None:
+    workflow = make_workflow(environment, name="Alpha")
+    now = timezone.now() - dt.timedelta(minutes=5)
+    record(message(workflow, now, Status.PARTIAL, 100), message(workflow, now, S, 100))
+    page = viewer.get(LIST).content.decode()
+    assert re.search(r'data-label="failed">0 <span class="muted" title="[^"]+">\+ 1 partial<', page)
