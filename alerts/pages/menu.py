@@ -9,6 +9,6 @@ from tenants.navigation import Page, register_page
 
 def register() -> None:
     """Add alerts' pages, panels and tabs."""
-    register_page(Page("alerts:inbox", "Alerts", "bell", key="a", rank=50))
+    register_page(Page("alerts:inbox", "Alerts", "bell", key="a", rank=45))
     register_panel(Place.OVERVIEW, Panel("incidents", workflow_tab.open_incidents, rank=10))
     register_tab(Place.WORKFLOW, Tab("alerts", "Alerts", workflow_tab.tab, rank=60))
