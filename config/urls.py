@@ -18,6 +18,7 @@ urlpatterns = [
     # Last: what no app answers under a machine's paths is problem+json, not a page.
     re_path(r"^(?:api|v1)/", unknown_api_path),
 ]
+handler400 = "tenants.errors.refused"
 handler403 = "tenants.errors.forbidden"
 handler404 = "tenants.errors.not_found"
 handler500 = "tenants.errors.broken"

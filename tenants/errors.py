@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from django.core.exceptions import BadRequest
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -20,6 +21,14 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if _is_machine(request):
         return problem_response(problems.not_found())
     return render(request, "404.html", status=404)
+
+
+def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400, with the reason that a page of ours gave; of what looks like an attack nothing is said."""
+    reason = str(exception) if isinstance(exception, BadRequest) else ""
+    if _is_machine(request):
+        return problem_response(problems.bad_request(reason or "It could not be understood."))
+    return HttpResponse(render_to_string("400.html", {"reason": reason}), status=400)
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -81,7 +81,7 @@ def _list_context(request: TenantRequest, filters: Filters, page: HistoryPage) -
         "first_url": filters.address() if page.newer else None,
         "shape_url": filters.address(),
         "news_url": news_url(filters, page),
-        "clear_url": filters.address(*filters.narrowing),
+        "clear_url": filters.cleared_address,
         "shape_height": HEIGHT,
         "has_histogram": has_histogram(filters.query),
         "month_url": filters.address("start", "end", range="30d"),

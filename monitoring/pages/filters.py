@@ -35,6 +35,7 @@ NOTHING: Final = (0,)
 """Numbers of workflows that match no execution."""
 
 CURSORS: Final = ("after", "before")
+TIMES: Final = ("range", "start", "end")
 USUAL_TRIGGERS: Final = ("webhook", "schedule", "manual", "form", "event", "retry", "sub-workflow")
 
 _UNITS: Final = {"ms": 1, "s": 1_000, "min": 60_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -134,7 +135,7 @@ class Filters:
     def __init__(self, request: HttpRequest) -> None:
         self.time_range: PageRange = page_range(request)
         self.typed = request.GET.get("q")
-        self._misread: list[str] = []
+        self._misread: list[str] = [self.time_range.problem] if self.time_range.problem else []
         self.params = request.GET if self.typed is None else self._params_of(request.GET)
 
     def _params_of(self, given: QueryDict) -> QueryDict:
@@ -143,7 +144,7 @@ class Filters:
         for name in ("q", *self.narrowing):
             params.pop(name, None)
         asked = parse_query(self.typed or "")
-        self._misread = asked.problems
+        self._misread += asked.problems
         if asked.word and history.find_by_any_id(asked.word):
             asked.values["id"] = asked.values.pop("error")
         for name in asked.values.pop("environment", []):
@@ -321,6 +322,11 @@ class Filters:
         for name, value in changed.items():
             params[name] = value
         return "?" + params.urlencode()
+
+    @property
+    def cleared_address(self) -> str:
+        """This address without filters, and without a time range that makes no sense."""
+        return self.address(*self.narrowing, *(TIMES if self.time_range.problem else ()))
 
     @property
     def narrowing(self) -> tuple[str, ...]:

@@ -134,6 +134,5 @@ def page_range(request: HttpRequest, default: str = DEFAULT_PRESET) -> PageRange
     try:
         found = TimeRange.from_query(asked, now=now, zone=zone, naive_zone=zone, default=default)
     except TimeRangeError as error:
-        instead = TimeRange.of_preset(default, now=now, zone=zone)
-        return PageRange(instead, f"{error} Shown instead: {_LABELS[default].lower()}.")
+        return PageRange(TimeRange.of_preset(default, now=now, zone=zone), str(error))
     return PageRange(found)

@@ -46,15 +46,34 @@ def confirm(admin: Client, query: str) -> str:
     return response["Location"]
 
 
-@pytest.mark.parametrize("query", ["?q=status:bogus", "?q=-status:failed", "?min=soon"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?q=status:bogus",
+        "?q=-status:failed",
+        "?min=soon",
+        "?status=faild",
+        "?environment=99999",
+        "?fingerprint=zz",
+        "?range=sometimes",
+        "?start=soon",
+        "?start=2026-02-01&end=2026-01-01",
+        "?status=failed&start=soon",
+    ],
+)
 def test_a_filter_that_is_not_understood_neither_deletes_nor_exports(
     admin: Client, workflow: Workflow, query: str
 ) -> None:
     make_execution(workflow)
     answer = admin.post(f"{LIST}delete/{query}", {"all_matching": "1"})
     assert (answer.status_code, answer["Location"].startswith(LIST)) == (302, True)
-    assert admin.get(f"{LIST}export.csv{query}").status_code == 400
-    assert b'id="shape"' not in admin.get(LIST + query).content
+    refused = admin.get(f"{LIST}export.csv{query}")
+    assert (refused.status_code, "Nothing to export." in refused.text) == (400, True)
+    page = admin.get(answer["Location"], follow=True)
+    assert b'id="shape"' not in page.content
+    assert "nothing is shown" in page.text
+    [cleared] = re.findall(r'href="([^"]*)">Clear the filters', page.text)
+    assert b'id="shape"' in admin.get(LIST + unescape(cleared), follow=True).content
 
 
 def test_chosen_rows_are_deleted_after_a_preview(
