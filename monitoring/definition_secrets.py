@@ -17,10 +17,13 @@ from typing import Any, Final
 
 from monitoring.expressions import pieces_of
 from monitoring.recording.scrub import (
+    VALUE_KEYS,
     TooDeep,
     is_secret_key,
+    is_secret_pair,
     mark,
     replace_secrets,
+    secret_name,
 )
 
 __all__ = ["DOUBTFUL", "MARK", "TooDeep", "scrub_definition"]
@@ -35,6 +38,7 @@ _CODE_FIELDS: Final = frozenset({"jsCode", "functionCode", "pythonCode", "code"}
 _JUDGED: Final = frozenset(
     {"bearer", "header", "assignment", "openai-key", "key", "url-token", "spoken"}
 )
+_ASSIGNING: Final = frozenset({"form", "field", "element", "command"})
 _SCHEME: Final = re.compile(r"^(?:bearer|basic|token|apikey|key)(?:[\s:=]+|$)", re.IGNORECASE)
 # What such keys hold ends with a session or a request.
 _PASSING: Final = re.compile(r"(?i)sess(?:ion)?_?-?id|^sid$|csrf|xsrf|signature|cookie|otp")
@@ -95,18 +99,26 @@ def _walk(value: Any, depth: int, *, is_code: bool = False) -> Any:
     if depth <= 0:
         raise TooDeep
     if isinstance(value, list):
-        return [_walk(each, depth - 1) for each in value]
+        return [_item(each, depth - 1) for each in value]
     return {_name(key): each for key, each in _fields(value, depth)}
+
+
+def _item(value: Any, depth: int) -> Any:
+    """An item of a list; in `["Authorization", "…"]` the first is the key of the second."""
+    if not is_secret_pair(value):
+        return _walk(value, depth)
+    if depth <= 0:
+        raise TooDeep
+    return [value[0], _under_secret_key(value[0], value[1], depth - 1)]
 
 
 def _fields(value: dict[str, Any], depth: int) -> Iterator[tuple[str, Any]]:
     """The fields of an object; in `{name: "X-Api-Key", value: …}` the name is the key."""
-    said = value.get("name", value.get("key"))
-    named_by = said if isinstance(said, str) and is_secret_key(said) else None
+    named_by = None if VALUE_KEYS.isdisjoint(value) else secret_name(value)
     for key, each in value.items():
         if key == "credentials" and isinstance(each, dict):
             yield key, _names(each, depth - 1)
-        elif named_by is not None and key in ("value", "stringValue", "keyValue"):
+        elif named_by is not None and key in VALUE_KEYS:
             yield key, _under_secret_key(named_by, each, depth - 1)
         elif is_secret_key(key):
             yield key, _under_secret_key(key, each, depth - 1)
@@ -169,6 +181,7 @@ def _judge_shape(shape: str, secret: str, before: str, *, is_code: bool) -> str:
     if shape == "private-key":
         is_template = len(secret) < _SHORTEST_KEY_BODY or "your" in secret.lower()
         return "" if is_template else shape
+    shape = "assignment" if shape in _ASSIGNING else shape
     if shape not in _JUDGED:
         return shape
     is_quoted = before.endswith(("'", '"'))

@@ -209,9 +209,8 @@ class Fields:
         """An error's text: scrubbed, cut to `limit` bytes with a visible mark."""
         if value is None:
             return None
-        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        if self.suspicion.values:
-            text = scrub.scrub_text(text)
+        value = self._scrubbed(name, value)
+        text = value if isinstance(value, str) else _encode(value).decode()
         encoded = text.encode()
         if len(encoded) <= limit:
             return text
@@ -224,15 +223,7 @@ class Fields:
         """JSON text of any value: scrubbed, replaced by a mark with its beginning when too big."""
         if value is None:
             return None
-        if self.suspicion.anything:
-            try:
-                value = scrub.scrub(
-                    value, depth=self.limits.depth, look_at_values=self.suspicion.values
-                )
-            except scrub.TooDeep:
-                self.errors.append(too_deep(f"{self.loc}{camel(name)}"))
-                return None
-        text = _encode(value)
+        text = _encode(self._scrubbed(name, value))
         limit = self.limits.node_data_bytes
         if len(text) <= limit:
             return text
@@ -247,6 +238,16 @@ class Fields:
                 }
             }
         )
+
+    def _scrubbed(self, name: str, value: Any) -> Any:
+        """The value without secrets; None after an error, which refuses the message anyway."""
+        if not self.suspicion.anything:
+            return value
+        try:
+            return scrub.scrub(value, depth=self.limits.depth, look_at_values=self.suspicion.values)
+        except scrub.TooDeep:
+            self.errors.append(too_deep(f"{self.loc}{camel(name)}"))
+            return None
 
     def tags(self, name: str) -> list[str] | None:
         """A list of short texts."""

@@ -14,17 +14,19 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import re2
 from django.conf import settings
 
 # Words that make a key secret when they stand in it as whole words ("api_key", "apiKey",
 # "X-Api-Key", but not "author" or "token_count").
 _SECRET_KEY = re.compile(
-    r"(?:^|_)(?:passwords?|passwd|passphrase|pass|pwd|secrets?|"
+    r"(?:^|_)(?:pass_?words?|passwd|pass_?phrase|pass_?code|pass|pwd|secrets?|"
     r"(?:api|access|private|secret|signing|encryption)_?keys?|auth|authorization|credentials?|tokens?|"
     r"bearer|cookies?|(?:php|j)?sess(?:ion)?_?id|csrf|xsrf|jwt|cvv|cvc|card_?numbers?|signature|pin|otp|totp|ssn)"
-    # "password2", "authHeader", "token_value" say the same.
-    r"_?\d*(?:_(?:header|value|hash|json|text|string|plain|raw|code|id))?$"
+    # "password2", "authHeader", "passwordConfirm", "api_key_prod" say the same.
+    r"_?\d*(?:_(?:header|value|hash|json|text|string|plain|raw|code|id|confirm|confirmation|repeat|again"
+    r"|old|new|base64|b64|hex|pem|der|encoded|prod|production|live|test|dev|staging|sandbox|jar))*$"
     r"|^(?:connect_)?sid$"
 )
 # Twilio's ids of what it stores: it calls them sid, as others call a session.
@@ -33,7 +35,7 @@ _PUBLIC_SID = re.compile(r"[A-Z]{2}[0-9a-f]{32}")
 _TELLING_WORDS = (
     r"(?i)pass|pwd|secret|(?:api|access|private|signing|encryption)[^a-z0-9]*key|auth|credential|token"
     r"|bearer|cookie|sess(?:ion)?[^a-z0-9]*id|csrf|xsrf|jwt|(?:\"|connect)[^a-z0-9]*sid[^a-z0-9]*\"|cvv|cvc|card[^a-z0-9]*number|signature|pin"
-    r"|otp|ssn"
+    r"|otp|ssn|card|\"(?:[a-z0-9]*[^a-z0-9])?(?:pan|cc)[^a-z]"
 )
 # Counts and limits that end in a secret word are numbers people need to see.
 _SAFE_KEY = re.compile(
@@ -65,15 +67,60 @@ _SHAPES: dict[str, str] = {
     ),
     # In addresses (?key=x) and environments (MAPS_KEY=x).
     "key": r"(?i)(?:\b|_)(?:key|sid)=\\{0,4}[\"']?([a-z0-9+/_.~%-]{16,})",
+    # Words that mean a secret only so close to a value: ?pin=1234, {"passphrase": "x"} in a text.
+    "form": (
+        r"(?i)(?:\b|_)(?:pass[_-]?phrase|passcode|pass_word|cookie|signature|sig|accountkey|sharedaccesskey"
+        r"|sess(?:ion)?[_-]?id|authorization|credentials?|pin|t?otp|cv[vc])=([^\s\"'&;,<>\[\]{}\\]{3,})"
+    ),
+    "field": (
+        r"(?i)[\"'](?:[a-z0-9_.-]*[_.-])?(?:pass[_-]?phrase|passcode|pass_word|cookie|signature"
+        r"|sess(?:ion)?[_-]?id|authorization|credentials?|pin|t?otp|cv[vc])\\{0,4}[\"']"
+        r"\s{0,3}[:=]\s{0,3}\\{0,4}[\"']([^\"'\\]{3,})"
+    ),
+    "element": (
+        r"(?i)<[a-z0-9_.:-]*(?:password|passwd|passphrase|secret|token|api_?key|authorization|cvv|pin)"
+        r"(?:\s[^<>]*)?>([^<>]{3,})</"
+    ),
+    "command": (
+        r"(?:(?i:--?(?:password|passwd|passphrase|token|secret|api-?key))\s{1,3}"
+        r"|\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\r\n|;&]*?\s-p"
+        r"|\bcurl\b[^\r\n|;&]*?\s(?:-u|--user)\s{0,3}[\"']?[^\s:\"']*:)[\"']?([^\s\"']+)"
+    ),
+    "webhook-url": (
+        r"(?i)(?:hooks\.slack\.com/[a-z]+/|discord(?:app)?\.com/api/webhooks/)([a-z0-9/_-]{8,})"
+    ),
+    "telegram-token": r"(?i)(?:api\.telegram\.org/(?:file/)?bot[0-9]+:|\bbot[0-9]{6,}:)([a-z0-9_-]{2,})",
     # As people write it: the password is x.
     "spoken": (
         r"(?i)\b(?:password|passwd|passphrase|passcode|pwd|secret|api[ _-]?key)\s{1,3}(?:is|was)\b"
         r"\s{0,3}:?\s{0,3}([\"'][^\"'\r\n]{4,64}[\"']|[^\s\"'<>()]{6,})"
     ),
 }
-_CARD = r"\b[3-6](?:[ -]?[0-9]){12,18}\b"
+_CARD = r"\b[2-6](?:[ -]?[0-9]){12,18}\b"
+# Who issues cards: how their numbers begin, and how many digits they have.
+_ISSUED = re.compile(
+    r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
+    r"|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}"  # Mastercard
+    r"|3[47]\d{13}|3(?:0[0-5]|[689]\d)\d{11}"  # American Express, Diners
+    r"|6(?:011|4[4-9]\d|5\d\d)\d{12}|35(?:2[89]|[3-8]\d)\d{12}|62\d{14}"  # Discover, JCB, UnionPay
+)
+# What names a thing by a number: no card, though one number in ten passes the check.
+_IDENTITY_KEY = re.compile(
+    r"(?:^|_)(?:ids?|uid|gid|ref|reference|number|no|ean|gtin|isbn|imei|timestamp|time)$"
+)
+_CARD_KEY = re.compile(r"(?:^|_)(?:card|pan|cc|creditcard)(?:_?(?:no|num|number))?$")
+_IDENTITY_BEFORE = re.compile(r"(?i)(?:id|order|invoice|ref)[\"']?\s?[=:#]\s?[\"']?\Z")
+# What is no secret though it stands in its place: “token: expired”, “Cookie: not set by server”.
+_SAYS_STATE = re.compile(
+    r"(?i)(?:not|no|none|null|nil|undefined|nan|true|false|expired|invalid|missing|required|revoked|wrong"
+    r"|incorrect|empty|blank|absent|unknown|denied|rejected|mismatch|malformed|unsupported|disabled"
+    r"|must|should|is|are|was|has|and|or|cannot|can't|could|failed|too|needed|unset|unauthorized"
+    r"|forbidden|error|option|flag|argument)(?:[\s.,!?:;)]|\Z)"
+)
+_LEFT_OPEN = frozenset({"assignment", "header", "form", "field", "element", "command"})
 _ALL_SHAPES = "|".join([*_SHAPES.values(), _CARD])
 _ANY_SHAPE = re2.compile(_ALL_SHAPES)
+_TELLING = re2.compile(_TELLING_WORDS)
 
 
 class _Look:
@@ -95,8 +142,9 @@ _LOOK_FOR_HINTS = _Look(
     r"(?i)AKIA|ASIA|gh[pousr]_|github_pat_|xox[abeoprs]-|[rs]k_(?:live|test)_|AIza|sk-|SG\.|fw_|eyJ"
     r"|bearer|basic|://|pass(?:word|wd|phrase|code)|pwd|secret|(?:api|access|private)[ _-]?key|token"
     r"|-----BEGIN|key=|sid="
-    r"|cookie|authorization"
-    r"|[3-6][ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d"
+    r"|cookie|authorization|cv[vc]|signature|accountkey|sess(?:ion)?[_-]?id|credential|sig=|pin[=\"']|otp[=\"']"
+    r"|pass_word|hooks\.slack|/webhooks/|bot[0-9]+:|mysql|mariadb|curl|</[a-z0-9_.:-]*pin>"
+    r"|[2-6][ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d"
 )
 _SHAPE_PATTERNS = {mark: re2.compile(pattern) for mark, pattern in _SHAPES.items()}
 # What a shape can't be without: looking for it is far quicker than the pattern.
@@ -112,8 +160,14 @@ _ALWAYS_IN = {
     "url-token": "://",
     "header": ":",
     "key": "=",
+    "form": "=",
+    "field": ":",
+    "element": "</",
+    "command": " -",
+    "telegram-token": "bot",
 }
 _CARD_PATTERN = re2.compile(_CARD)
+_SMALLEST_CARD = 10**12
 _SHORTEST_SECRET = 8
 _SHORTEST_RANDOM = 16
 _LONGEST_MARK = len("[scrubbed::0000]") + max(map(len, _SHAPES))
@@ -144,9 +198,13 @@ def mark(kind: str, secret: str) -> str:
     return f"[scrubbed:{kind}:{tail}]"
 
 
+def _words_of(key: str) -> str:
+    return _NOT_WORD.sub("_", _CAMEL.sub("_", key[-255:]).lower()).strip("_")
+
+
 @functools.lru_cache(maxsize=16_384)
 def _is_secret_key_short(key: str) -> bool:
-    name = _NOT_WORD.sub("_", _CAMEL.sub("_", key).lower()).strip("_")
+    name = _words_of(key)
     if name in settings.SCRUB_SAFE_KEYS:
         return False
     if name in settings.SCRUB_EXTRA_KEYS:
@@ -157,6 +215,29 @@ def _is_secret_key_short(key: str) -> bool:
 def is_secret_key(key: str) -> bool:
     """Whether a key's name says that its value is secret."""
     return _is_secret_key_short(key[-255:])
+
+
+def secret_name(value: Mapping[str, Any]) -> str | None:
+    """The secret key that an object like `{"name": "X-Api-Key", "value": …}` says; None without."""
+    for naming in ("name", "key", "Name", "Key"):
+        said = value.get(naming)
+        if type(said) is str and is_secret_key(said):
+            return said
+    return None
+
+
+VALUE_KEYS = frozenset({"value", "Value", "stringValue", "keyValue"})
+"""Where the value is in an object that `secret_name` names."""
+
+
+def is_secret_pair(value: Any) -> bool:
+    """Whether a list is a name with its secret: `["Authorization", "…"]`, but no list of names."""
+    if type(value) is not list or len(value) != 2:
+        return False
+    name, secret = value
+    if type(name) is not str or not is_secret_key(name):
+        return False
+    return type(secret) is not str or not is_secret_key(secret)
 
 
 @functools.lru_cache(maxsize=1)
@@ -193,8 +274,22 @@ def suspect(body: bytes, *, depth: int) -> Suspicion:
 
 
 def scrub_text(text: str) -> str:
-    """The text with every secret shape replaced by its mark."""
+    """The text with every secret shape replaced by its mark; JSON in a text also by its keys."""
+    if len(text) < _SHORTEST_SECRET:
+        return text
+    if text[0] in "{[" and _TELLING.search(text) is not None:
+        text = _scrub_json(text)
     return replace_secrets(text, _kind_if_likely)
+
+
+def _scrub_json(text: str) -> str:
+    """JSON that is a text, without secrets; what is no JSON, or needs nothing, as it is."""
+    try:
+        value = msgspec.json.decode(text)
+        clean = scrub(value, depth=settings.LIMITS.depth)
+    except (msgspec.DecodeError, TooDeep, RecursionError, UnicodeError):
+        return text
+    return text if clean == value else msgspec.json.encode(clean).decode()
 
 
 Judge = Callable[[str, str, str], str]
@@ -233,6 +328,8 @@ def _kind_if_likely(kind: str, secret: str, _before: str = "") -> str:
     """The kind, when it looks like a secret where the words around it leave that open."""
     if kind in ("key", "url-token"):
         return kind if looks_random(secret) else ""
+    if kind in _LEFT_OPEN and _says_state(secret):
+        return ""
     return kind if kind != "spoken" or _looks_chosen(secret) else ""
 
 
@@ -251,6 +348,15 @@ def looks_random(text: str) -> bool:
     return 3 * changes >= len(signs) or (len(signs) >= 24 and _HEX.fullmatch(signs) is not None)
 
 
+def _says_state(text: str) -> bool:
+    """Whether plain words stand where a secret could: “expired”, “not set by server”."""
+    return (
+        _SAYS_STATE.match(text) is not None
+        and "=" not in text
+        and not any(map(looks_random, text.split()))
+    )
+
+
 def _looks_chosen(text: str) -> bool:
     """Whether it is quoted, or no word of the sentence: “is hunter2”, not “is missing”."""
     return text[0] in "\"'" or _NO_WORD.search(text.rstrip(".,;:!?")) is not None
@@ -258,8 +364,15 @@ def _looks_chosen(text: str) -> bool:
 
 def _replace_card(match: Any) -> str:
     whole: str = match.group(0)
-    digits = [int(character) for character in whole if character.isdigit()]
-    return mark("card", whole) if _passes_luhn(digits) else whole
+    before: str = match.string[max(0, match.start() - 16) : match.start()]
+    is_card = _is_card(whole) and not _IDENTITY_BEFORE.search(before)
+    return mark("card", whole) if is_card else whole
+
+
+def _is_card(text: str) -> bool:
+    """Whether it is the number of a card that somebody issues."""
+    digits = "".join(filter(str.isdigit, text))
+    return _ISSUED.fullmatch(digits) is not None and _passes_luhn([*map(int, digits)])
 
 
 def _passes_luhn(digits: list[int]) -> bool:
@@ -281,19 +394,39 @@ def scrub(value: Any, *, depth: int, look_at_values: bool = True) -> Any:
     if type(value) is list:
         if depth <= 0:
             raise TooDeep
+        if value and type(value[0]) is list and any(map(is_secret_pair, value)):
+            return [_scrub_pair(item, depth - 1, look_at_values) for item in value]
         return [scrub(item, depth=depth - 1, look_at_values=look_at_values) for item in value]
     return value
+
+
+def _scrub_pair(item: Any, depth: int, look_at_values: bool) -> Any:
+    if not is_secret_pair(item):
+        return scrub(item, depth=depth, look_at_values=look_at_values)
+    if depth <= 0:
+        raise TooDeep
+    return [item[0], _scrub_secret(item[1], depth - 1)]
 
 
 def _scrub_object(value: Mapping[str, Any], depth: int, look_at_values: bool) -> dict[str, Any]:
     if depth <= 0:
         raise TooDeep
     clean: dict[str, Any] = {}
+    is_named = ("value" in value or "Value" in value) and secret_name(value) is not None
     for key, item in value.items():
-        if is_secret_key(key):
+        if is_named and key in VALUE_KEYS:
+            clean[key] = _scrub_secret(item, depth - 1)
+        elif is_secret_key(key):
             clean[key] = item if _is_public_sid(key, item) else _scrub_secret(item, depth - 1)
         elif type(item) is str:
-            clean[key] = scrub_text(item) if look_at_values else item
+            is_plain = (
+                not look_at_values
+                or len(item) < _SHORTEST_SECRET
+                or (item.isdigit() and _names_thing(key))
+            )
+            clean[key] = item if is_plain else scrub_text(item)
+        elif type(item) is int and item >= _SMALLEST_CARD:
+            clean[key] = _scrub_number(key, item)
         elif type(item) is dict or type(item) is list:
             clean[key] = scrub(item, depth=depth - 1, look_at_values=look_at_values)
         else:
@@ -301,6 +434,16 @@ def _scrub_object(value: Mapping[str, Any], depth: int, look_at_values: bool) ->
         if look_at_values and len(key) >= _SHORTEST_SECRET and (name := scrub_text(key)) != key:
             clean[name] = clean.pop(key)
     return clean
+
+
+def _names_thing(key: str) -> bool:
+    """Whether digits below the key only name a thing, and are no card."""
+    return _IDENTITY_KEY.search(_words_of(key)) is not None
+
+
+def _scrub_number(key: str, number: int) -> Any:
+    is_card = _CARD_KEY.search(_words_of(key)) is not None and _is_card(str(number))
+    return mark("card", str(number)) if is_card else number
 
 
 def _is_public_sid(key: str, item: Any) -> bool:

@@ -105,6 +105,35 @@ def test_what_breaks_the_schema_is_named_at_its_place(fields: dict[str, Any], lo
     assert loc in refused(**fields)
 
 
+@pytest.mark.parametrize("field", ["message", "stack"])
+def test_an_error_that_is_no_text_loses_its_secrets_by_their_keys(field: str) -> None:
+    said = {"config": {"passphrase": "hunter2222", "headers": [["Authorization", "hunter2222"]]}}
+    record = full(
+        error={field: said}, nodeExecutions=[{"nodeId": "n", "status": "ok", "error": said}]
+    )
+    assert "hunter2222" not in str(record)
+    assert '"passphrase":"[scrubbed:' in str(record.error_message or record.error_stack)
+
+
+@pytest.mark.parametrize("field", ["message", "stack"])
+@pytest.mark.parametrize("depth", [65, 900])
+def test_an_error_that_is_nested_too_deep_is_refused(field: str, depth: int) -> None:
+    value: Any = "x"
+    for _ in range(depth):
+        value = [value]
+    assert "nested deeper" in "".join(refused(error={field: value}).values())
+
+
+def test_an_error_workflows_message_that_is_no_text_loses_its_secrets() -> None:
+    told = {
+        "execution": {"id": "1", "error": {"message": {"token": "hunter2222"}}, "mode": "webhook"},
+        "workflow": {"id": "w"},
+    }
+    body = json.dumps(told).encode()
+    record = error_workflow.execution_of(schema.decode(body), body, SOURCE)
+    assert "hunter2222" not in str(record)
+
+
 def test_all_errors_are_said_at_once() -> None:
     assert set(refused(status="?", startedAt="?", durationMs=-1)) == {
         "status",

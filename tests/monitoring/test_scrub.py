@@ -25,7 +25,9 @@ _MARK = "[scrubbed:"
      "cookie", "Set-Cookie", "private_key", "token", "sessionId", "cvv", "cardNumber", "secrets",
      "secretKey", "signingKey", "APIToken", "authHeader", "pass", "password2", "userPassword1", "token_value",
      "otp", "totp_code", "private_key_id", "sid", "SID", "connect.sid", "PHPSESSID", "JSESSIONID",
-     "x" * 300 + "_password"],
+     "x" * 300 + "_password", "password_confirmation", "passwordConfirm", "password_repeat", "passWord",
+     "pass_word", "secret_base64", "private_key_pem", "api_key_prod", "apiKeyLive", "cookieJar", "passphrase",
+     "pin", "session_id"],
 )  # fmt: skip
 def test_secret_keys_hide_their_values(key: str) -> None:
     clean = scrub.scrub({key: "whatever"}, depth=8)
@@ -75,6 +77,24 @@ def test_harmless_keys_keep_their_values(key: str) -> None:
         ("spoken", "your API key is Ab3dE6gH9jK2."),
         ("spoken", "passphrase was Tr0ub4dor&3!"),
         ("card", "card 4111 1111 1111 1111 declined"),
+        ("card", "card 4111111111111111 declined"),
+        ("card", "2223-0031-2200-3222 was refused"),
+        ("form", "passphrase=hunter2222&x=1"),
+        ("form", "amount=3&pin=4821&cvv=123&x=1"),
+        ("form", "user=a&cookie=hunter2222"),
+        ("form", "otp=482113"),
+        ("form", "https://x.blob.core.windows.net/a?sv=2022&sig=Ab3dE6gH9jK2%2Fm&se=1"),
+        ("form", "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=hunter2222=="),
+        ("form", "https://b.s3.amazonaws.com/x?X-Amz-Signature=hunter2222"),
+        ("field", 'sent {"authorization":"hunter2222 x"} and failed'),
+        ("field", 'sent {"card_pin": "hunter2222"} and failed'),
+        ("element", "<soap><password>hunter2222</password></soap>"),
+        ("element", '<ns:Password Type="text">hunter2222</ns:Password>'),
+        ("command", "run --password hunter2222 failed"),
+        ("command", "mysql -u root -phunter2222 failed"),
+        ("command", "curl -u bob:hunter2222 https://example.com"),
+        ("webhook-url", "https://hooks.slack.com/services/T0A1/B0C2/hunter2222"),
+        ("telegram-token", "https://api.telegram.org/bot123:hunter2222/sendMessage"),
         ("private-key", "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----"),
     ],
 )
@@ -94,10 +114,57 @@ def test_secret_shapes_in_any_text_become_typed_marks(kind: str, text: str) -> N
      "key=customer-2024-invoices-list-eu", "Duplicate key=3f2504e0-4f89-41d3-9a0c-0305e82c3301",
      "key=20261121103000123", "monkey=Ab3dE6gH9jK2mN5pQ8sT1", "sort_key=created_at_descending",
      "sid=SM0a1b2c3d4e5f60718293a4b5c6d7e8f9", "inside=0a1b2c3d4e5f60718293a4b5",
-     "key=InvoiceSyncCustomerEurope"],
+     "key=InvoiceSyncCustomerEurope",
+     "token: expired", "password: required", "Cookie: not set by server", "token=undefined", "apiKey: null",
+     "Authorization: missing", "secret: wrong.", '{"token": "expired"} was sent', "--password is required",
+     "pin=", "footprint=none-at-all", "mysql -h db -P 3306", "curl https://example.com",
+     "order_id=4111111111111111", "order #4111111111111111", "6999999999999991", "1234567890123452"],
 )  # fmt: skip
 def test_plain_text_stays(text: str) -> None:
     assert scrub.scrub_text(text) == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"name": "password", "value": "hunter2222"}],
+        [{"key": "api_key", "value": "hunter2222"}],
+        [{"Name": "Authorization", "Value": "hunter2222"}],
+        [["Authorization", "hunter2222"], ["Accept", "text"]],
+        [["Accept", "text"], ["x-api-key", "hunter2222"]],
+        '{"authorization":"hunter2222"}',
+        '[{"name":"password","value":"hunter2222"}]',
+        json.dumps({"body": json.dumps({"passwordConfirm": "hunter2222"})}),
+    ],
+)
+def test_names_beside_values_and_json_in_texts_tell_secrets(value: Any) -> None:
+    clean = json.dumps(scrub.scrub({"x": value}, depth=8))
+    assert "hunter2222" not in clean
+    assert _MARK in clean
+    assert scrub.suspect(json.dumps({"x": value}).encode(), depth=100).anything
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "Ann", "value": 3},
+        [["password", "token"], ["name", "secret"]],
+        ["password", "email"],
+        {"name": "password"},
+        '{"author": "Ann",   "n": 1}',
+        {"orderId": "4111111111111111", "order_number": "4111111111111111"},
+        {"customer": 4111111111111111},
+    ],
+)
+def test_what_only_resembles_stays(value: Any) -> None:
+    assert scrub.scrub({"x": value}, depth=8) == {"x": value}
+
+
+@pytest.mark.parametrize("key", ["card", "pan", "cc_number", "creditCard"])
+def test_a_number_is_a_card_only_below_a_telling_key(key: str) -> None:
+    message = {key: 4111111111111111}
+    assert _MARK in scrub.scrub(message, depth=8)[key]
+    assert scrub.suspect(json.dumps(message).encode(), depth=100).anything
 
 
 def test_equal_secrets_get_equal_marks_and_others_differ() -> None:

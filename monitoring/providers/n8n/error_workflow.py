@@ -12,8 +12,6 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from monitoring.models import Environment
 from monitoring.recording import schema
 from monitoring.recording.record import ExecutionRecord
@@ -118,19 +116,17 @@ def _details(error: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _message(error: dict[str, Any]) -> str:
-    """The most telling text. n8n cuts a Code node's message at colons; the stack's head is whole.
+def _message(error: dict[str, Any]) -> Any:
+    """The most telling text; a message that is no text stays what it is, so that keys can tell secrets.
+
+    n8n cuts a Code node's message at colons; the stack's head is whole.
 
     A general message of n8n ("The service was not able to …") gains the service's own description.
     """
     message = error.get("message")
-    text = (
-        message
-        if isinstance(message, str)
-        else ""
-        if message is None
-        else msgspec.json.encode(message).decode()
-    )
+    if message is not None and not isinstance(message, str):
+        return message
+    text = message or ""
     stack, description = error.get("stack"), error.get("description")
     head = _STACK_HEAD.match(stack.partition("\n")[0]) if isinstance(stack, str) else None
     bare = _LINE_MARK.sub("", text)
