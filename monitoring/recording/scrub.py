@@ -119,16 +119,19 @@ _SAYS_STATE = re.compile(
 )
 _LEFT_OPEN = frozenset({"assignment", "header", "form", "field", "element", "command"})
 _ALL_SHAPES = "|".join([*_SHAPES.values(), _CARD])
-_ANY_SHAPE = re2.compile(_ALL_SHAPES)
-_TELLING = re2.compile(_TELLING_WORDS)
+# Each group costs time in every search, and here nobody asks for one.
+_NO_GROUPS = re2.Options()
+_NO_GROUPS.never_capture = True
+_ANY_SHAPE = re2.compile(_ALL_SHAPES, _NO_GROUPS)
+_TELLING = re2.compile(_TELLING_WORDS, _NO_GROUPS)
 
 
 class _Look:
     """A pattern to look for in a whole body. Most bodies are ASCII, and need no decoding then."""
 
     def __init__(self, pattern: str) -> None:
-        self._of_text = re2.compile(pattern)
-        self._of_ascii = re2.compile(pattern.encode())
+        self._of_text = re2.compile(pattern, _NO_GROUPS)
+        self._of_ascii = re2.compile(pattern.encode(), _NO_GROUPS)
 
     def finds(self, body: bytes) -> bool:
         if body.isascii():
