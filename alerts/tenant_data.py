@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from alerts.models import (
+    AlertSettings,
     Attempt,
     Check,
     Incident,
@@ -17,12 +18,15 @@ from alerts.models import (
 )
 from tenants import registry
 from tenants.deletion import rows_of
+from tenants.export import columns_of
 from tenants.models import Tenant
 
 
 def register() -> None:
-    """Add incidents to every tenant's export, and let all of alerts go with the tenant."""
+    """Add alerts to every tenant's export, and let all of them go with the tenant."""
     registry.register_exporter("incidents", incident_records)
+    for name, exporter in _COLUMNS.items():
+        registry.register_exporter(name, exporter)
     registry.register_deleter(
         rows_of(
             Attempt,
@@ -61,3 +65,46 @@ def incident_records(tenant: Tenant) -> Iterator[Mapping[str, object]]:
             "resolved_at": incident.resolved_at,
             "resolved_by": incident.resolved_by,
         }
+
+
+# The webhook's secrets stay here: who has the export could sign as this installation.
+_COLUMNS = {
+    "alert_settings": columns_of(
+        AlertSettings,
+        "enabled",
+        "failure_threshold",
+        "time_window_hours",
+        "alert_on_critical",
+        "alert_on_warning",
+        "alert_on_info",
+        "alert_on_scan",
+        "repeat_minutes",
+        "emails",
+        "webhook_url",
+        "created_at",
+        "updated_at",
+    ),
+    "alert_preferences": columns_of(
+        WorkflowPreference, "workflow_id", "enabled", "failure_threshold", "emails"
+    ),
+    "alert_severities": columns_of(SeverityOverride, "error_class", "severity"),
+    "incident_events": columns_of(IncidentEvent, "incident_id", "at", "kind", "text", "by"),
+    "notifications": columns_of(
+        Notification,
+        "key",
+        "incident_id",
+        "target__channel",
+        "target__address",
+        "summary_id",
+        "kind",
+        "state",
+        "reason",
+        "content",
+        "tries",
+        "created_at",
+        "sent_at",
+    ),
+    "notification_attempts": columns_of(
+        Attempt, "notification_id", "at", "latency_ms", "is_delivered", "status", "said"
+    ),
+}

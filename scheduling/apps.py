@@ -9,17 +9,14 @@ class SchedulingConfig(AppConfig):
 
     def ready(self) -> None:
         """Register kinds of due rows, operations of the API, the menu, what pages say of trouble."""
-        from scheduling import kinds, status
+        from scheduling import kinds, status, tenant_data
         from scheduling.api import analysis, scans, schedules  # noqa: F401 - importing enters them
-        from scheduling.models import Delivery, Finding, Scan, ScannedWorkflow, Schedule
         from scheduling.pages import workflow_tab
-        from tenants.deletion import rows_of
         from tenants.navigation import Page, register_page
         from tenants.notices import register_notice
-        from tenants.registry import register_deleter
 
         kinds.register()
         workflow_tab.register()
-        register_deleter(rows_of(Delivery, Finding, ScannedWorkflow, Scan, Schedule))
+        tenant_data.register()
         register_page(Page("scheduling:scans", "Scans", "check", key="s", rank=50))
         register_notice(status.watch.notice)
