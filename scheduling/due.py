@@ -177,7 +177,7 @@ class Claim(Generic[Row]):
         said = f"{type(error).__name__}: {error}"[:ERROR_LENGTH].replace("\x00", "\ufffd")
         with self._locked() as row:
             if row.attempts >= self.kind.max_attempts:
-                self._write(row, leased_until=None, last_error=said)
+                row.last_error = said
                 _quarantine(self.kind, row)
             else:
                 due_at = Now() + self.kind.rest(max(row.attempts, 1))
@@ -220,16 +220,32 @@ def claim(kind: Kind[Row]) -> list[Claim[Row]]:
 def _quarantine_poison(kind: Kind[Row]) -> None:
     """Give up the rows whose workers died too often to say so themselves."""
     poison = kind.due().filter(attempts__gte=kind.max_attempts)
-    for row in poison.select_for_update(skip_locked=True, of=("self",)).select_related("tenant"):
+    held = poison.select_for_update(skip_locked=True, of=("self",)).select_related("tenant")
+    for row in held.order_by("due_at")[: kind.at_once]:
         _quarantine(kind, row)
 
 
 def _quarantine(kind: Kind[Row], row: Row) -> None:
-    kind.model._default_manager.filter(pk=row.pk).update(quarantined_at=Now(), leased_until=None)
+    kind.model._default_manager.filter(pk=row.pk).update(
+        quarantined_at=Now(), leased_until=None, last_error=row.last_error
+    )
     logger.error("due row quarantined", extra={"kind": kind.name, "row": row.pk})
-    if kind.on_quarantine:
-        with tenant_scope(row.tenant):
+    if kind.on_quarantine is None:
+        return
+    try:
+        with tenant_scope(row.tenant), transaction.atomic():
             kind.on_quarantine(row)
+    except Exception:  # a row that can't even be reported must not stop those of all tenants
+        logger.exception("quarantine not reported", extra={"kind": kind.name, "row": row.pk})
+
+
+REVIVED: Final[dict[str, Any]] = {
+    "quarantined_at": None,
+    "leased_until": None,
+    "attempts": 0,
+    "last_error": "",
+}
+"""What an update sets so that a row which was given up is worked on again."""
 
 
 def drain(name: str, *, seconds: float = DRAIN_SECONDS) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 
 from django.db import IntegrityError, transaction
 
-from scheduling.due import Claim, database_now
+from scheduling.due import REVIVED, Claim, database_now
 from scheduling.models import Scan, Schedule, Scope
 from tenants.models import Tenant, User
 
@@ -24,16 +24,36 @@ class ScanRunsError(Exception):
     """A scan of the same schedule is open already; two never run at once."""
 
 
-def save(schedule: Schedule, workflow_ids: list[int] | None = None) -> None:
-    """Store a schedule (new or changed) and plan its next scan from now.
+_SAID: Final = (
+    "name",
+    "enabled",
+    "frequency",
+    "preferred_time",
+    "time_zone",
+    "weekday",
+    "scope",
+    "updated_at",
+)
+_PLANNED: Final = ("next_scan_at", "due_at")
 
-    `workflow_ids` are the selected workflows, of the schedule's tenant; None leaves them.
+
+def save(schedule: Schedule, workflow_ids: list[int] | None = None) -> None:
+    """Store a schedule (new or changed), plan its next scan from now, revive it if it was given up.
+
+    `workflow_ids` are the selected workflows, of the schedule's tenant; None leaves them. What the
+    worker wrote meanwhile (fence, last scan) stays.
     """
     with transaction.atomic():
         planned = schedule.timetable.next_after(database_now()) if schedule.enabled else None
         schedule.next_scan_at = schedule.due_at = planned
-        schedule.quarantined_at = None
-        schedule.save()
+        for field, value in REVIVED.items():
+            setattr(schedule, field, value)
+        if schedule.pk is None:
+            schedule.save()
+        else:
+            # The lock waits for a step that is at work; its fence is not put back.
+            Schedule.objects.select_for_update().get(pk=schedule.pk)
+            schedule.save(update_fields=[*_SAID, *_PLANNED, *REVIVED])
         if workflow_ids is not None:
             schedule.selected.set(workflow_ids)
 

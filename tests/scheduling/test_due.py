@@ -272,3 +272,31 @@ def wait_until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_a_report_that_fails_stops_neither_the_row_nor_the_kind(tenant: Tenant) -> None:
+    first, second, good = waiting(tenant), waiting(tenant), waiting(tenant)
+    for scan in (first, second):
+        again(scan, attempts=MAX_ATTEMPTS)
+
+    def broken(row: Scan) -> None:
+        raise ValueError("no way to tell")
+
+    kind(on_quarantine=broken, at_once=5)
+    drain("test")
+    assert again(first).quarantined_at is not None
+    assert again(second).quarantined_at is not None
+    assert again(good).due_at is None
+
+
+def test_the_report_knows_the_error_that_was_the_last(tenant: Tenant) -> None:
+    waiting(tenant)
+    errors = iter(["first", "second", "third", "fourth", "fifth"])
+    told: list[str] = []
+
+    def fail(held: Claim[Scan]) -> None:
+        raise ValueError(next(errors))
+
+    kind(fail, on_quarantine=lambda row: told.append(row.last_error), rest=lambda attempts: -PAST)
+    drain("test")
+    assert told == ["ValueError: fifth"]

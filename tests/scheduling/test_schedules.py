@@ -127,3 +127,19 @@ def test_scans_without_a_schedule_are_one_at_a_time_for_each_tenant(tenant: Tena
             schedules.run_now(tenant, None, by=None)
     with tenant_scope(other):
         schedules.run_now(other, None, by=None)
+
+
+def test_saving_revives_a_schedule_that_was_given_up(
+    tenant: Tenant, clock: list[dt.datetime]
+) -> None:
+    schedule = make_schedule(tenant)
+    with tenant_scope(tenant):
+        Schedule.objects.filter(pk=schedule.pk).update(
+            attempts=5, fence=9, quarantined_at=NOW, last_error="broken"
+        )
+        schedules.save(schedule)
+        schedule.refresh_from_db()
+    assert (schedule.quarantined_at, schedule.attempts, schedule.last_error) == (None, 0, "")
+    assert schedule.fence == 9, "a fence never goes back"
+    clock[0] = NOW + 24 * HOUR
+    assert [status for _, status in come(schedule)] == ["pending"]
