@@ -13,7 +13,7 @@ from monitoring.history.beside import (
     last_success_before,
     neighbours,
 )
-from monitoring.history.counting import Count, SameError, count, count_newer, same_error_since
+from monitoring.history.counting import Count, SameError, Shown, count, count_news, same_error_since
 from monitoring.history.finding import find_by_any_id, get, of_ids
 from monitoring.history.paging import ITERATED, Chunk, HistoryPage, chunk, iterate, page
 from monitoring.history.plan import PROBLEMS
@@ -29,11 +29,12 @@ __all__ = [
     "HistoryPage",
     "Neighbours",
     "SameError",
+    "Shown",
     "attempts_of",
     "children_of",
     "chunk",
     "count",
-    "count_newer",
+    "count_news",
     "cursor_of",
     "find_by_any_id",
     "get",

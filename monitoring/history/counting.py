@@ -34,13 +34,32 @@ def count(query: ExecutionQuery, at_most: int = 10_000) -> Count | None:
     return Count(min(number, at_most), is_exact=number <= at_most)
 
 
-def count_newer(query: ExecutionQuery, cursor: str, at_most: int) -> int:
-    """How many matches stand before a cursor, counted up to `at_most`; raises BrokenCursor.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a first page showed: cursors of its ends, and how many rows beside the oldest end.
 
-    Where rows must be compared, those that one page compares at most are counted.
+    `oldest` None: the page held all, so that what is older is new as well.
     """
-    found = find(plan_of(query), position_in(cursor), True, need=at_most, columns="ids")
-    return len(found.rows)
+
+    newest: str
+    oldest: str | None
+    rows: int
+
+
+def count_news(query: ExecutionQuery, shown: Shown, at_most: int) -> int:
+    """How many matches came since a page was shown, counted up to `at_most`; raises BrokenCursor.
+
+    Also those that began earlier than its newest row: told at their end, or matching only now. What
+    left the page since (deleted, or matching no more) hides as many of them. Where rows must be
+    compared only newer ones are counted, as many as one page compares at most.
+    """
+    plan, newest, oldest = plan_of(query), position_in(shown.newest), position_in(shown.oldest)
+    assert newest is not None
+    if plan.rest is not None:
+        return len(find(plan, newest, True, need=at_most, columns="ids").rows)
+    rows = find(plan, oldest, True, need=at_most + shown.rows, columns="ids").rows
+    newer = sum(row.id > newest for row in rows)
+    return min(at_most, max(newer, len(rows) - shown.rows))
 
 
 @dataclass(frozen=True, slots=True)

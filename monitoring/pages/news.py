@@ -28,17 +28,25 @@ def news_url(filters: Filters, page: HistoryPage) -> str | None:
     is_first = page.newer is None and not filters.params.keys() & {"after", "before"}
     if filters.trouble or not is_first or filters.query.end is not None:
         return None
-    newest = page.rows[0].id if page.rows else uuid_floor(timezone.now())
-    return filters.address(since=history.cursor_of(newest))
+    if not page.rows:
+        return filters.address(since=history.cursor_of(uuid_floor(timezone.now())))
+    asked = {"since": history.cursor_of(page.rows[0].id), "rows": str(len(page.rows))}
+    if page.older is not None or page.searched_to is not None:
+        asked |= {"from": history.cursor_of(page.rows[-1].id), "rows": str(len(page.rows) - 1)}
+    return filters.address(**asked)
 
 
 def news(request: TenantRequest, filters: Filters) -> HttpResponse:
-    """How many executions match beyond `since`; no content while it is what the page says already.
+    """How many executions came to the page; no content while it is what the page says already.
 
     One indexed question, which compares no more rows than a page of the list does.
     """
+    rows = request.GET.get("rows", "0")
+    if not (rows.isascii() and rows.isdigit() and len(rows) < 4):
+        raise BadRequest("This address was not made here.")
+    shown = history.Shown(request.GET.get("since", ""), request.GET.get("from"), int(rows))
     try:
-        number = history.count_newer(filters.query, request.GET.get("since", ""), MOST_NEW)
+        number = history.count_news(filters.query, shown, MOST_NEW)
     except BrokenCursor as error:
         raise BadRequest(str(error)) from error
     if str(number) == request.GET.get("shown", "0"):
@@ -46,7 +54,7 @@ def news(request: TenantRequest, filters: Filters) -> HttpResponse:
     context = {
         "number": number,
         "said": f"{MOST_NEW - 1}+" if number == MOST_NEW else str(number),
-        "list_url": filters.address("since", "shown"),
+        "list_url": filters.address("since", "from", "rows", "shown"),
     }
     status = STOP_ASKING if number == MOST_NEW else 200
     return render(request, "monitoring/executions.html#news_part", context, status=status)

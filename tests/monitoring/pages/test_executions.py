@@ -310,6 +310,24 @@ def test_what_came_since_is_counted_within_the_filter_and_never_on_later_pages(
     assert 'id="news"' not in get(viewer, LIST + "?start=2020-01-01T00:00&end=2030-01-01T00:00")
 
 
+@pytest.mark.parametrize("number", [1, 60])
+def test_what_began_before_the_newest_row_is_new_when_it_is_told_later(
+    viewer: Client, workflow: Workflow, number: int
+) -> None:
+    make_executions(workflow, number, status=Status.FAILED)
+    begun = timezone.now() - dt.timedelta(seconds=30)
+    running = make_execution(workflow, Status.RUNNING, started_at=begun)
+    make_execution(workflow, Status.FAILED, started_at=timezone.now())
+    address = news_address(get(viewer, LIST + "?status=failed"))
+    assert viewer.get(address, headers=NEWS).status_code == 204
+    with tenant_scope(workflow.tenant):
+        Execution.objects.filter(id=running.id).update(status=Status.FAILED)
+    make_execution(workflow, Status.FAILED, started_at=begun)
+    answer = viewer.get(address, headers=NEWS)
+    assert "2 new" in answer.text
+    assert 'href="?status=failed"' in answer.text
+
+
 def test_more_than_99_new_ones_end_the_asking(viewer: Client, workflow: Workflow) -> None:
     make_execution(workflow)
     address = news_address(get(viewer, LIST))
@@ -324,7 +342,13 @@ def test_the_first_execution_of_an_empty_list_is_noticed(
     address = news_address(get(viewer, LIST))
     make_execution(workflow, started_at=timezone.now())
     assert b"1 new" in viewer.get(address, headers=NEWS).content
-    assert viewer.get(LIST + "?since=nonsense", headers=NEWS).status_code == 400
+    for broken in (
+        LIST + "?since=nonsense",
+        LIST + "?since=",
+        f"{address}&rows=-1",
+        f"{address}&from=x",
+    ):
+        assert viewer.get(broken, headers=NEWS).status_code == 400, broken
 
 
 def test_the_query_bar_sets_the_filters(viewer: Client, workflow: Workflow) -> None:
