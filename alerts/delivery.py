@@ -7,6 +7,7 @@ another; who dies in between leaves it to be sent again, with the same id.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import random
 import time
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from alerts.models import Attempt, Notification, Target
 from alerts.policy import settings_of
 from scheduling.due import Claim, database_now
 from tenants.audit import printable
+
+logger = logging.getLogger(__name__)
 
 SAID_LENGTH: Final = 500
 _State = Notification.State
@@ -118,13 +121,15 @@ def _reached(target: Target, now: dt.datetime) -> list[dt.datetime]:
 
 def try_to_send(channel: Channel, notification: Notification, now: dt.datetime) -> Outcome:
     """Send a message through a channel; whatever happens is an outcome."""
-    envelope = Envelope(notification.key, read(notification.content), now)
     began = time.monotonic()
     sent, error = None, None
     try:
-        sent = channel.send(envelope)
+        sent = channel.send(Envelope(notification.key, read(notification.content), now))
     except TransportError as failed:
         error = failed
+    except Exception as broken:  # one message that can't be made must not hold back the others
+        logger.exception("a message could not be made", extra={"notification": notification.pk})
+        error = TransportError(f"{type(broken).__name__} while it was made", permanent=True)
     return Outcome(sent, error, round((time.monotonic() - began) * 1000))
 
 

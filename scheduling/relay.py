@@ -229,14 +229,3 @@ def _event_of(delivery: Delivery) -> Event:
         body=delivery.body,
         created_at=delivery.happened_at,
     )
-
-
-def outbox() -> tuple[int, float | None]:
-    """How many events wait, and for how many seconds the oldest does."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float8"
-            " FROM (SELECT created_at FROM monitoring_event ORDER BY id LIMIT 100001) AS waiting"
-        )
-        count, age = cursor.fetchone()
-    return count, age

@@ -67,5 +67,5 @@ def _workflow_urls(incident: Incident, slug: str) -> dict[str, str]:
     return {
         "workflow_url": reverse("monitoring:workflow", args=[slug, incident.workflow_id]),
         "failures_url": f"{reverse('monitoring:executions', args=[slug])}"
-        f"?{workflow}&status=failed&{span}",
+        f"?{workflow}&status=failed&status=partial&{span}",
     }

@@ -39,7 +39,6 @@ class Scan(DueRow):
     selected_ids = models.JSONField(default=list)
     status = models.CharField(max_length=9, choices=Status, default=Status.PENDING)
     problem = models.TextField(default="")
-    failures = models.PositiveSmallIntegerField(default=0)
     workflow_count = models.PositiveIntegerField(null=True)
     workflows_scanned = models.PositiveIntegerField(default=0)
     issues_found = models.PositiveIntegerField(default=0)
@@ -107,6 +106,7 @@ class ScannedWorkflow(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["scan", "workflow"], name="workflow_once_in_scan"),
         ]
+        indexes = [models.Index(fields=["workflow", "-scan"], name="newest_look_at_workflow")]
 
     def __str__(self) -> str:
         return f"workflow {self.workflow_id} in scan {self.scan_id}"

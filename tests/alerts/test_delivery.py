@@ -19,6 +19,7 @@ from standardwebhooks import Webhook as Verifier
 from alerts import actions, delivery, limits, preferences
 from alerts.channels.registry import channels, kind_of_channel
 from alerts.channels.webhook.channel import new_secret
+from alerts.message import read as stored_message
 from alerts.models import AlertSettings, Attempt, Check, Incident, Notification, Target
 from config.pace import Pace
 from monitoring.models import Workflow
@@ -518,3 +519,25 @@ def test_checks_of_one_workflow_at_once_open_one_incident(settings: Settings) ->
         assert Incident.objects.count() == 1
         assert Notification.objects.count() == 1
     assert len(mail.outbox) == 1
+
+
+def test_a_message_that_can_not_be_made_holds_back_no_other(
+    tenant: Tenant, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken: list[bool] = []
+
+    def read(content: Any) -> Any:
+        if not broken:
+            broken.append(True)
+            raise ValueError("an older version wrote this")
+        return stored_message(content)
+
+    monkeypatch.setattr(delivery, "read", read)
+    with receiver(answering(200)) as running:
+        make_settings(tenant, webhook_url=running.url, webhook_secret=SECRET)
+        other = make_workflow(workflow.environment)
+        fail(workflow, 3)
+        fail(other, 3)
+        settle()
+        assert len(running.calls) == 1
+    assert sorted(each.state for each in told(tenant)) == ["failed", "sent"]

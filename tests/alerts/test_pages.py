@@ -115,7 +115,7 @@ def test_an_incidents_page_shows_what_happened_and_who_was_told(
     text = page(admin, f"{INBOX}{incident.pk}/")
     assert "3 successes in a row." in text
     assert text.count("Mail ops@example.com") == 2
-    assert f"workflow={workflow.pk}&amp;status=failed&amp;start=" in text
+    assert f"workflow={workflow.pk}&amp;status=failed&amp;status=partial&amp;start=" in text
 
 
 def test_an_incident_says_why_nobody_is_told(admin: Client, workflow: Workflow) -> None:
