@@ -182,6 +182,11 @@ def _check_limits(graph: Graph) -> None:
     if len(graph.nodes) > limits.nodes:
         raise InvalidDefinition([("nodes", f"may be {limits.nodes:,} at most")])
     problems = [
+        (name, f"may have at most {limits.text} characters")
+        for name, said in (("name", graph.name), ("settings.time_zone", graph.settings.time_zone))
+        if len(said or "") > limits.text
+    ]
+    problems += [
         (f"nodes.{number}", f"a name or id is longer than {limits.text} characters")
         for number, node in enumerate(graph.nodes)
         if max(len(node.name), len(node.id)) > limits.text
@@ -205,7 +210,7 @@ def _take_over(locked: Workflow, given: Workflow, found: Definition) -> None:
     if locked.is_active != found.is_active:
         locked.is_active = given.is_active = found.is_active
         changed.append("is_active")
-    name = found.graph.name[: settings.LIMITS.text].strip()
+    name = found.graph.name.strip()
     if name and name != locked.name and not bytes(locked.name_key):
         locked.name = given.name = name
         changed.append("name")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from monitoring.graph import (
@@ -36,6 +37,8 @@ _KINDS: Final = {kind.value: kind for kind in NodeKind} | {
 _TRIGGERS: Final = {kind.value: kind for kind in TriggerKind}
 _ON_ERROR: Final = {each.value: each for each in OnError}
 _MOST_TRIES: Final = 1_000
+_LONGEST_WAIT: Final = 24 * 60 * 60 * 1_000
+_MOST_PORTS: Final = 1_000
 _LONGEST: Final = 2**53
 
 
@@ -101,7 +104,7 @@ def _node(node: Mapping[str, Any], loc: str, problems: list[tuple[str, str]]) ->
         parameters=parameters,
         disabled=node.get("disabled") is True,
         on_error=_ON_ERROR.get(_text(_either(node, "on_error", "onError")), OnError.STOP),
-        retry=_retry(node),
+        retry=_retry(node, loc, problems),
         notes=_text(node.get("notes")),
         sends=network,
         effect=network and method not in ("", "GET", "HEAD", "OPTIONS"),
@@ -113,10 +116,12 @@ def _kind(node: Mapping[str, Any], node_type: str) -> NodeKind:
     return _KINDS.get(said) or _KINDS.get(node_type.lower()) or NodeKind.ACTION
 
 
-def _retry(node: Mapping[str, Any]) -> Retry:
-    retries = _whole(node.get("retries"), most=_MOST_TRIES)
-    wait = _whole(_either(node, "retry_wait_ms", "retryWaitMs"), most=_LONGEST)
-    return Retry(tries=1 + retries, wait_ms=wait)
+def _retry(node: Mapping[str, Any], loc: str, problems: list[tuple[str, str]]) -> Retry:
+    numbers = _Numbers(node, loc, problems)
+    return Retry(
+        tries=1 + numbers.whole(_MOST_TRIES, "retries"),
+        wait_ms=numbers.whole(_LONGEST_WAIT, "retry_wait_ms", "retryWaitMs"),
+    )
 
 
 def _edge(edge: Mapping[str, Any], loc: str, problems: list[tuple[str, str]]) -> Edge:
@@ -126,12 +131,13 @@ def _edge(edge: Mapping[str, Any], loc: str, problems: list[tuple[str, str]]) ->
         for name, value in (("source", source), ("target", target))
         if not value
     ]
+    numbers = _Numbers(edge, loc, problems)
     return Edge(
         source,
         target,
         kind=_text(edge.get("kind")) or MAIN,
-        output=_whole(edge.get("output"), most=_LONGEST),
-        input=_whole(edge.get("input"), most=_LONGEST),
+        output=numbers.whole(_MOST_PORTS, "output"),
+        input=numbers.whole(_MOST_PORTS, "input"),
     )
 
 
@@ -155,6 +161,22 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _whole(value: Any, *, most: int) -> int:
-    is_whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
-    return value if is_whole else 0
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """The whole numbers of an object; what is none is a problem of its place."""
+
+    values: Mapping[str, Any]
+    loc: str
+    problems: list[tuple[str, str]]
+
+    def whole(self, most: int, *names: str) -> int:
+        """The number from 0 to `most` under the first of the names that is there; 0 without one."""
+        name = next((each for each in names if self.values.get(each) is not None), None)
+        if name is None:
+            return 0
+        value = self.values[name]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and 0 <= value <= most and value == int(value):
+            return int(value)
+        self.problems.append((f"{self.loc}.{name}", f"must be a whole number from 0 to {most:,}"))
+        return 0

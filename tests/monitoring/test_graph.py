@@ -233,12 +233,35 @@ def test_the_neutral_form_gives_the_same_graph() -> None:
         ({"nodes": [{"id": "a"}], "edges": [{"source": "a"}]}, "edges.0.target"),
         ({"nodes": [{"name": "n" * 256}]}, "nodes.0"),
         ({"nodes": [{}] * 5_001}, "nodes"),
+        ({"nodes": [], "name": "n" * 5_000, "connections": {}}, "name"),
+        ({"nodes": [], "name": "n" * 5_000, "edges": []}, "name"),
+        *(
+            ({"nodes": [{"id": "a", "retries": tries}], "edges": []}, "nodes.0.retries")
+            for tries in (1e99, -5, 1.5, "3", True, 1_001)
+        ),
+        ({"nodes": [{"id": "a", "retryWaitMs": 1e99}], "edges": []}, "nodes.0.retryWaitMs"),
+        *(
+            (
+                {"nodes": [], "edges": [{"source": "a", "target": "b", side: port}]},
+                f"edges.0.{side}",
+            )
+            for side in ("output", "input")
+            for port in (-5, 1e99, "0")
+        ),
     ],
 )
 def test_errors_name_the_place(document: Any, place: str) -> None:
     with pytest.raises(InvalidDefinition) as caught:
         read_definition(document)
     assert caught.value.errors[0][0] == place
+
+
+def test_numbers_of_n8n_are_bounded() -> None:
+    node = {"name": "A", "retryOnFail": True, "maxTries": 1e99, "waitBetweenTries": -5}
+    ends = [[{"node": "A", "index": -5}, {"node": "A", "index": 2**52}]]
+    graph = read_definition({"nodes": [node], "connections": {"A": {"main": ends}}}).graph
+    assert graph.nodes[0].retry == Retry(tries=3, wait_ms=0)
+    assert [edge.input for edge in graph.edges] == [0, 1_000]
 
 
 def test_depth_is_bounded() -> None:

@@ -29,6 +29,9 @@ _ON_ERROR: Final = {
 }
 _DEFAULT_TRIES: Final = 3
 _DEFAULT_WAIT_MS: Final = 1_000
+_MOST_TRIES: Final = 1_000
+_LONGEST_WAIT_MS: Final = 24 * 60 * 60 * 1_000
+_MOST_PORTS: Final = 1_000
 
 
 def graph_of(document: Mapping[str, Any]) -> Graph:
@@ -126,8 +129,8 @@ def _retry(node: Mapping[str, Any]) -> Retry:
     if node.get("retryOnFail") is not True:
         return Retry()
     return Retry(
-        tries=int(_number(node.get("maxTries"), _DEFAULT_TRIES)),
-        wait_ms=int(_number(node.get("waitBetweenTries"), _DEFAULT_WAIT_MS)),
+        tries=_bounded(node.get("maxTries"), _DEFAULT_TRIES, _MOST_TRIES),
+        wait_ms=_bounded(node.get("waitBetweenTries"), _DEFAULT_WAIT_MS, _LONGEST_WAIT_MS),
     )
 
 
@@ -150,7 +153,7 @@ def _target(end: Any) -> tuple[str, int] | None:
         return end, 0
     if not isinstance(end, dict) or not isinstance(end.get("node"), str):
         return None
-    return end["node"], int(_number(end.get("index"), 0))
+    return end["node"], _bounded(end.get("index"), 0, _MOST_PORTS)
 
 
 def _settings(settings: Any) -> Settings:
@@ -185,6 +188,11 @@ def _number(value: Any, default: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return default
     return float(value) if math.isfinite(value) and abs(value) < 2**53 else default
+
+
+def _bounded(value: Any, default: int, most: int) -> int:
+    """A whole number from 0 to `most`: n8n bounds what it runs so, whatever a file says."""
+    return min(max(int(_number(value, default)), 0), most)
 
 
 def _position(position: Any) -> tuple[float, float] | None:
