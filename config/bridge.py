@@ -94,7 +94,7 @@ class BodyReader:
         self._timer: asyncio.TimerHandle | None = None
 
     async def read(self, scope: Scope, receive: Receive) -> tuple[IO[bytes], int]:
-        """The whole body and its size. Raises :class:`Refusal` or :class:`ClientGone`."""
+        """The whole body and its size. Raises :class:`Refusal`."""
         if _announced_size(scope) > self.largest:
             raise self._too_large()
         task = asyncio.current_task()
@@ -124,8 +124,9 @@ class BodyReader:
                 message = await receive()
             except Exception as error:  # the server says in many ways that the bytes were no body
                 raise self._broken() from error
+            # Also where the size of a chunk is none; who is gone does not hear the answer.
             if message["type"] == "http.disconnect":
-                raise ClientGone
+                raise self._broken()
             if chunk := message.get("body", b""):
                 reading.progressed = loop.time()
                 size += len(chunk)
@@ -211,8 +212,6 @@ class Bridge:
             body, size = await self._body(scope, receive)
             if self.jobs.qsize() >= WAITING_MAX:
                 raise _overloaded()
-        except ClientGone:
-            return
         except Refusal as refusal:
             await _refuse(send, refusal)
             return

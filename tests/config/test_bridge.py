@@ -70,6 +70,22 @@ def answer_of(
     return sent
 
 
+def test_a_body_that_breaks_off_is_answered() -> None:
+    """The server says the same where the client is gone and where the size of a chunk is none."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    bridge = Bridge(echo, threads=1, deadlines=Deadlines(total=1.0, idle=0.2), largest_body=100)
+    with ThreadPoolExecutor(1) as other:
+        other.submit(asyncio.run, bridge(scope(), receive, send)).result()
+    assert sent[0]["status"] == 400
+
+
 def echo(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     start_response("200 OK", [("Content-Length", "0")])
     body = environ["wsgi.input"].read()

@@ -115,6 +115,8 @@ def test_a_body_shorter_than_it_says_stores_nothing(server: Server) -> None:
         b"Content-Length: many\r\n\r\n",
         b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
         b"Transfer-Encoding: nonsense\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n{}\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nXYZ\r\n{}\r\n0\r\n\r\n",
     ],
 )
 def test_lengths_that_make_no_sense_are_refused(server: Server, head: bytes) -> None:
