@@ -79,7 +79,7 @@ _SHAPES: dict[str, str] = {
     ),
     "element": (
         r"(?i)<[a-z0-9_.:-]*(?:password|passwd|passphrase|secret|token|api_?key|authorization|cvv|pin)"
-        r"(?:\s[^<>]*)?>([^<>]{3,})</"
+        r"(?:\s[^<>]*)?>([^<>]+)</"
     ),
     "command": (
         r"(?:(?i:--?(?:password|passwd|passphrase|token|secret|api-?key))\s{1,3}"
@@ -166,7 +166,7 @@ _ALWAYS_IN = {
     "form": "=",
     "field": ":",
     "element": "</",
-    "command": " -",
+    "command": "-",
     "telegram-token": "bot",
 }
 _CARD_PATTERN = re2.compile(_CARD)

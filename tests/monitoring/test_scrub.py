@@ -91,6 +91,8 @@ def test_harmless_keys_keep_their_values(key: str) -> None:
         ("element", "<soap><password>hunter2222</password></soap>"),
         ("element", '<ns:Password Type="text">hunter2222</ns:Password>'),
         ("command", "run --password hunter2222 failed"),
+        ("command", "--password hunter2222"),
+        ("element", "<password>x</password>"),
         ("command", "mysql -u root -phunter2222 failed"),
         ("command", "curl -u bob:hunter2222 https://example.com"),
         ("webhook-url", "https://hooks.slack.com/services/T0A1/B0C2/hunter2222"),
