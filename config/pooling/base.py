@@ -80,10 +80,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """One thread's connection, borrowed when it first asks something and given back by ``close``."""
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> psycopg.Connection[Any]:
-        """An idle connection or a new one. There is one database, so all are alike."""
+        """An idle connection of the same role or a new one. There is one database."""
         found = idle_connections.take()
         if found is not None:
-            return found
+            if found.info.user == conn_params.get("user", found.info.user):
+                return found
+            found.close()  # `config.roles.as_owner` has changed who asks
         made: psycopg.Connection[Any] = super().get_new_connection(conn_params)
         made.autocommit = True  # so that looking whether it lives opens no transaction
         return made

@@ -53,6 +53,22 @@ def test_one_dead_connection_tells_of_all_and_the_next_is_new(
     assert not {pid(wrapper) for wrapper in wrappers} & dead
 
 
+def test_another_role_gets_no_connection_of_this_one(wrappers: list[DatabaseWrapper]) -> None:
+    owner = settings.MIGRATION_DATABASE
+    assert owner is not None
+    first = wrappers[0]
+    first.close()
+    first.settings_dict = first.settings_dict | owner
+    with first.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        assert cursor.fetchone() == (owner["USER"],)
+    first.close()
+    wrappers[1].close()
+    with wrappers[1].cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        assert cursor.fetchone() == (settings.APP_ROLE,)
+
+
 def test_what_is_in_a_transaction_or_broken_is_not_kept(wrappers: list[DatabaseWrapper]) -> None:
     left = pid(wrappers[0])
     assert wrappers[0].connection is not None

@@ -22,6 +22,8 @@ FOREIGN_VARIABLES = (
     "MIGRATION_DATABASE_URL",
     "FLOWWATCH_TEST_HOME",
     "FRONTEND_URL",
+    # What a test that loads the web application leaves behind.
+    "FLOWWATCH_PROCESS",
 )
 
 PATIENCE = 120.0
