@@ -44,7 +44,7 @@ _ZIP_FULL: Final = "The zip unpacks to more than {} MB; what comes after that wa
 _BROKEN_ZIP: Final = (
     zipfile.BadZipFile,
     zlib.error,
-    NotImplementedError,
+    NotImplementedError,  # what zipfile raises for a compression it lacks
     RuntimeError,
     EOFError,
     OSError,

@@ -64,7 +64,7 @@ class Carrier:
             self.start(name)
         try:
             self.wait_until_whole()
-        except BaseException:
+        except BaseException:  # also an interrupt: no process tree may be left behind
             self.__exit__()
             raise
         return self
