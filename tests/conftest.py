@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
+from django.test import TransactionTestCase
 from pytest_django.plugin import DjangoDbBlocker
 from xdist.remote import Producer
 from xdist.scheduler import Scheduling
@@ -12,6 +13,7 @@ from xdist.scheduler import Scheduling
 from tests.config.servers import WebServer
 from tests.database import TestServer, create_worker_database
 from tests.distribution import ProcessesOneByOne
+from tests.emptying import empty_database
 
 SERVER = pytest.StashKey[TestServer]()
 
@@ -35,10 +37,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_blocker: DjangoDbBlocker) -> None:
+def django_db_setup(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Give this worker its database (pytest-django's own would need the right to create one)."""
     with django_db_blocker.unblock():
         create_worker_database(settings.DATABASES["default"]["NAME"])
+    monkeypatch_session = pytest.MonkeyPatch()
+    monkeypatch_session.setattr(
+        TransactionTestCase, "_fixture_teardown", lambda case: empty_database()
+    )
+    yield
+    monkeypatch_session.undo()
 
 
 @pytest.fixture(autouse=True)
