@@ -15,7 +15,7 @@ LEASE_SECONDS: Final = 120.0
 """Longer than any channel's deadline, so that a slow receiver does not get the same twice."""
 
 AT_ONCE: Final = 8
-"""Receivers of one channel that are waited for at once."""
+"""Receivers of one channel that a worker waits for at once."""
 
 
 def register() -> None:

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing.util import Finalize
 from typing import Any, Final, Generic, TypeVar
 
 from django.conf import settings
@@ -38,6 +39,10 @@ MAX_ATTEMPTS: Final = 5
 DRAIN_SECONDS: Final = 10.0
 ERROR_LENGTH: Final = 2_000
 _LOOK_SECONDS: Final = 0.1
+# So long a drain goes on looking after a row was begun or ended in one of its threads.
+_LINGER_SECONDS: Final = 0.5
+# A process that ends waits so long for its threads: less than the patience of the watchdog.
+_LAST_SECONDS: Final = 30.0
 _EVERY_ROW: Final = Q()
 _LONGEST_PAUSE: Final = dt.timedelta(minutes=15)
 
@@ -87,8 +92,9 @@ class Kind(Generic[Row]):
     """One table of due rows and what is done with each.
 
     `work` does a step of at most a few seconds and ends its claim by `finishing` (or raises).
-    `only` are the table's rows that belong to the kind. With `threads` so many rows are worked on
-    beside each other, each on a connection of its own: for work that waits for others.
+    `only` are the table's rows that belong to the kind. With `threads` each process works on so
+    many rows beside each other, each on a connection of its own: for work that waits for others.
+    No drain waits for rows that hang, so they keep neither a worker nor another kind.
     `on_quarantine` is told, in the transaction that does it, which row is given up.
     """
 
@@ -249,14 +255,18 @@ REVIVED: Final[dict[str, Any]] = {
 
 
 def drain(name: str, *, seconds: float = DRAIN_SECONDS) -> bool:
-    """Claim and do due rows of a kind for at most about `seconds`; say whether more is due now.
+    """Claim and do due rows of a kind for at most about `seconds`; say whether to go on at once.
 
-    This is what a wake-up runs: it may come twice, late, or not at all.
+    This is what a wake-up runs: it may come twice, late, or not at all. A kind's threads that hang
+    are not waited for: they end by themselves, and until then this process has fewer for the kind.
     """
     kind = _kinds[name]
     end = time.monotonic() + seconds
     if kind.threads > 1:
-        _drain_by_threads(kind, end)
+        crew = _crew_of(kind)
+        _drain_by_threads(kind, crew, end)
+        if crew.is_full:
+            return False  # whoever else is woken goes on; this process could only look again
     else:
         _drain_in_line(kind, end)
     with across_tenants():
@@ -272,28 +282,80 @@ def _drain_in_line(kind: Kind[Any], end: float) -> None:
             _do(held)
 
 
-def _drain_by_threads(kind: Kind[Any], end: float) -> None:
-    """Keep up to `kind.threads` rows in work; while some are slow, the others go on.
+def _drain_by_threads(kind: Kind[Any], crew: _Crew, end: float) -> None:
+    """Keep as many rows in work as the kind has threads, until nothing moves any more."""
+    moves_until = 0.0
+    while (now := time.monotonic()) < end:
+        claims = [] if crew.is_full else claim(replace(kind, at_once=crew.free))
+        for held in claims:
+            crew.begin(held)
+        if claims:
+            moves_until = now + _LINGER_SECONDS
+        if not crew.threads or now > moves_until:
+            return
+        if crew.one_ends(_LOOK_SECONDS):
+            moves_until = time.monotonic() + _LINGER_SECONDS
 
-    What is slow at the end is waited for: the rows that become due meanwhile are done, too.
+
+class _Crew:
+    """The threads in which this process works on rows of one kind; they may outlive a drain."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.threads: set[threading.Thread] = set()
+        self._ended = threading.Event()
+
+    @property
+    def free(self) -> int:
+        """How many more rows can be worked on."""
+        return self.size - len(self.threads)
+
+    @property
+    def is_full(self) -> bool:
+        return self.free <= 0
+
+    def begin(self, held: Claim[Any]) -> None:
+        """Work on a claimed row in a thread of its own."""
+        # Daemons: a process that ends waits for them as long as it can, and no longer.
+        thread = threading.Thread(target=self._work, args=[held], name=held.kind.name, daemon=True)
+        self.threads.add(thread)
+        thread.start()
+
+    def _work(self, held: Claim[Any]) -> None:
+        try:
+            _do(held)
+        finally:
+            connection.close()
+            self.threads.discard(threading.current_thread())
+            self._ended.set()
+
+    def one_ends(self, seconds: float) -> bool:
+        """Wait for a thread to end; say whether one has since this was asked last."""
+        has_ended = self._ended.wait(seconds)
+        self._ended.clear()
+        return has_ended
+
+
+_crews: dict[str, _Crew] = {}
+
+
+def _crew_of(kind: Kind[Any]) -> _Crew:
+    if not _crews:
+        # Processes of multiprocessing, as workers are, do this before they end.
+        Finalize(None, wait_for_threads, exitpriority=0)
+    return _crews.setdefault(kind.name, _Crew(kind.threads))
+
+
+def wait_for_threads(seconds: float | None = None) -> bool:
+    """Let what this process began in threads come to its end; say whether it did.
+
+    Without `seconds` as long as a process that ends may take.
     """
-    running: set[Future[None]] = set()
-    latest = end + kind.lease.total_seconds()
-    with ThreadPoolExecutor(kind.threads) as pool:
-        while time.monotonic() < (latest if running else end):
-            free = kind.threads - len(running)
-            claims = claim(replace(kind, at_once=free)) if free else []
-            running |= {pool.submit(_do_in_thread, held) for held in claims}
-            if not running:
-                return
-            _, running = wait(running, _LOOK_SECONDS, FIRST_COMPLETED)
-
-
-def _do_in_thread(held: Claim[Any]) -> None:
-    try:
-        _do(held)
-    finally:
-        connection.close()
+    end = time.monotonic() + (settings.PACE.seconds(_LAST_SECONDS) if seconds is None else seconds)
+    threads = [thread for crew in _crews.values() for thread in list(crew.threads)]
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def _do(held: Claim[Any]) -> None:

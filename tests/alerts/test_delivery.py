@@ -337,6 +337,7 @@ def make_told(slug: str, running: Receiver) -> None:
 def drain_and_close() -> None:
     try:
         due.drain(kind_of_channel("webhook"), seconds=2)
+        assert due.wait_for_threads(10)
     finally:
         connection.close()
 

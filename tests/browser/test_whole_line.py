@@ -82,6 +82,7 @@ def work_off() -> None:
         relay()
         for kind in due.kinds():
             due.drain(kind.name)
+            assert due.wait_for_threads(30)
 
 
 def send(live_server: LiveServer, token: str, number: int, status: str) -> None:

@@ -13,11 +13,15 @@ class FaultsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register, then break."""
+        from django.db.models import Q
+
         from scheduling.due import Kind, register_kind
         from scheduling.relay import subscriber
         from tests.faults.models import Chore
-        from tests.faults.work import MUTANTS, do_chore, tell
+        from tests.faults.work import MUTANTS, THREADS, do_chore, tell
 
-        register_kind(Kind("chore", model=Chore, work=do_chore))
+        register_kind(Kind("chore", model=Chore, work=do_chore, only=Q(is_waiting=False)))
+        waiting = Q(is_waiting=True)
+        register_kind(Kind("wait", model=Chore, work=do_chore, only=waiting, threads=THREADS))
         subscriber("fault")(tell)
         MUTANTS[os.environ.get("MUTANT", "")]()

@@ -21,12 +21,14 @@ from config.home import SOURCE_ROOT
 from config.lifeline import SUPERVISED, Lifeline
 from tenants.models import Tenant
 from tests.config.trees import wait_for
+from tests.faults.work import THREADS
 
 PACE = 0.1
 # Long enough for: a minute without canary, a new start, and the lease of what the dead had held.
 RECOVERY_SECONDS = 30.0
 # How often each kill is done; `make faults` sets it.
 KILLS = int(os.environ.get("FAULT_KILLS", "1"))
+WORKERS = 2
 CLUSTER_PROCESSES = 6  # main, sentinel, two workers, monitor, pusher
 
 
@@ -165,13 +167,16 @@ class Carrier:
             raise AssertionError(f"{error}\n{pids}\n{self.log.read_text()[-5000:]}") from None
 
     # --- work -------------------------------------------------------------------------------------
-    def add_chores(self, number: int, seconds: float = 0.0) -> list[int]:
+    def add_chores(
+        self, number: int, seconds: float = 0.0, *, is_waiting: bool = False
+    ) -> list[int]:
         """Rows that are due now."""
         rows = query(
-            "INSERT INTO faults_chore (tenant_id, due_at, seconds)"
-            " SELECT %s, clock_timestamp(), %s FROM generate_series(1, %s) RETURNING id",
+            "INSERT INTO faults_chore (tenant_id, due_at, seconds, is_waiting)"
+            " SELECT %s, clock_timestamp(), %s, %s FROM generate_series(1, %s) RETURNING id",
             self.tenant.pk,
             seconds,
+            is_waiting,
             number,
         )
         return [pk for (pk,) in rows]
@@ -241,6 +246,38 @@ def descendants(pid: int) -> list[int]:
 def kill(pid: int) -> None:
     """kill -9."""
     os.kill(pid, signal.SIGKILL)
+
+
+def longest_silence(carrier: Carrier, watched: float) -> tuple[float, float]:
+    """While all threads of all workers hang: how long chores take at most, and canaries stay out.
+
+    In seconds, over so many seconds that are `watched`.
+    """
+    threads = len(carrier.clusters) * WORKERS * THREADS
+    # Shorter than their lease, so that none is begun by two; enough to keep all threads busy.
+    carrier.add_chores(3 * threads, seconds=5.0, is_waiting=True)
+    wait_for(lambda: begun_waiting() >= threads, 10, "threads hang")
+    longest, silence, end = 0.0, 0.0, time.monotonic() + watched
+    while time.monotonic() < end:
+        began = time.monotonic()
+        [chore] = carrier.add_chores(1)
+        while not query("SELECT 1 FROM faults_chore WHERE id = %s AND done = 1", chore):
+            if time.monotonic() > end:
+                break
+            time.sleep(0.05)
+        longest = max(longest, time.monotonic() - began)
+        [(age,)] = query(
+            "SELECT extract(epoch FROM max(clock_timestamp() - finished_at))::float"
+            " FROM scheduling_cluster"
+        )
+        silence = max(silence, age)
+    return longest, silence
+
+
+def begun_waiting() -> int:
+    """Chores that threads have begun."""
+    [(number,)] = query("SELECT count(*) FROM faults_chore WHERE is_waiting AND begun > 0")
+    return int(number)
 
 
 def zombie_outcome(carrier: Carrier) -> tuple[int, int]:

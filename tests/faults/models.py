@@ -13,7 +13,8 @@ CREATE TABLE faults_chore (
     due_at timestamptz, leased_until timestamptz, attempts smallint NOT NULL DEFAULT 0,
     fence bigint NOT NULL DEFAULT 0, quarantined_at timestamptz,
     last_error text NOT NULL DEFAULT '', seconds float8 NOT NULL DEFAULT 0,
-    begun int NOT NULL DEFAULT 0, done int NOT NULL DEFAULT 0, worker int
+    is_waiting bool NOT NULL DEFAULT false, worker int,
+    begun int NOT NULL DEFAULT 0, done int NOT NULL DEFAULT 0
 );
 CREATE TABLE faults_told (event int NOT NULL);
 """
@@ -21,9 +22,13 @@ DROP_TABLES = "DROP TABLE faults_chore, faults_told"
 
 
 class Chore(DueRow):
-    """Takes `seconds` and counts how often it was begun, by whom last, and done."""
+    """Takes `seconds` and counts how often it was begun, by whom last, and done.
+
+    One that `is_waiting` is done in a thread, like calls of receivers that hang.
+    """
 
     seconds = models.FloatField(default=0)
+    is_waiting = models.BooleanField(default=False)
     begun = models.IntegerField(default=0)
     done = models.IntegerField(default=0)
     worker = models.IntegerField(null=True)

@@ -19,11 +19,13 @@ from config.postgres.cluster import APP_ROLE, Cluster
 from tenants.models import Tenant
 from tests.config.trees import wait_for
 from tests.database import superuser
-from tests.faults.carrier import KILLS, Carrier, lives, query, zombie_outcome
+from tests.faults.carrier import KILLS, Carrier, lives, longest_silence, query, zombie_outcome
 
 pytestmark = pytest.mark.processes
 
 IN_A_CLUSTER = ("serve", "sentinel", "pusher", "monitor", "worker 1", "worker 2", "watchdog")
+# How long hanging is watched: longer than a cluster may be silent, in a run of all tests shorter.
+PATIENCE = 8.0 if KILLS > 1 else 4.0
 PARTS = ("tick", *IN_A_CLUSTER)
 # In a run of all tests each part dies once, some of them idle.
 IDLE = PARTS if KILLS > 1 else ("serve", "monitor", "worker 1")
@@ -93,6 +95,14 @@ def test_whatever_is_killed_everything_is_done_once(
 
 def test_a_zombie_is_refused(carrier: Carrier) -> None:
     assert zombie_outcome(carrier) == (2, 1), "begun by two workers, done by one"
+
+
+def test_work_that_hangs_in_threads_holds_no_worker(carrier: Carrier) -> None:
+    restarts = query("SELECT sum(restarts) FROM scheduling_cluster")
+    chore, canary = longest_silence(carrier, PATIENCE)
+    assert chore < 2, "other kinds are worked on as ever"
+    assert canary < 2, "each cluster shows that it works"
+    assert query("SELECT sum(restarts) FROM scheduling_cluster") == restarts
 
 
 def test_a_leader_that_is_stopped_leads_no_longer(carrier: Carrier) -> None:

@@ -8,7 +8,15 @@ import pytest
 
 from tenants.models import Tenant
 from tests.config.trees import wait_for
-from tests.faults.carrier import KILLS, Carrier, kill, lives, query, zombie_outcome
+from tests.faults.carrier import (
+    KILLS,
+    Carrier,
+    kill,
+    lives,
+    longest_silence,
+    query,
+    zombie_outcome,
+)
 
 pytestmark = pytest.mark.processes
 in_make_faults = pytest.mark.skipif(KILLS == 1, reason="takes long: make faults")
@@ -45,6 +53,14 @@ def is_stuck_by_an_idle_kill(carrier: Carrier) -> bool:
     carrier.kill(carrier.cluster_pids("a")["monitor"])
     time.sleep(10)
     return not carrier.is_whole()
+
+
+def test_the_test_of_hanging_would_see_drains_that_wait(tenant: Tenant) -> None:
+    with Carrier(tenant, mutant="wait-for-all", clusters=("a",)) as carrier:
+        carrier.forget_work()
+        chore, canary = longest_silence(carrier, 4.0)
+        assert chore > 2
+        assert canary > 2
 
 
 @in_make_faults

@@ -14,6 +14,9 @@ from scheduling.due import Claim
 from tenants.scoping import tenant_scope
 from tests.faults.models import Chore
 
+# Of each worker.
+THREADS = 4
+
 
 def do_chore(claim: Claim[Chore]) -> None:
     """Count the beginning at once, and the end with the claim."""
@@ -70,6 +73,19 @@ def wake_once() -> None:
     wake.PATIENCE_SECONDS = 1e6  # type: ignore[misc]
 
 
+def wait_for_all() -> None:
+    """A drain ends when its threads have ended."""
+    from scheduling import due
+
+    drain_by_threads = due._drain_by_threads
+
+    def drain_and_wait(kind: due.Kind[Chore], crew: due._Crew, end: float) -> None:
+        drain_by_threads(kind, crew, end)
+        due.wait_for_threads(kind.lease.total_seconds())
+
+    due._drain_by_threads = drain_and_wait
+
+
 def no_canaries() -> None:
     """The watchdog believes a cluster that lives."""
     from config import watchdog
@@ -89,6 +105,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
     "no-fence": no_fence,
     "take-then-tell": take_then_tell,
     "wake-once": wake_once,
+    "wait-for-all": wait_for_all,
     "no-canaries": no_canaries,
     "no-group": no_group,
 }

@@ -35,6 +35,7 @@ def tenant() -> Tenant:
 @pytest.fixture(autouse=True)
 def only_own_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(due, "_kinds", {})
+    monkeypatch.setattr(due, "_crews", {})
 
 
 def waiting(tenant: Tenant, **fields: Any) -> Scan:
@@ -242,36 +243,75 @@ def test_a_kind_may_be_some_of_a_tables_rows(tenant: Tenant) -> None:
 def test_threads_go_on_while_one_row_is_slow(tenant: Tenant) -> None:
     slow, quick = waiting(tenant), [waiting(tenant) for _ in range(20)]
     again(slow, due_at=Now() - dt.timedelta(hours=1))
-    released, late = threading.Event(), []
+    released = threading.Event()
 
     def work(held: Claim[Scan]) -> None:
         if held.row.pk == slow.pk:
-            late.append(waiting(tenant))
             released.wait(10)
         finish(held)
 
     kind(work, threads=3)
-    draining = threading.Thread(target=drain_and_close)
-    draining.start()
-    wait_until(lambda: bool(late) and all(again(scan).due_at is None for scan in quick + late))
+    assert drain("test") is False
+    assert all(again(scan).due_at is None for scan in quick)
     assert again(slow).due_at is not None
     released.set()
-    draining.join()
+    assert due.wait_for_threads(10)
     assert again(slow).due_at is None
 
 
-def drain_and_close() -> None:
-    try:
-        drain("test", seconds=0.2)
-    finally:
-        connection.close()
+def test_a_drain_ends_while_all_its_threads_hang(tenant: Tenant) -> None:
+    scans = [waiting(tenant) for _ in range(4)]
+    released = threading.Event()
+
+    def work(held: Claim[Scan]) -> None:
+        released.wait(10)
+        finish(held)
+
+    kind(work, threads=2)
+    began = time.monotonic()
+    assert drain("test") is False, "this process can do no more of it now"
+    first = time.monotonic() - began
+    assert drain("test") is False
+    assert first < 2
+    assert time.monotonic() - began - first < 0.2, "nothing is waited for that is known to hang"
+    assert [again(scan).attempts for scan in scans] == [1, 1, 0, 0]
+    released.set()
+    assert due.wait_for_threads(10)
+    drain("test")
+    assert all(again(scan).due_at is None for scan in scans)
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+def test_kinds_have_threads_of_their_own(tenant: Tenant) -> None:
+    hanging, other = waiting(tenant, scope="all"), waiting(tenant, scope="active")
+    released = threading.Event()
+
+    def hang(held: Claim[Scan]) -> None:
+        released.wait(10)
+        finish(held)
+
+    kind(hang, only=models.Q(scope="all"), threads=2)
+    register_kind(Kind("other", model=Scan, work=finish, only=models.Q(scope="active"), threads=2))
+    drain("test")
+    drain("other")
+    assert again(other).due_at is None
+    released.set()
+    assert due.wait_for_threads(10)
+    assert again(hanging).due_at is None
+
+
+def test_threads_are_waited_for_no_longer_than_asked(tenant: Tenant) -> None:
+    waiting(tenant)
+    released = threading.Event()
+
+    def work(held: Claim[Scan]) -> None:
+        released.wait(10)
+        finish(held)
+
+    kind(work, threads=2)
+    drain("test")
+    assert not due.wait_for_threads(0.05)
+    released.set()
+    assert due.wait_for_threads(10)
 
 
 def test_a_report_that_fails_stops_neither_the_row_nor_the_kind(tenant: Tenant) -> None:
