@@ -65,6 +65,8 @@ def _calm(open_for: dt.timedelta) -> dt.timedelta:
 
 
 def look_at_scan(claim: Claim[ScanNews]) -> None:
-    """Settle what a scan that ended says about workflows, and tell it once."""
+    """Do a step of settling what a scan that ended says about workflows."""
     with claim.finishing() as news:
-        scan_news.settle(news.scan_id, database_now())
+        now = database_now()
+        if scan_news.settle_step(news, now):
+            news.due_at = now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from alerts.channels.registry import channels
@@ -60,6 +61,16 @@ def settings_of(tenant: Tenant) -> AlertSettings:
     """The tenant's settings; unsaved defaults when it has none."""
     found = AlertSettings.objects.filter(tenant=tenant).first()
     return found or AlertSettings(tenant=tenant)
+
+
+def policies_for(workflow_ids: Iterable[int]) -> dict[int, Policy]:
+    """The policies of workflows of the active scope's tenant, by their ids."""
+    tenant = current_tenant()
+    settings = settings_of(tenant)
+    ids = list(workflow_ids)
+    preferences = WorkflowPreference.objects.filter(workflow_id__in=ids)
+    own = {preference.workflow_id: preference for preference in preferences}
+    return {pk: Policy(tenant, settings, own.get(pk)) for pk in ids}
 
 
 def policy_for(workflow_id: int | None = None) -> Policy:

@@ -51,11 +51,16 @@ def tell_recovery(incident: Incident, policy: Policy, now: dt.datetime, why: str
 
 def targets_of(policy: Policy) -> list[int]:
     """The targets that a policy names (made where they are new), due now."""
-    named = sorted(policy.addresses)
+    return targets_at(policy.tenant, policy.addresses)
+
+
+def targets_at(tenant: Tenant, addresses: Iterable[tuple[str, str]]) -> list[int]:
+    """The targets at (channel, address), made where they are new, due now."""
+    named = sorted(addresses)
     with connection.cursor() as cursor:
         cursor.execute(
             _WAKE_OR_MAKE,
-            [policy.tenant.pk, [channel for channel, _ in named], [text for _, text in named]],
+            [tenant.pk, [channel for channel, _ in named], [text for _, text in named]],
         )
         return [row[0] for row in cursor.fetchall()]
 

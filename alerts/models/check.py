@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from monitoring.models import Workflow
@@ -29,16 +30,28 @@ class Check(DueRow):
 
 
 class ScanNews(DueRow):
-    """A scan that ended (completed or failed) and that people may want to hear of."""
+    """A scan that ended (completed or failed) and that people may want to hear of.
+
+    It is settled in steps: `position` is the last `ScannedWorkflow` that was looked at. What its one
+    message will say is gathered in ids of incidents: `opened`, `known` (open before), `resolved`.
+    """
 
     scan_id = models.BigIntegerField(unique=True)
     status = models.CharField(max_length=12)
+    position = models.BigIntegerField(default=0)
+    opened = ArrayField(models.BigIntegerField(), default=list)
+    known = ArrayField(models.BigIntegerField(), default=list)
+    resolved = ArrayField(models.BigIntegerField(), default=list)
+    settled_at = models.DateTimeField(null=True)
 
     objects = TenantManager["ScanNews"]()
 
     class Meta:
         db_table = "alerts_scannews"
-        indexes = [due_index("alert_scan_due")]
+        indexes = [
+            due_index("alert_scan_due"),
+            models.Index(fields=["settled_at"], name="alert_scan_settled"),
+        ]
 
     def __str__(self) -> str:
         return f"news of scan {self.scan_id}"
