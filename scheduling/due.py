@@ -30,7 +30,7 @@ from django.db import InterfaceError, OperationalError, connection, models, tran
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from tenants.models import Tenant
+from scheduling.models.due import DueRow
 from tenants.scoping import across_tenants, tenant_scope
 
 logger = logging.getLogger(__name__)
@@ -49,33 +49,6 @@ _LONGEST_PAUSE: Final = dt.timedelta(minutes=15)
 
 class LeaseLostError(Exception):
     """Somebody else has claimed the row since, or it is gone: nothing may be committed for it."""
-
-
-class DueRow(models.Model):
-    """What every kind's row carries. `due_at` null: there is nothing to do.
-
-    A kind's Meta has `indexes = [due_index("…")]`.
-    """
-
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
-    due_at = models.DateTimeField(null=True, editable=False)
-    leased_until = models.DateTimeField(null=True, editable=False)
-    attempts = models.PositiveSmallIntegerField(default=0, editable=False)
-    fence = models.BigIntegerField(default=0, editable=False)
-    quarantined_at = models.DateTimeField(null=True, editable=False)
-    last_error = models.TextField(default="", editable=False)
-
-    class Meta:
-        abstract = True
-
-
-def due_index(name: str) -> models.Index:
-    """The index that finds due rows of a kind without reading the others."""
-    return models.Index(
-        fields=["due_at"],
-        condition=Q(due_at__isnull=False, quarantined_at__isnull=True),
-        name=name,
-    )
 
 
 Row = TypeVar("Row", bound=DueRow)

@@ -6,7 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from monitoring.models import Workflow
-from scheduling.due import DueRow, due_index
+from scheduling.models.due import DueRow, due_index
 from tenants.scoping import TenantManager
 
 

@@ -7,7 +7,7 @@ import uuid
 from django.db import models
 
 from alerts.models.incident import Incident
-from scheduling.due import DueRow, due_index
+from scheduling.models.due import DueRow, due_index
 from tenants.models import Tenant
 from tenants.scoping import TenantManager
 

@@ -7,7 +7,7 @@ from django.db import models
 
 from monitoring.models import Workflow
 from monitoring.words import Severity
-from scheduling.due import DueRow, due_index
+from scheduling.models.due import DueRow, due_index
 from scheduling.models.schedule import Schedule, Scope
 from tenants.models import Tenant
 from tenants.scoping import TenantManager

@@ -11,7 +11,7 @@ from django.db import models
 
 from monitoring.models import Workflow
 from scheduling.clock import Frequency, Timetable
-from scheduling.due import DueRow, due_index
+from scheduling.models.due import DueRow, due_index
 from tenants.scoping import TenantManager
 
 DEFAULT_ZONE: Final = "America/Chicago"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from scheduling.due import DueRow, due_index
+from scheduling.models.due import DueRow, due_index
 from tenants.scoping import TenantManager
 
 TABLES = """
