@@ -4,8 +4,8 @@
 #   make check    format, lint, types, migrations, templates, imports, known vulnerabilities
 #                 (make -k check goes on after a failure; make check-lint and so on are its parts)
 #   make bench    the figures of docs/performance.md
-#   make faults   kills each part of the carrier 20 times, and checks that the tests would see faults
-#                 (QUICK=1: twice; with real processes, at a tenth of the times)
+#   make faults   kills each part of the carrier and workers that send alerts 20 times, and checks
+#                 that the tests would see faults (QUICK=1: twice; real processes, at a tenth of the times)
 #   make shots    screenshots of every page into shots/
 #   make lock     renew requirements/*.txt from pyproject.toml
 

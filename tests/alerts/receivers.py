@@ -42,6 +42,8 @@ class Receiver:
     port: int = 0
     connections: int = 0
     calls: list[Call] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
+    """Ids of the calls that were answered 2xx."""
     stopped: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -56,10 +58,10 @@ class Receiver:
 
 
 @contextmanager
-def receiver(serve: Serve, host: str = "127.0.0.1") -> Iterator[Receiver]:
+def receiver(serve: Serve, host: str = "127.0.0.1", port: int = 0) -> Iterator[Receiver]:
     """Run a receiver; each connection has a thread of its own."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family) as listening:
+    with socket.create_server((host, port), family=family) as listening:
         running = Receiver(serve, listening.getsockname()[1])
 
         def accept() -> None:
@@ -108,10 +110,21 @@ def answering(status: int, *headers: str, body: bytes = b"said", first: int = 0)
     """Answers a status; with `first`, other calls than the first so many are answered 200."""
 
     def serve(connected: socket.socket, running: Receiver) -> None:
-        read_call(connected, running)
+        call = read_call(connected, running)
         said = status if not first or len(running.calls) <= first else 200
+        if 200 <= said < 300 and "webhook-id" in call.headers:
+            running.accepted.append(call.id)
         lines = [f"HTTP/1.1 {said} X", f"Content-Length: {len(body)}", *headers]
         connected.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+
+    return serve
+
+
+def at_first(times: int, trouble: Serve) -> Serve:
+    """Makes trouble for the first so many connections, then answers 200."""
+
+    def serve(connected: socket.socket, running: Receiver) -> None:
+        (trouble if running.connections <= times else answering(200))(connected, running)
 
     return serve
 
@@ -152,7 +165,11 @@ class Post:
 
     mails: list[tuple[str, str]] = field(default_factory=list)
     """(recipient, content) of what was taken or given before a cut."""
+    accepted: list[tuple[str, str]] = field(default_factory=list)
+    """Those of them that were answered 250 after the final dot."""
     refused: dict[str, str] = field(default_factory=dict)
+    troubles: dict[str, Serve] = field(default_factory=dict)
+    """What happens once in place of an answer to the final dot, by recipient."""
     cuts_after_dot: int = 0
     answer_after_dot: str = "250 kept"
     slow_seconds: float = 0.0
@@ -181,6 +198,11 @@ class Post:
                 if self.cuts_after_dot:
                     self.cuts_after_dot -= 1
                     return
+                if trouble := self.troubles.pop(recipient, None):
+                    trouble(connected, running)
+                    return
+                if self.answer_after_dot.startswith("250"):
+                    self.accepted.append(self.mails[-1])
                 say(self.answer_after_dot)
             elif command == "QUIT":
                 say("221 bye")

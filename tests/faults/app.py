@@ -17,6 +17,7 @@ class FaultsConfig(AppConfig):
 
         from scheduling.due import Kind, register_kind
         from scheduling.relay import subscriber
+        from tests.faults.alert_mutants import ALERT_MUTANTS
         from tests.faults.models import Chore
         from tests.faults.work import MUTANTS, THREADS, do_chore, tell
 
@@ -24,4 +25,4 @@ class FaultsConfig(AppConfig):
         waiting = Q(is_waiting=True)
         register_kind(Kind("wait", model=Chore, work=do_chore, only=waiting, threads=THREADS))
         subscriber("fault")(tell)
-        MUTANTS[os.environ.get("MUTANT", "")]()
+        (MUTANTS | ALERT_MUTANTS)[os.environ.get("MUTANT", "")]()

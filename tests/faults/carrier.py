@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -55,6 +55,7 @@ class Carrier:
     tenant: Tenant
     mutant: str = ""
     clusters: tuple[str, ...] = ("a", "b")
+    environment: Mapping[str, str] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
     happened: int = 0
     # A canary that came through just after a kill says nothing of what was killed.
@@ -96,6 +97,7 @@ class Carrier:
                     "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
                     "PACE": str(PACE),
                     "MUTANT": self.mutant,
+                    **self.environment,
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=log,

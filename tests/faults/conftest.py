@@ -14,6 +14,8 @@ from config.home import home_from
 from config.postgres.cluster import APP_ROLE, Cluster
 from tenants.models import Tenant
 from tests.database import superuser
+from tests.emptying import empty_database
+from tests.faults.alerting import Office
 from tests.faults.carrier import query
 from tests.faults.models import DROP_TABLES, TABLES
 from tests.tenants.factories import make_tenant
@@ -34,3 +36,18 @@ def tenant(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterato
         query("DELETE FROM tenants_tenant WHERE id = %s", tenant.pk)
         connection.close()
         admin.execute(DROP_TABLES)
+
+
+@pytest.fixture(scope="module")
+def office() -> Iterator[Office]:
+    office = Office()
+    office.open()
+    yield office
+    office.close()
+
+
+@pytest.fixture(scope="module")
+def cleared(tenant: Tenant) -> Iterator[None]:
+    """What all trials leave is removed at the end."""
+    yield
+    empty_database()
