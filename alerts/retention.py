@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final
+from typing import Any, Final
 
+from django.conf import settings
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from alerts.models import Incident, Notification
+from alerts.models import Incident, Notification, ScanNews
 from monitoring.worker import periodic
 from tenants.scoping import across_tenants
 
@@ -23,15 +25,26 @@ _DONE: Final = [
 
 @periodic("forget alerts", every=dt.timedelta(hours=1))
 def forget_step() -> bool:
-    """Delete old messages, and incidents that were resolved long ago; say whether there are more."""
-    now = timezone.now()
+    """Delete old messages, incidents that were resolved long ago, and what is left of old scans.
+
+    Say whether there are more.
+    """
     with across_tenants():
-        messages = Notification.objects.filter(
-            created_at__lt=now - MESSAGES_ARE_KEPT, state__in=_DONE
-        )
-        incidents = Incident.objects.filter(resolved_at__lt=now - INCIDENTS_ARE_KEPT)
-        old_messages = list(messages.order_by("pk").values_list("pk", flat=True)[:STEP])
-        old_incidents = list(incidents.order_by("pk").values_list("pk", flat=True)[:STEP])
-        Notification.objects.filter(pk__in=old_messages).delete()
-        Incident.objects.filter(pk__in=old_incidents).delete()
-    return STEP in (len(old_messages), len(old_incidents))
+        return STEP in [_delete_some(old) for old in expired()]
+
+
+def expired() -> list[QuerySet[Any]]:
+    """What is old enough to go, in the order of an index."""
+    now = timezone.now()
+    messages = Notification.objects.filter(
+        created_at__lt=now - MESSAGES_ARE_KEPT, state__in=_DONE
+    ).order_by("created_at")
+    incidents = Incident.objects.filter(resolved_at__lt=now - INCIDENTS_ARE_KEPT)
+    news = ScanNews.objects.filter(settled_at__lt=now - settings.SCANS_ARE_KEPT)
+    return [messages, incidents.order_by("resolved_at"), news.order_by("settled_at")]
+
+
+def _delete_some(rows: QuerySet[Any]) -> int:
+    some = list(rows.values_list("pk", flat=True)[:STEP])
+    rows.model._default_manager.filter(pk__in=some).delete()
+    return len(some)

@@ -38,6 +38,7 @@ class Environment:
     slow_body_idle_seconds: float
     ingest_writer: str
     pace: float
+    scan_retention_days: int
     log_level: str
 
     @classmethod
@@ -78,6 +79,9 @@ class Environment:
                 "INGEST_WRITER", "thread", validate=environs.validate.OneOf(["thread", "inline"])
             ),
             pace=env.float("PACE", 1.0, validate=environs.validate.Range(0.01, 10.0)),
+            scan_retention_days=env.int(
+                "SCAN_RETENTION_DAYS", 90, validate=environs.validate.Range(1, 3_650)
+            ),
             log_level=env.str("LOG_LEVEL", "INFO").upper(),
         )
 

@@ -3,6 +3,7 @@
 A wrong value stops the start with one line that names the variable (``config.environment``).
 """
 
+import datetime as dt
 import hashlib
 import os
 from typing import Any
@@ -103,6 +104,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 DATA_UPLOAD_MAX_NUMBER_FILES = 1_000
 TRUSTED_PROXIES = env.trusted_proxies
 PACE = Pace(env.pace)
+SCANS_ARE_KEPT = dt.timedelta(days=env.scan_retention_days)
 OUTBOUND_ALLOWED_NETWORKS = env.outbound_allowed_networks
 
 # --- the carrier of wake-ups --------------------------------------------------------------------

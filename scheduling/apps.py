@@ -9,7 +9,7 @@ class SchedulingConfig(AppConfig):
 
     def ready(self) -> None:
         """Register kinds of due rows, operations of the API, the menu, what pages say of trouble."""
-        from scheduling import kinds, status, tenant_data
+        from scheduling import kinds, retention, status, tenant_data  # noqa: F401 - they register
         from scheduling.api import analysis, scans, schedules  # noqa: F401 - importing enters them
         from scheduling.pages import workflow_tab
         from tenants.navigation import Page, register_page

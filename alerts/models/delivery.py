@@ -94,6 +94,7 @@ class Notification(models.Model):
             models.Index(fields=["tenant", "-id"], name="notification_of_tenant"),
             models.Index(fields=["incident", "id"], name="notification_of_incident"),
             models.Index(fields=["summary"], name="notification_of_summary"),
+            models.Index(fields=["created_at"], name="notification_by_age"),
         ]
 
     def __str__(self) -> str:

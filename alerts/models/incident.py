@@ -78,6 +78,11 @@ class Incident(models.Model):
             models.Index(fields=["tenant", "status", "-last_at"], name="incident_by_status"),
             models.Index(fields=["tenant", "-id"], name="incident_of_tenant"),
             models.Index(fields=["workflow", "-id"], name="incident_of_workflow"),
+            models.Index(
+                fields=["resolved_at"],
+                condition=models.Q(resolved_at__isnull=False),
+                name="incident_by_age",
+            ),
         ]
 
     def __str__(self) -> str:

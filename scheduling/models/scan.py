@@ -60,6 +60,7 @@ class Scan(DueRow):
         indexes = [
             due_index("scan_due"),
             models.Index(fields=["tenant", "-id"], name="scan_history"),
+            models.Index(fields=["created_at"], name="scan_by_age"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["schedule", "due_for"], name="scan_of_due_time"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Page, Paginator
 from django.db import transaction
@@ -17,6 +18,7 @@ from monitoring.words import Severity
 from scheduling import schedules
 from scheduling.models import Finding, Scan, ScannedWorkflow, Schedule
 from scheduling.pages.schedules import walls
+from scheduling.retention import NEWEST_KEPT
 from scheduling.scans import cancel as cancel_scan
 from scheduling.scans import previous
 from scheduling.schedules import ScanRunsError
@@ -42,6 +44,8 @@ def scan_list(request: TenantRequest, slug: str) -> HttpResponse:
             for each in Schedule.objects.all()
         ],
         "page": _page(request, Scan.objects.select_related("schedule", "requested_by"), _HISTORY),
+        "kept_days": settings.SCANS_ARE_KEPT.days,
+        "always_kept": NEWEST_KEPT,
         **_may(request),
     }
     return render(request, "scheduling/scans.html", context)
