@@ -233,7 +233,11 @@ def _complete(scan: Scan, now: dt.datetime) -> None:
     }
     if before:
         found = difference(before, scan)
-        scan.summary |= {"new": found.new.count(), "fixed": found.fixed.count()}
+        scan.summary |= {
+            "new": found.new.count(),
+            "first_seen": found.first_seen.count(),
+            "fixed": found.fixed.count(),
+        }
     _tell(scan)
 
 

@@ -69,11 +69,15 @@ class HealthChange(msgspec.Struct):
 
 
 class ComparisonAnswer(msgspec.Struct):
-    """What changed from the earlier scan to the later one."""
+    """What changed from the earlier scan to the later one.
+
+    `first_seen` are findings of workflows that the earlier one did not look into.
+    """
 
     earlier: int
     later: int
     new: Page[FindingRow]
+    first_seen: Page[FindingRow]
     fixed: Page[FindingRow]
     persisting: Page[FindingRow]
     health_changes: Page[HealthChange]
@@ -115,6 +119,7 @@ _COMPARISON: dict[str, Any] = {
     "earlier": 6,
     "later": 7,
     "new": _FINDINGS,
+    "first_seen": _FINDINGS,
     "fixed": _FINDINGS,
     "persisting": _FINDINGS,
     "health_changes": {
@@ -181,6 +186,7 @@ def compare_scans(request: ApiRequest, scan_id: str, other_id: str) -> HttpRespo
         earlier=earlier.pk,
         later=later.pk,
         new=_findings(request, found.new.order_by("pk")),
+        first_seen=_findings(request, found.first_seen.order_by("pk")),
         fixed=_findings(request, found.fixed.order_by("pk")),
         persisting=_findings(request, found.persisting.order_by("pk")),
         health_changes=page_of(request, changed, _change, LIMIT.of(request)),

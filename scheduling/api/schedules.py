@@ -115,7 +115,7 @@ _FORM = {
 }
 SCAN_EXAMPLE: dict[str, Any] = msgspec.to_builtins(ScanRow(
     7, "completed", 120, 14, 2, _NIGHT, _NIGHT, _NIGHT + dt.timedelta(seconds=2), "",
-    {"by_severity": {"critical": 2, "warning": 12}, "new": 1, "fixed": 3},
+    {"by_severity": {"critical": 2, "warning": 12}, "new": 1, "first_seen": 0, "fixed": 3},
 ))  # fmt: skip
 
 _ONE_OF_20 = msgspec.to_builtins(Pagination(1, 20, 0, False, None))

@@ -17,7 +17,8 @@ class Scan(DueRow):
     """One run of the linter over a scope, or a due time that was missed.
 
     It is worked in steps from `position` (the id of the last workflow done) and keeps what it has
-    done. `summary`: {"new": n, "fixed": n, "by_severity": {severity: n}, "by_rule": {rule: n}}.
+    done. `summary`: {"by_severity": {severity: n}, "by_rule": {rule: n}} and, where there is a scan
+    to compare with, {"new": n, "first_seen": n, "fixed": n} (`scheduling.comparison.Difference`).
     """
 
     class Status(models.TextChoices):

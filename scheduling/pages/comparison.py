@@ -35,6 +35,12 @@ def compare(request: TenantRequest, slug: str, scan_id: int, other_id: int) -> H
             _column("New", "bad", "Nothing new was found.", found.new),
             _column("Fixed", "good", "Nothing was fixed.", found.fixed),
             _column("Persisting", "muted", "Nothing stayed.", found.persisting),
+            _column(
+                "Looked into for the first time",
+                "muted",
+                "The scan before had looked into every workflow with findings.",
+                found.first_seen,
+            ),
         ],
         "changed": changed[:_ROWS],
         "changed_count": changed.count(),

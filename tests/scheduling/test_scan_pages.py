@@ -182,6 +182,7 @@ def test_two_scans_beside_each_other(tenant: Tenant) -> None:
     shown = page(signed_in(tenant, Role.VIEWER), f"/t/acme/scans/{second.pk}/compare/{first.pk}/")
     assert "Nothing new was found." in shown
     assert "no-timeout" in shown, "it persists"
+    assert "Looked into for the first time" in shown
 
 
 @pytest.mark.parametrize(

@@ -271,3 +271,51 @@ def test_what_was_not_looked_at_again_is_not_fixed(tenant: Tenant) -> None:
     with tenant_scope(tenant):
         assert not difference(before, after).fixed.exists()
         assert left.pk != kept.pk
+
+
+def counted(before: Scan, after: Scan) -> dict[str, int]:
+    """How many findings a comparison tells of each kind."""
+    with tenant_scope(before.tenant):
+        found = difference(before, after)
+        kinds = ("new", "first_seen", "fixed", "persisting")
+        return {name: n for name in kinds if (n := getattr(found, name).count())}
+
+
+def test_findings_of_a_workflow_that_is_scanned_for_the_first_time_are_not_new(
+    tenant: Tenant,
+) -> None:
+    defined(tenant, definition(TRIGGER, request_node()))
+    undefined = make_workflow(make_environment(tenant))
+    before = scan(tenant)
+    defined(tenant, definition(TRIGGER, request_node()))
+    with tenant_scope(tenant):
+        source = WorkflowVersion.Source.UPLOAD
+        store_definition(undefined, definition(TRIGGER, request_node()), source=source, by=None)
+    after = scan(tenant)
+    each = before.issues_found
+    assert counted(before, after) == {"first_seen": 2 * each, "persisting": each}
+    assert (after.summary["new"], after.summary["first_seen"]) == (0, 2 * each)
+    with tenant_scope(tenant):
+        changed = {row.workflow_id for row in difference(before, after).changed}
+    assert changed == {undefined.pk}, "what was not looked at before has not changed"
+
+
+def test_a_workflow_that_can_not_be_linted_any_more_is_not_mended(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defined(tenant, definition(TRIGGER, request_node()))
+    before = scan(tenant)
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a definition that nobody foresaw")
+
+    monkeypatch.setattr(scans, "check", broken)
+    after = scan(tenant)
+    assert counted(before, after) == {}
+
+
+def test_health_that_is_unknown_both_times_has_not_changed(tenant: Tenant) -> None:
+    make_workflow(make_environment(tenant))
+    before, after = scan(tenant), scan(tenant)
+    with tenant_scope(tenant):
+        assert not difference(before, after).changed.exists()
