@@ -62,14 +62,15 @@ def redeliver(notification_id: int) -> Notification | None:
     Raises Notification.DoesNotExist for one that has no target.
     """
     with transaction.atomic():
-        found = Notification.objects.select_for_update(of=("self",)).exclude(target=None)
-        notification = found.get(pk=notification_id)
+        found = Notification.objects.exclude(target=None)
+        target_id = found.values_list("target_id", flat=True).get(pk=notification_id)
+        assert target_id is not None
+        telling.wake([target_id])
+        notification = found.select_for_update(of=("self",)).get(pk=notification_id)
         if notification.state == Notification.State.PENDING:
             return None
-        assert notification.target_id is not None
         notification.state = Notification.State.PENDING
         notification.summary = None
         notification.next_try_at, notification.tries = database_now(), 1
         notification.save(update_fields=["state", "summary", "next_try_at", "tries"])
-        telling.wake([notification.target_id])
         return notification

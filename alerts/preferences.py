@@ -12,7 +12,7 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.utils import timezone
 
-from alerts import subscriptions
+from alerts import subscriptions, telling
 from alerts.channels.webhook.channel import new_secret
 from alerts.models import (
     AlertSettings,
@@ -89,10 +89,13 @@ def save_settings(settings: AlertSettings, *, renew_secret: bool = False) -> str
 
 
 def _follow_up() -> None:
-    """Let the change hold for what is open and for what waits to be sent."""
-    _suppress_what_waits_for_nobody()
+    """Let the change hold for what is open and for what waits to be sent.
+
+    In the order in which workers lock: checks before targets.
+    """
     untold = Incident.objects.unresolved().exclude(suppressed="").exclude(workflow=None)
     subscriptions.make_checks_due(untold.values_list("workflow_id", flat=True))
+    _suppress_what_waits_for_nobody()
 
 
 def _suppress_what_waits_for_nobody() -> None:
@@ -102,6 +105,7 @@ def _suppress_what_waits_for_nobody() -> None:
     waiting = Notification.objects.filter(state=Notification.State.PENDING).exclude(target=None)
     targets = waiting.values_list("target_id", "target__channel", "target__address").distinct()
     gone = [pk for pk, channel, address in targets if (channel, address) not in named]
+    telling.hold(pk for pk in gone if pk is not None)
     waiting.filter(target_id__in=gone).update(
         state=Notification.State.SUPPRESSED, reason=REMOVED, next_try_at=None
     )

@@ -57,33 +57,43 @@ def targets_of(policy: Policy) -> list[int]:
 def targets_at(tenant: Tenant, addresses: Iterable[tuple[str, str]]) -> list[int]:
     """The targets at (channel, address), made where they are new, due now."""
     named = sorted(addresses)
+    slugs, texts = [slug for slug, _ in named], [text for _, text in named]
     with connection.cursor() as cursor:
-        cursor.execute(
-            _WAKE_OR_MAKE,
-            [tenant.pk, [channel for channel, _ in named], [text for _, text in named]],
-        )
-        return [row[0] for row in cursor.fetchall()]
+        cursor.execute(_MAKE, [tenant.pk, slugs, texts])
+        cursor.execute(_FIND, [tenant.pk, slugs, texts])
+        return wake(row[0] for row in cursor.fetchall())
 
 
 def wake(target_ids: Iterable[int]) -> list[int]:
-    """Make targets due now; return their ids."""
+    """Lock targets and make them due now; return their ids."""
     ids = sorted(target_ids)
     with connection.cursor() as cursor:
         cursor.execute(_WAKE, [ids])
     return ids
 
 
-# A target that was given up gets another chance with each new message.
-_WAKE_OR_MAKE: Final = """
-INSERT INTO alerts_target AS t
-    (tenant_id, channel, address, due_at, attempts, fence, last_error)
-SELECT %s, named.channel, named.address, clock_timestamp(), 0, 0, ''
-FROM unnest(%s::text[], %s::text[]) AS named (channel, address)
-ON CONFLICT (tenant_id, channel, address) DO UPDATE SET
-    due_at = least(t.due_at, EXCLUDED.due_at), quarantined_at = NULL,
-    attempts = CASE WHEN t.quarantined_at IS NULL THEN t.attempts ELSE 0 END
-RETURNING t.id
+def hold(target_ids: Iterable[int]) -> None:
+    """Lock targets: whoever changes messages that wait for one holds it first, as deliveries do."""
+    held = Target.objects.select_for_update(of=("self",)).filter(pk__in=list(target_ids))
+    list(held.order_by("pk").values_list("pk", flat=True))
+
+
+# Targets that exist are locked in the order of their ids, everywhere. New ones are made before that,
+# in the order of their names, by who holds none.
+_MAKE: Final = """
+INSERT INTO alerts_target (tenant_id, channel, address, attempts, fence, last_error)
+SELECT tenant, named.channel, named.address, 0, 0, ''
+FROM (SELECT %s::bigint) AS of (tenant), unnest(%s::text[], %s::text[]) AS named (channel, address)
+WHERE NOT EXISTS (SELECT FROM alerts_target t WHERE t.tenant_id = tenant
+                  AND t.channel = named.channel AND t.address = named.address)
+ORDER BY 2, 3
+ON CONFLICT (tenant_id, channel, address) DO NOTHING
 """
+_FIND: Final = """
+SELECT id FROM alerts_target
+WHERE tenant_id = %s AND (channel, address) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+"""
+# A target that was given up gets another chance with each new message.
 _WAKE: Final = """
 WITH chosen AS (SELECT id FROM alerts_target WHERE id = ANY(%s) ORDER BY id FOR UPDATE)
 UPDATE alerts_target t SET due_at = least(t.due_at, clock_timestamp()), quarantined_at = NULL,

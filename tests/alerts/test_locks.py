@@ -1,0 +1,183 @@
+"""Who locks the same rows at once waits, and is not refused: targets have one order everywhere."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection, transaction
+
+from alerts import actions, preferences, telling
+from alerts.models import Notification, Target
+from alerts.policy import Policy, policy_for
+from scheduling.due import database_now
+from tenants.models import Tenant
+from tenants.scoping import tenant_scope
+from tests.alerts.factories import make_settings
+from tests.config.trees import wait_for
+from tests.monitoring.factories import make_tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+_WAITING = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
+
+
+class Beside:
+    """Does something in a thread with a connection and a transaction of its own."""
+
+    def __init__(self, tenant: Tenant, act: Callable[[], object]) -> None:
+        self.error: BaseException | None = None
+        self._tenant, self._act = tenant, act
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            with tenant_scope(self._tenant), transaction.atomic():
+                self._act()
+        except BaseException as error:  # the test asks for it
+            self.error = error
+        finally:
+            connection.close()
+
+    def end(self) -> None:
+        """Wait for it; raises what it raised."""
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        if self.error is not None:
+            raise self.error
+
+
+def wait_until_blocked(number: int) -> None:
+    def blocked() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(_WAITING)
+            return bool(cursor.fetchone()[0] >= number)
+
+    wait_for(blocked, 10, f"{number} wait")
+
+
+@contextmanager
+def held(target: Target) -> Iterator[None]:
+    """Hold a target as a delivery does; at the end all who wait for it go on."""
+    locked, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        Target.objects.select_for_update().get(pk=target.pk)
+        locked.set()
+        over.wait(20)
+
+    holder = Beside(target.tenant, hold)
+    assert locked.wait(10)
+    try:
+        yield
+    finally:
+        over.set()
+        holder.end()
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    return make_tenant("locks")
+
+
+@pytest.fixture
+def policy(tenant: Tenant) -> Policy:
+    """One that names three targets, whose ids are in the reverse order of their names."""
+    make_settings(tenant, "a@example.com", "m@example.com", "z@example.com")
+    with tenant_scope(tenant):
+        for name in "zma":
+            Target.objects.create(tenant=tenant, channel="email", address=f"{name}@example.com")
+        return policy_for()
+
+
+def targets(tenant: Tenant) -> list[Target]:
+    with tenant_scope(tenant):
+        return list(Target.objects.select_related("tenant").order_by("pk"))
+
+
+def test_telling_and_waking_the_same_targets_do_not_lock_each_other_out(
+    tenant: Tenant, policy: Policy
+) -> None:
+    first, middle, last = targets(tenant)
+    with held(middle):
+        telling_ = Beside(tenant, lambda: telling.targets_of(policy))
+        wait_until_blocked(1)
+        waking = Beside(tenant, lambda: telling.wake([last.pk, first.pk, middle.pk]))
+        wait_until_blocked(2)
+    telling_.end()
+    waking.end()
+
+
+def test_two_that_make_targets_do_not_lock_each_other_out(tenant: Tenant, policy: Policy) -> None:
+    """One names a new target, too; both end with the same ones."""
+    with tenant_scope(tenant):
+        policy.settings.emails += ["b@example.com", "y@example.com"]
+        preferences.save_settings(policy.settings)
+        more = policy_for()
+    _, middle, _ = targets(tenant)
+    with held(middle):
+        each = [Beside(tenant, lambda: telling.targets_of(more)) for _ in range(3)]
+        wait_until_blocked(3)
+    for one in each:
+        one.end()
+    assert len(targets(tenant)) == 5
+
+
+def test_sending_again_waits_for_a_delivery_that_stores_the_message(
+    tenant: Tenant, policy: Policy
+) -> None:
+    """A delivery holds the target and then writes its message: so does who sends it again."""
+    target = targets(tenant)[0]
+    with tenant_scope(tenant):
+        message = Notification.objects.create(
+            tenant=tenant,
+            target=target,
+            kind="test",
+            state="sent",
+            content={},
+            created_at=database_now(),
+        )
+    again: list[Beside] = []
+
+    def deliver() -> None:
+        Target.objects.select_for_update().get(pk=target.pk)
+        again.append(Beside(tenant, lambda: actions.redeliver(message.pk)))
+        wait_until_blocked(1)
+        Notification.objects.filter(pk=message.pk).update(tries=1)
+
+    Beside(tenant, deliver).end()
+    again[0].end()
+
+
+def test_taking_addresses_out_waits_for_deliveries_that_sum_up(
+    tenant: Tenant, policy: Policy
+) -> None:
+    """A delivery holds the target and then writes what waits for it: so do changed settings."""
+    target = targets(tenant)[0]
+    with tenant_scope(tenant):
+        messages = [
+            Notification.objects.create(
+                tenant=tenant, target=target, kind="test", content={}, created_at=database_now()
+            ).pk
+            for _ in range(2)
+        ]
+    changes: list[Beside] = []
+
+    def take_out() -> None:
+        policy.settings.emails = ["m@example.com"]
+        preferences.save_settings(policy.settings)
+
+    def deliver() -> None:
+        Target.objects.select_for_update().get(pk=target.pk)
+        Notification.objects.filter(pk=messages[1]).update(tries=1)
+        changes.append(Beside(tenant, take_out))
+        wait_until_blocked(1)
+        Notification.objects.filter(pk=messages[0]).update(tries=1)
+
+    Beside(tenant, deliver).end()
+    changes[0].end()
+    with tenant_scope(tenant):
+        assert set(Notification.objects.values_list("state", flat=True)) == {"suppressed"}
