@@ -7,6 +7,8 @@ runs; the older ones are recorded as missed.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Final
 
@@ -37,18 +39,30 @@ _SAID: Final = (
 _PLANNED: Final = ("next_scan_at", "due_at")
 
 
+@contextmanager
+def alone(tenant: Tenant) -> Iterator[None]:
+    """A transaction in which nobody else makes or changes a schedule of the tenant."""
+    with transaction.atomic():
+        # Not a lock that would hold up rows which are made for the tenant meanwhile.
+        Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+        yield
+
+
 def save(schedule: Schedule, workflow_ids: list[int] | None = None) -> None:
     """Store a schedule (new or changed), plan its next scan from now, revive it if it was given up.
 
-    `workflow_ids` are the selected workflows, of the schedule's tenant; None leaves them. What the
-    worker wrote meanwhile (fence, last scan) stays.
+    A new one is the tenant's default only where there is none yet. `workflow_ids` are the selected
+    workflows, of the schedule's tenant; None leaves them. What the worker wrote meanwhile (fence,
+    last scan) stays.
     """
-    with transaction.atomic():
+    with alone(schedule.tenant):
         planned = schedule.timetable.next_after(database_now()) if schedule.enabled else None
         schedule.next_scan_at = schedule.due_at = planned
         for field, value in REVIVED.items():
             setattr(schedule, field, value)
         if schedule.pk is None:
+            has_default = Schedule.objects.filter(is_default=True).exists()
+            schedule.is_default = schedule.is_default and not has_default
             schedule.save()
         else:
             # The lock waits for a step that is at work; its fence is not put back.

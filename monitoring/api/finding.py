@@ -7,9 +7,10 @@ that is bound to an environment sees that one only.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from monitoring import history
@@ -70,23 +71,43 @@ def workflow_filter(
     return (found[0].pk,) if found else (_NO_WORKFLOW,)
 
 
+def workflows_of(request: ApiRequest, external_ids: Iterable[str]) -> dict[str, Workflow]:
+    """The workflows of external ids, found in one question; unknown ids are left out. Raises 409."""
+    cleaned = {text: clean_id(text) for text in external_ids}
+    matches = _known(request).filter(external_id__in=[each for each in cleaned.values() if each])
+    by_id: dict[str | None, list[Workflow]] = {}
+    for workflow in matches.order_by("id"):
+        by_id.setdefault(workflow.external_id, []).append(workflow)
+    found = {text: by_id[each] for text, each in cleaned.items() if each in by_id}
+    return {text: _only(candidates) for text, candidates in found.items()}
+
+
 def _workflows(request: ApiRequest, text: str) -> list[Workflow]:
     """The one workflow of that external id, or none."""
     external_id = clean_id(text)
     if external_id is None:
         return []
-    matches = Workflow.objects.filter(external_id=external_id).select_related("environment")
+    found = _known(request).filter(external_id=external_id)
+    candidates = list(found.order_by("id")[:_MOST_CANDIDATES])
+    return [_only(candidates)] if candidates else []
+
+
+def _known(request: ApiRequest) -> QuerySet[Workflow]:
+    """The workflows that a call may be about."""
+    known = Workflow.objects.select_related("environment")
     environment_id = environment_of(request)
-    if environment_id is not None:
-        matches = matches.filter(environment_id=environment_id)
-    found = list(matches.order_by("id")[:_MOST_CANDIDATES])
-    if len(found) > 1:
+    return known if environment_id is None else known.filter(environment_id=environment_id)
+
+
+def _only(candidates: Sequence[Workflow]) -> Workflow:
+    """The workflow of an id; 409 when several environments know it."""
+    if len(candidates) > 1:
         raise problems.conflict(
             "Several environments know this workflow id: pass environment_id.",
-            candidates=[_workflow_candidate(each) for each in found],
+            candidates=[_workflow_candidate(each) for each in candidates[:_MOST_CANDIDATES]],
             kind="ambiguous",
         )
-    return found
+    return candidates[0]
 
 
 def _workflow_candidate(workflow: Workflow) -> dict[str, Any]:

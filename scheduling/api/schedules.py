@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from monitoring.api.answers import Page, Pagination, json_answer
 from monitoring.api.endpoints import Answer, Body, operation
-from monitoring.api.finding import workflow_of
+from monitoring.api.finding import workflows_of
 from monitoring.api.forms import PROBLEMS, read_form, refusal
 from monitoring.api.parameters import CURSOR, OFFSET, integer
 from scheduling import schedules
@@ -23,7 +23,6 @@ from scheduling.models.schedule import DEFAULT_ZONE
 from scheduling.schedules import ScanRunsError
 from tenants import audit, problems
 from tenants.api_access import Access, ApiRequest
-from tenants.problems import Problem
 from tenants.roles import Role
 from tenants.zones import known_zones
 
@@ -151,10 +150,10 @@ def set_schedule(request: ApiRequest) -> HttpResponse:
     Fields that are left out stay as they are; a new schedule begins enabled, daily at 02:00.
     """
     form = read_form(request, ScheduleForm)
-    schedule = default_schedule(request)
-    _apply(form, schedule)
     selected = _selected(request, form)
-    with transaction.atomic():
+    with schedules.alone(request.tenant):
+        schedule = default_schedule(request)
+        _apply(form, schedule)
         schedules.save(schedule, selected)
         _note(request, "schedule.set", schedule.name)
     return json_answer(_answer(schedule))
@@ -298,12 +297,8 @@ def _selected(request: ApiRequest, form: ScheduleForm) -> list[int] | None:
     """Ids of the workflows that the form selects. Raises 409 when environments must decide."""
     if form.selected_workflow_ids is UNSET:
         return None
-    chosen = []
+    found = workflows_of(request, form.selected_workflow_ids)
     for place, external_id in enumerate(form.selected_workflow_ids):
-        try:
-            chosen.append(workflow_of(request, external_id).pk)
-        except Problem as problem:
-            if problem.status != 404:
-                raise
-            raise refusal(["selected_workflow_ids", place], "No workflow has this id.") from None
-    return chosen
+        if external_id not in found:
+            raise refusal(["selected_workflow_ids", place], "No workflow has this id.")
+    return [workflow.pk for workflow in found.values()]

@@ -69,6 +69,16 @@ def test_selected_workflows_are_named_by_their_own_ids(api: Api, tenant: Tenant)
         assert list(Schedule.objects.get().selected.all()) == [workflow]
 
 
+def test_many_workflows_are_looked_up_at_once(
+    api: Api, tenant: Tenant, django_assert_max_num_queries: Any
+) -> None:
+    environment = make_environment(tenant)
+    ids = [make_workflow(environment, external_id=f"wf-{n}").external_id for n in range(40)]
+    form = {"scanScope": "selected", "selectedWorkflowIds": [*ids, ids[0]]}
+    with django_assert_max_num_queries(25):
+        assert sorted(api.post(URL, form).json()["selected_workflow_ids"]) == sorted(ids)
+
+
 def test_an_id_of_two_environments_asks_which(api: Api, tenant: Tenant) -> None:
     chosen = make_environment(tenant)
     for environment in (chosen, make_environment(tenant)):
