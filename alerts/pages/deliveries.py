@@ -7,7 +7,7 @@ from typing import Final
 from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
 from alerts import actions
@@ -18,6 +18,7 @@ from alerts.pages.labels import delivery_of
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
+from tenants.parts import render_part
 
 PAGE_SIZE: Final = 50
 _STATES: Final = {str(state): str(state.label) for state in Notification.State}
@@ -37,8 +38,7 @@ def delivery_log(request: TenantRequest, slug: str) -> HttpResponse:
         "is_narrowed": bool(request.GET),
         "back": request.get_full_path(),
     }
-    part = "#list_part" if request.headers.get("HX-Target") == "list" else ""
-    return render(request, f"alerts/deliveries.html{part}", context)
+    return render_part(request, "alerts/deliveries.html", context, {"list": "list_part"})
 
 
 def _asked(request: TenantRequest) -> QuerySet[Notification]:

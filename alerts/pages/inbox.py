@@ -8,7 +8,7 @@ from typing import Final
 from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
@@ -19,6 +19,7 @@ from monitoring.words import Severity
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
+from tenants.parts import render_part
 
 PAGE_SIZE: Final = 50
 LAST_PAGE: Final = 200
@@ -109,8 +110,7 @@ def inbox(request: TenantRequest, slug: str) -> HttpResponse:
         "is_new": not rows and not asked.is_narrowed and not Incident.objects.exists(),
         "back": request.get_full_path(),
     }
-    part = "#list_part" if request.headers.get("HX-Target") == "list" else ""
-    return render(request, f"alerts/inbox.html{part}", context)
+    return render_part(request, "alerts/inbox.html", context, {"list": "list_part"})
 
 
 @tenant_member(Role.OPERATOR)

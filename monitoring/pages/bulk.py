@@ -24,6 +24,7 @@ from monitoring.pages.histogram import shape_of
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
+from tenants.parts import render_part
 from tenants.ui.numbers import thousands
 from tenants.ui.times import exact
 
@@ -137,8 +138,9 @@ def job_page(request: TenantRequest, slug: str, job_id: int) -> HttpResponse:
     """How far a bulk action has come; looks again by itself while it goes on."""
     job = get_object_or_404(BulkJob.objects.select_related("created_by"), pk=job_id)
     context = {"job": job, "list_url": reverse("monitoring:executions", args=[slug])}
-    part = "#progress_part" if request.headers.get("HX-Target") == "job" else ""
-    return render(request, f"monitoring/execution_bulk_job.html{part}", context)
+    return render_part(
+        request, "monitoring/execution_bulk_job.html", context, {"job": "progress_part"}
+    )
 
 
 @tenant_member(Role.ADMIN)

@@ -25,6 +25,7 @@ from monitoring.pages.rows import rows_of
 from monitoring.pages.time_range import shareable_range
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
+from tenants.parts import render_part
 
 PAGE_SIZE: Final = 50
 EVER: Final = dt.timedelta(days=3_650)
@@ -50,9 +51,7 @@ def execution_list(request: TenantRequest, slug: str) -> HttpResponse:
         return render(request, "monitoring/executions.html#suggestions_part", context)
     page = _page(request, filters)
     context = _list_context(request, filters, page)
-    if part == "list":
-        return render(request, "monitoring/executions.html#list_part", context)
-    return render(request, "monitoring/executions.html", context)
+    return render_part(request, "monitoring/executions.html", context, {"list": "list_part"})
 
 
 def _page(request: TenantRequest, filters: Filters) -> HistoryPage:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.http import HttpResponse, QueryDict
-from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from monitoring.models import Environment, Workflow
@@ -22,6 +21,7 @@ from monitoring.words import Status
 from monitoring.workflow_list import BUSIEST, PAGE_SIZE, Listing, ListPage, Order, list_workflows
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
+from tenants.parts import render_part
 from tenants.ui.numbers import thousands
 
 DEFAULT_ORDER: Final = Order.FAILURES
@@ -116,8 +116,7 @@ def workflow_list(request: TenantRequest, slug: str) -> HttpResponse:
         "may_upload": request.membership.may(Role.OPERATOR),
         **(first_steps(request) if is_new else {}),
     }
-    part = "#list_part" if request.headers.get("HX-Target") == "list" else ""
-    return render(request, f"monitoring/workflows.html{part}", context)
+    return render_part(request, "monitoring/workflows.html", context, {"list": "list_part"})
 
 
 def _columns(asked: Asked) -> list[Column]:

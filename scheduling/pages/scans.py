@@ -25,6 +25,7 @@ from scheduling.schedules import ScanRunsError
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
+from tenants.parts import render_part
 
 _ROWS: Final = 50
 _HISTORY: Final = 25
@@ -83,8 +84,7 @@ def scan_page(request: TenantRequest, slug: str, scan_id: int) -> HttpResponse:
         "others": Scan.objects.filter(status=Scan.Status.COMPLETED).exclude(pk=scan.pk)[:20],
     }
     context |= _may(request) | _VIEWS[context["view"]](request, scan)
-    part = "#scan_part" if request.headers.get("HX-Target") == "scan" else ""
-    return render(request, f"scheduling/scan.html{part}", context)
+    return render_part(request, "scheduling/scan.html", context, {"scan": "scan_part"})
 
 
 @tenant_member(Role.OPERATOR)

@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -21,6 +21,7 @@ from tenants import audit
 from tenants.access import TenantRequest, tenant_member
 from tenants.forms import TimeZoneField
 from tenants.models import Role
+from tenants.parts import render_part, wanted_part
 from tenants.zones import zone_names
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ else:
 _MATCHES: Final = 30
 _MOST_SELECTED: Final = 1_000
 _NEXT_RUNS: Final = 3
+_PARTS: Final = {"next-runs": "next_runs_part", "workflows": "workflows_part"}
 _WEEKDAYS: Final = list(
     enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"))
 )
@@ -122,7 +124,7 @@ def schedule_delete(request: TenantRequest, slug: str, schedule_id: int) -> Http
 
 def _edit(request: TenantRequest, schedule: Schedule, *, title: str, submit: str) -> HttpResponse:
     form = _form(request, schedule)
-    part = _part(request)
+    part = wanted_part(request, _PARTS)
     if request.method == "POST" and "find" not in request.POST and not part and form.is_valid():
         _save(request, form)
         messages.success(request, f"Saved. {_planned(form.instance)}")
@@ -138,8 +140,8 @@ def _edit(request: TenantRequest, schedule: Schedule, *, title: str, submit: str
         "zone_names": zone_names(),
     }
     is_refused = form.is_bound and "find" not in request.POST and not part and form.errors
-    return render(
-        request, f"scheduling/schedule.html{part}", context, status=422 if is_refused else 200
+    return render_part(
+        request, "scheduling/schedule.html", context, _PARTS, status=422 if is_refused else 200
     )
 
 
@@ -148,11 +150,6 @@ def _form(request: TenantRequest, schedule: Schedule) -> ScheduleForm:
         return ScheduleForm(request.POST, instance=schedule)
     initial = {"selected": list(schedule.selected.all())} if schedule.pk else {}
     return ScheduleForm(instance=schedule, initial=initial)
-
-
-def _part(request: TenantRequest) -> str:
-    target = request.headers.get("HX-Target", "")
-    return {"next-runs": "#next_runs_part", "workflows": "#workflows_part"}.get(target, "")
 
 
 def _save(request: TenantRequest, form: ScheduleForm) -> None:
