@@ -1,4 +1,4 @@
-"""What people do with incidents and deliveries; each is audited by who calls it."""
+"""What people do with incidents and deliveries; who calls it audits it, in one transaction."""
 
 from __future__ import annotations
 
@@ -44,11 +44,27 @@ ACTS: Final[dict[str, Callable[..., Incident | None]]] = {
 }
 
 
-def act_on_many(act: str, ids: Collection[int], *, by: str, user: User | None) -> int:
-    """Do one act with several incidents; return with how many it was done. Unknown ids are none."""
+def act_on_many(
+    act: str,
+    ids: Collection[int],
+    *,
+    by: str,
+    user: User | None,
+    record: Callable[[Incident], object],
+) -> int:
+    """Do one act with several incidents; return with how many it was done. Unknown ids are none.
+
+    Each is a transaction of its own, in which `record` is called, too.
+    """
     known = Incident.objects.filter(pk__in=list(ids)[:MOST_AT_ONCE]).order_by("pk")
-    done = [ACTS[act](pk, by=by, user=user) for pk in known.values_list("pk", flat=True)]
-    return sum(incident is not None for incident in done)
+    done = 0
+    for pk in known.values_list("pk", flat=True):
+        with transaction.atomic():
+            incident = ACTS[act](pk, by=by, user=user)
+            if incident is not None:
+                record(incident)
+                done += 1
+    return done
 
 
 def _locked(incident_id: int) -> Incident:

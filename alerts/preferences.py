@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -22,10 +23,11 @@ from alerts.models import (
     WorkflowPreference,
 )
 from alerts.models.settings import MOST_ADDRESSES
-from alerts.policy import policy_for
+from alerts.policy import policy_for, settings_of
 from monitoring import outbound
 from monitoring.models import Workflow
 from monitoring.words import ErrorClass, Severity, severity_of
+from tenants.models import Tenant
 
 _BETWEEN_ADDRESSES: Final = re.compile(r"[,;\s]+")
 REMOVED: Final = "The address was taken out of the settings before it was sent."
@@ -71,25 +73,37 @@ def webhook_address(text: str) -> str:
     return text
 
 
+@contextmanager
+def changing(tenant: Tenant) -> Iterator[AlertSettings]:
+    """The tenant's settings as they are now, to be changed in the block by the functions below.
+
+    Who else wants to change them (or a preference, a severity) waits, so that nobody writes over what
+    another one said. It is one transaction: call `audit.record` in it, too. At its end the change
+    holds for what is open and for what waits to be sent.
+    """
+    with transaction.atomic():
+        # Rows that name the tenant may be written meanwhile.
+        Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+        yield settings_of(tenant)
+        _follow_up()
+
+
 def save_settings(settings: AlertSettings, *, renew_secret: bool = False) -> str | None:
     """Store changed settings; return the webhook's secret when a new one was made.
 
-    The secret before goes on signing for a day. What waits for addresses that are named no more is
-    suppressed; incidents of which nobody was told are looked at again.
+    The secret before goes on signing for a day.
     """
     secret = None
     if settings.webhook_url and (renew_secret or not settings.webhook_secret):
         secret = new_secret()
         settings.webhook_secret_before = settings.webhook_secret
         settings.webhook_secret, settings.webhook_secret_renewed_at = secret, timezone.now()
-    with transaction.atomic():
-        settings.save()
-        _follow_up()
+    settings.save()
     return secret
 
 
 def _follow_up() -> None:
-    """Let the change hold for what is open and for what waits to be sent.
+    """Suppress what waits for addresses that are named no more; look again at untold incidents.
 
     In the order in which workers lock: checks before targets.
     """
@@ -111,30 +125,26 @@ def _suppress_what_waits_for_nobody() -> None:
     )
 
 
-def save_preference(
-    workflow: Workflow, *, enabled: bool | None, threshold: int | None, emails: list[str]
-) -> None:
-    """Store what is different for a workflow; nothing different leaves no row."""
-    preference = WorkflowPreference(
-        tenant_id=workflow.tenant_id,
-        workflow=workflow,
-        enabled=enabled,
-        failure_threshold=threshold,
-        emails=emails,
-    )
-    with transaction.atomic():
-        WorkflowPreference.objects.filter(workflow=workflow).delete()
-        if not preference.says_nothing:
-            preference.save()
-        _follow_up()
+def save_preference(workflow: Workflow, changes: Mapping[str, Any]) -> None:
+    """Store what is different for a workflow: `changes` are fields of WorkflowPreference.
+
+    Other fields stay. Nothing different leaves no row.
+    """
+    found = WorkflowPreference.objects.filter(workflow=workflow).first()
+    preference = found or WorkflowPreference(tenant_id=workflow.tenant_id, workflow=workflow)
+    for name, value in changes.items():
+        setattr(preference, name, value)
+    if not preference.says_nothing:
+        preference.save()
+    elif found is not None:
+        found.delete()
 
 
 def save_severities(tenant_id: int, chosen: Mapping[ErrorClass, Severity]) -> None:
-    """Store how bad classes of errors are; those as by default leave no row."""
-    with transaction.atomic():
-        SeverityOverride.objects.filter(error_class__in=list(chosen)).delete()
-        SeverityOverride.objects.bulk_create(
-            SeverityOverride(tenant_id=tenant_id, error_class=each, severity=severity)
-            for each, severity in chosen.items()
-            if severity is not severity_of(each)
-        )
+    """Store how bad classes of errors are; those as by default leave no row. Others stay."""
+    SeverityOverride.objects.filter(error_class__in=list(chosen)).delete()
+    SeverityOverride.objects.bulk_create(
+        SeverityOverride(tenant_id=tenant_id, error_class=each, severity=severity)
+        for each, severity in chosen.items()
+        if severity is not severity_of(each)
+    )

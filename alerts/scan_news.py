@@ -231,13 +231,17 @@ def _tell(scan: Scan, news: ScanNews, policy: Policy, now: dt.datetime) -> None:
     """One message to each address, however many incidents the scan opened or ended."""
     whole = _gathered(news)
     wants_summary = policy.settings.enabled and policy.settings.alert_on_scan
-    is_told = False
-    for audience, part in _parts(whole, policy):
-        if part.opened or (wants_summary and audience <= set(policy.addresses)):
-            targets = telling.targets_at(policy.tenant, audience)
-            telling.send_to(targets, _message(scan, part, policy, now), now)
-            is_told = True
-    if not is_told:
+    told = [
+        (audience, part)
+        for audience, part in _parts(whole, policy)
+        if part.opened or (wants_summary and audience <= set(policy.addresses))
+    ]
+    # All in one go: targets are locked in one order.
+    telling.targets_at(policy.tenant, {each for audience, _ in told for each in audience})
+    for audience, part in told:
+        targets = telling.targets_at(policy.tenant, audience)
+        telling.send_to(targets, _message(scan, part, policy, now), now)
+    if not told:
         Notification.objects.create(
             tenant=policy.tenant,
             kind=Notification.Kind.SCAN,

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Annotated, Any, Final
 
 import msgspec
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpResponse
 
@@ -157,16 +158,17 @@ def _act(request: ApiRequest, text: str, act: str) -> HttpResponse:
     if number is None or not _visible(request).filter(pk=number).exists():
         raise problems.not_found()
     user = request.membership.user if request.membership else None
-    done = actions.ACTS[act](number, by=request.actor, user=user)
-    if done is None:
-        raise problems.conflict("It was acknowledged or resolved already.")
-    audit.record(
-        f"incident.{act}",
-        tenant=request.tenant,
-        request=request,
-        subject=done.title,
-        incident=done.pk,
-    )
+    with transaction.atomic():
+        done = actions.ACTS[act](number, by=request.actor, user=user)
+        if done is None:
+            raise problems.conflict("It was acknowledged or resolved already.")
+        audit.record(
+            f"incident.{act}",
+            tenant=request.tenant,
+            request=request,
+            subject=done.title,
+            incident=done.pk,
+        )
     return json_answer(_answer(done))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import msgspec
-from django.db import transaction
 from django.http import HttpResponse
 from msgspec import UNSET, Meta, UnsetType
 
@@ -224,6 +223,7 @@ def configure_alerts(request: ApiRequest) -> HttpResponse:
 )
 def test_alerts(request: ApiRequest) -> HttpResponse:
     """Send a test message through every channel that is set up and say what came back."""
+    _demand_whole_tenant(request)
     results = send_test(policy_for())
     audit.record("alerts.test", tenant=request.tenant, request=request, messages=len(results))
     data = [
@@ -248,17 +248,36 @@ def _shown(channel: str, address: str) -> str:
 
 def _change(request: ApiRequest) -> HttpResponse:
     change = body_of(request, SettingsChange)
-    settings = settings_of(request.tenant)
-    with transaction.atomic():
-        _apply(settings, change)
-        secret = preferences.save_settings(settings, renew_secret=change.renew_webhook_secret)
+    said = _said(change)
+    if set(said) - {"workflows"}:
+        _demand_whole_tenant(request)
+    with preferences.changing(request.tenant) as settings:
+        secret = None
+        if set(said) - {"workflows", "severities"}:
+            _apply(settings, change)
+            secret = preferences.save_settings(settings, renew_secret=change.renew_webhook_secret)
         if change.severities is not UNSET:
             preferences.save_severities(request.tenant.pk, _severities(change.severities))
         if change.workflows is not UNSET:
             _apply_to_workflows(request, change.workflows)
-        changed = [name for name in change.__struct_fields__ if getattr(change, name) is not UNSET]
-        audit.record("alerts.settings", tenant=request.tenant, request=request, changed=changed)
+        audit.record("alerts.settings", tenant=request.tenant, request=request, changed=said)
     return json_answer(_answer(request, settings, secret))
+
+
+def _said(change: SettingsChange) -> list[str]:
+    """The fields that a call names."""
+    fields = {name: getattr(change, name) for name in change.__struct_fields__}
+    if not change.renew_webhook_secret:
+        del fields["renew_webhook_secret"]
+    return [name for name, value in fields.items() if value is not UNSET]
+
+
+def _demand_whole_tenant(request: ApiRequest) -> None:
+    """Refuse a token of one environment: what it asks for holds for all environments."""
+    if request.token is not None and request.token.environment_id is not None:
+        raise problems.forbidden(
+            "This token is bound to one environment: it may change `workflows` of that one only."
+        )
 
 
 _PLAIN: Final = (
@@ -308,9 +327,11 @@ def _apply_to_workflows(request: ApiRequest, changes: list[WorkflowChange]) -> N
         loc: list[str | int] = ["workflows", number]
         preferences.save_preference(
             _workflow(request, change, loc),
-            enabled=change.enabled,
-            threshold=change.failure_threshold,
-            emails=_addresses(change.alert_email, [*loc, "alert_email"]),
+            {
+                "enabled": change.enabled,
+                "failure_threshold": change.failure_threshold,
+                "emails": _addresses(change.alert_email, [*loc, "alert_email"]),
+            },
         )
 
 

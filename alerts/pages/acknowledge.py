@@ -6,6 +6,7 @@ permission; nobody has to sign in.
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -28,10 +29,22 @@ def from_link(request: HttpRequest, token: str) -> HttpResponse:
     reader = said[1]
     is_done = False
     if request.method == "POST":
-        with tenant_scope(incident.tenant):
-            done = actions.acknowledge(incident.pk, by=reader, text="By the link in the mail.")
+        done = _acknowledge(request, incident, reader)
         if done is not None:
             incident, is_done = done, True
+    context = {
+        "incident": incident,
+        "is_done": is_done,
+        "is_open": incident.status in (Incident.Status.OPEN, Incident.Status.SNOOZED),
+        "incident_url": links.incident_url(incident.tenant.slug, incident.pk),
+    }
+    return render(request, "alerts/acknowledge.html", context)
+
+
+def _acknowledge(request: HttpRequest, incident: Incident, reader: str) -> Incident | None:
+    with tenant_scope(incident.tenant), transaction.atomic():
+        done = actions.acknowledge(incident.pk, by=reader, text="By the link in the mail.")
+        if done is not None:
             audit.record(
                 "incident.acknowledge",
                 tenant=incident.tenant,
@@ -40,13 +53,7 @@ def from_link(request: HttpRequest, token: str) -> HttpResponse:
                 subject=incident.title,
                 incident=incident.pk,
             )
-    context = {
-        "incident": incident,
-        "is_done": is_done,
-        "is_open": incident.status in (Incident.Status.OPEN, Incident.Status.SNOOZED),
-        "incident_url": links.incident_url(incident.tenant.slug, incident.pk),
-    }
-    return render(request, "alerts/acknowledge.html", context)
+        return done
 
 
 def _incident(incident_id: int) -> Incident | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from django.contrib import messages
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
@@ -58,17 +59,25 @@ def _asked(request: TenantRequest) -> QuerySet[Notification]:
 def send_again(request: TenantRequest, slug: str, notification_id: int) -> HttpResponse:
     """Send a message once more, with the same id."""
     try:
-        notification = actions.redeliver(notification_id)
+        is_sent = _send_again(request, notification_id)
     except Notification.DoesNotExist:
         raise Http404 from None
-    if notification is None:
-        messages.warning(request, "It waits to be sent already.")
+    if is_sent:
+        messages.success(request, "It is sent again.")
     else:
+        messages.warning(request, "It waits to be sent already.")
+    return redirect("alerts:deliveries", slug)
+
+
+def _send_again(request: TenantRequest, notification_id: int) -> bool:
+    with transaction.atomic():
+        notification = actions.redeliver(notification_id)
+        if notification is None:
+            return False
         audit.record(
             "alerts.send_again",
             tenant=request.tenant,
             request=request,
             subject=str(notification.key),
         )
-        messages.success(request, "It is sent again.")
-    return redirect("alerts:deliveries", slug)
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django import forms
@@ -49,7 +50,28 @@ class AddressesField(forms.CharField):
         return "\n".join(value) if isinstance(value, list) else value
 
 
-class SettingsForm(forms.Form):
+class ShownForm(forms.Form):
+    """Knows what its reader changed: the page brings along what it had shown.
+
+    So two who save at once change what each has typed, not what the other one has.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.show_hidden_initial = True
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """Name → value of what differs from what was shown; all of it when nothing says that."""
+        return {
+            name: value
+            for name, value in self.cleaned_data.items()
+            if self.add_initial_prefix(name) not in self.data or name in self.changed_data
+        }
+
+
+class SettingsForm(ShownForm):
     """What the tenant wants to be told, and where."""
 
     enabled = forms.BooleanField(
@@ -96,7 +118,6 @@ class SettingsForm(forms.Form):
     )
 
     def __init__(self, data: QueryDict | None = None, *, settings: AlertSettings) -> None:
-        self.settings = settings
         initial = {name: getattr(settings, name) for name in self.base_fields}
         super().__init__(data, initial=initial)
         if not django_settings.MAIL_CONFIGURED:
@@ -111,12 +132,6 @@ class SettingsForm(forms.Form):
         except ValueError as error:
             raise forms.ValidationError(f"{str(error).rstrip('.')}.") from error
 
-    def changed_settings(self) -> AlertSettings:
-        """The settings as the form says, not stored."""
-        for name, value in self.cleaned_data.items():
-            setattr(self.settings, name, value)
-        return self.settings
-
     @property
     def severity_fields(self) -> list[forms.BoundField]:
         names = ("alert_on_critical", "alert_on_warning", "alert_on_info", "alert_on_scan")
@@ -130,7 +145,7 @@ class SettingsForm(forms.Form):
 _CHOICES: Final = [(each.value, each.slug.capitalize()) for each in reversed(Severity)]
 
 
-class SeveritiesForm(forms.Form):
+class SeveritiesForm(ShownForm):
     """How bad each class of errors is."""
 
     def __init__(self, data: QueryDict | None = None) -> None:
@@ -144,14 +159,16 @@ class SeveritiesForm(forms.Form):
                 coerce=int,
                 initial=now[each].value,
                 help_text=f"Usually {usual}.",
+                show_hidden_initial=True,
             )
 
-    def chosen(self) -> dict[ErrorClass, Severity]:
-        """Class of errors → severity."""
-        return {each: Severity(self.cleaned_data[each.slug]) for each in ErrorClass}
+    @staticmethod
+    def chosen(said: Mapping[str, int]) -> dict[ErrorClass, Severity]:
+        """Class of errors → severity, of some of the form's values."""
+        return {each: Severity(said[each.slug]) for each in ErrorClass if each.slug in said}
 
 
-class PreferenceForm(forms.Form):
+class PreferenceForm(ShownForm):
     """What is different for one workflow."""
 
     _ENABLED: Final = {"": None, "on": True, "off": False}
@@ -185,12 +202,6 @@ class PreferenceForm(forms.Form):
             }
         super().__init__(data, initial=initial)
 
-    @property
-    def said(self) -> dict[str, Any]:
-        """Arguments of `preferences.save_preference`."""
-        cleaned = self.cleaned_data
-        return {
-            "enabled": self._ENABLED[cleaned["enabled"]],
-            "threshold": cleaned["failure_threshold"],
-            "emails": cleaned["emails"],
-        }
+    def clean_enabled(self) -> bool | None:
+        """As it is stored."""
+        return self._ENABLED[self.cleaned_data["enabled"]]

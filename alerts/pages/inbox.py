@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -120,8 +121,10 @@ def act(request: TenantRequest, slug: str) -> HttpResponse:
     act_name = request.POST.get("act", "")
     ids = [pk for text in request.POST.getlist("id") if (pk := number(text))]
     if act_name in actions.ACTS and ids:
-        done = actions.act_on_many(act_name, ids, by=request.user.email, user=request.user)
-        audit.record(f"incident.{act_name}", tenant=request.tenant, request=request, incidents=ids)
+        person = request.user
+        done = actions.act_on_many(
+            act_name, ids, by=person.email, user=person, record=_recorder(request, act_name)
+        )
         word = {"acknowledge": "acknowledged", "resolve": "resolved"}[act_name]
         noun = "incident" if done == 1 else "incidents"
         messages.success(request, f"{done} {noun} {word}.")
@@ -131,3 +134,16 @@ def act(request: TenantRequest, slug: str) -> HttpResponse:
     if not url_has_allowed_host_and_scheme(back, allowed_hosts=None):
         return redirect("alerts:inbox", slug)
     return redirect(back)
+
+
+def _recorder(request: TenantRequest, act_name: str) -> Callable[[Incident], object]:
+    def record(incident: Incident) -> None:
+        audit.record(
+            f"incident.{act_name}",
+            tenant=request.tenant,
+            request=request,
+            subject=incident.title,
+            incident=incident.pk,
+        )
+
+    return record

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from alerts import preferences
 from alerts.channels.registry import channels
-from alerts.models import AlertSettings, WorkflowPreference
+from alerts.models import WorkflowPreference
 from alerts.models.settings import severities
 from alerts.pages.forms import SettingsForm, SeveritiesForm
 from alerts.policy import Policy, policy_for, settings_of
@@ -45,10 +45,14 @@ def settings_page(request: TenantRequest, slug: str) -> HttpResponse:
 
 
 def _save(request: TenantRequest, form: SettingsForm, severity_form: SeveritiesForm) -> str | None:
-    secret = preferences.save_settings(form.changed_settings())
-    preferences.save_severities(request.tenant.pk, severity_form.chosen())
-    changed = [*form.changed_data, *severity_form.changed_data]
-    audit.record("alerts.settings", tenant=request.tenant, request=request, changed=changed)
+    """Store what the reader changed; what others changed since the page was made stays."""
+    with preferences.changing(request.tenant) as stored:
+        for name, value in form.changed.items():
+            setattr(stored, name, value)
+        secret = preferences.save_settings(stored)
+        preferences.save_severities(request.tenant.pk, severity_form.chosen(severity_form.changed))
+        changed = [*form.changed, *severity_form.changed]
+        audit.record("alerts.settings", tenant=request.tenant, request=request, changed=changed)
     return secret
 
 
@@ -60,13 +64,14 @@ def _page(
     status: int = 200,
     **more: Any,
 ) -> HttpResponse:
+    stored = settings_of(request.tenant)
     context = {
         "form": form,
         "severity_form": severity_form,
-        "has_webhook": bool(form.settings.webhook_url and form.settings.pk),
+        "has_webhook": bool(stored.webhook_url),
         "mail_configured": django_settings.MAIL_CONFIGURED,
         "preferences": WorkflowPreference.objects.select_related("workflow__environment"),
-        "preview": _preview(Policy(request.tenant, settings_of(request.tenant))),
+        "preview": _preview(Policy(request.tenant, stored)),
         **more,
     }
     return render(request, "alerts/settings.html", context, status=status)
@@ -88,7 +93,7 @@ def preview_part(request: TenantRequest, slug: str) -> HttpResponse:
     chosen = severities()
     severity_form = SeveritiesForm(request.GET)
     if severity_form.is_valid():
-        chosen = severity_form.chosen()
+        chosen = severity_form.chosen(severity_form.cleaned_data)
     found = preview(Policy(request.tenant, stored), chosen, database_now())
     return render(request, "alerts/settings.html#preview_part", {"preview": found})
 
@@ -131,9 +136,9 @@ def test(request: TenantRequest, slug: str) -> HttpResponse:
 @require_POST
 def renew_secret(request: TenantRequest, slug: str) -> HttpResponse:
     """Make a new secret for the webhook; the one before signs for a day beside it."""
-    stored: AlertSettings = settings_of(request.tenant)
     secret = None
-    if stored.webhook_url:
-        secret = preferences.save_settings(stored, renew_secret=True)
-    audit.record("alerts.webhook_secret", tenant=request.tenant, request=request)
+    with preferences.changing(request.tenant) as stored:
+        if stored.webhook_url:
+            secret = preferences.save_settings(stored, renew_secret=True)
+            audit.record("alerts.webhook_secret", tenant=request.tenant, request=request)
     return _page(request, SettingsForm(settings=stored), SeveritiesForm(), secret=secret)

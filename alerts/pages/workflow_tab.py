@@ -69,10 +69,11 @@ def preference_page(request: TenantRequest, slug: str, workflow_id: int) -> Http
     if request.method == "POST":
         form = PreferenceForm(request.POST, preference=preference)
         if form.is_valid():
-            preferences.save_preference(workflow, **form.said)
-            audit.record(
-                "alerts.workflow", tenant=request.tenant, request=request, subject=workflow.name
-            )
+            with preferences.changing(request.tenant):
+                preferences.save_preference(workflow, form.changed)
+                audit.record(
+                    "alerts.workflow", tenant=request.tenant, request=request, subject=workflow.name
+                )
             messages.success(request, "Saved.")
             return redirect(tab_url)
     context = {"form": form, "workflow": workflow, "cancel_url": tab_url}

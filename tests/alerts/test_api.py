@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from alerts.models import AlertSettings, Incident, WorkflowPreference
 from monitoring.models import Workflow
+from tenants import audit
 from tenants.models import Role, Tenant
 from tenants.scoping import tenant_scope
 from tests.alerts.factories import fail, make_settings, settle
@@ -235,6 +236,47 @@ def test_a_token_of_one_environment_sees_its_incidents_only(
     with tenant_scope(tenant):
         pk = Incident.objects.get().pk
     assert bound.post(f"/api/alerts/incidents/{pk}/ack", {}).status_code == 404
+
+
+def test_a_token_of_one_environment_changes_what_is_told_of_its_workflows_only(
+    workflow: Workflow, tenant: Tenant
+) -> None:
+    elsewhere = make_workflow(make_environment(tenant), external_id="elsewhere")
+    bound = api_for(tenant, environment_id=workflow.environment_id)
+    for change in (
+        {"enabled": False},
+        {"alertEmail": "me@example.com"},
+        {"webhookUrl": "https://example.com/"},
+        {"renewWebhookSecret": True},
+        {"severities": {"timeout": "critical"}},
+        {"workflows": [{"workflowId": "invoices"}], "alertOnCritical": False},
+    ):
+        answer = bound.post(SETTINGS, change)
+        assert answer.status_code == 403, change
+        assert "bound to one environment" in answer.json()["detail"]
+    assert bound.post("/api/alerts/test", {}).status_code == 403
+    own = {"workflows": [{"workflowId": "invoices", "enabled": False}]}
+    assert bound.post(SETTINGS, own).status_code == 200
+    theirs = {"workflows": [{"workflowId": elsewhere.external_id, "enabled": False}]}
+    assert bound.post(SETTINGS, theirs).status_code == 422
+    with tenant_scope(tenant):
+        assert not AlertSettings.objects.exists()
+        assert WorkflowPreference.objects.get().workflow_id == workflow.pk
+
+
+@pytest.mark.parametrize("path", ["ack", "resolve"])
+def test_an_act_that_can_not_be_audited_is_not_done(
+    api: Api, workflow: Workflow, tenant: Tenant, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    fail(workflow, 3)
+    settle()
+    with tenant_scope(tenant):
+        incident = Incident.objects.get()
+    monkeypatch.setattr(audit, "record", lambda *_, **__: 1 / 0)
+    with pytest.raises(AssertionError, match="internal-error"):
+        api.post(f"/api/alerts/incidents/{incident.pk}/{path}", {})
+    with tenant_scope(tenant):
+        assert Incident.objects.get().status == "open"
 
 
 @pytest.mark.parametrize(("role", "status"), [(Role.VIEWER, 403), (Role.OPERATOR, 200)])

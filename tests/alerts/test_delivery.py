@@ -190,8 +190,7 @@ def test_addresses_that_are_taken_out_get_nothing_more(tenant: Tenant, workflow:
         webhook_to(running, tenant)
         fail(workflow, 3)
         settle()
-        with tenant_scope(tenant):
-            stored = AlertSettings.objects.get()
+        with tenant_scope(tenant), preferences.changing(tenant) as stored:
             stored.webhook_url = ""
             preferences.save_settings(stored)
         work_for_days(1)

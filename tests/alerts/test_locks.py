@@ -5,19 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from django.db import connection, transaction
 
 from alerts import actions, preferences, telling
-from alerts.models import Notification, Target
+from alerts.models import AlertSettings, Notification, Target, WorkflowPreference
 from alerts.policy import Policy, policy_for
 from scheduling.due import database_now
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests.alerts.factories import make_settings
 from tests.config.trees import wait_for
-from tests.monitoring.factories import make_tenant
+from tests.monitoring.api.conftest import api_for
+from tests.monitoring.factories import make_environment, make_tenant, make_workflow
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -115,7 +117,7 @@ def test_two_that_make_targets_do_not_lock_each_other_out(tenant: Tenant, policy
     """One names a new target, too; both end with the same ones."""
     with tenant_scope(tenant):
         policy.settings.emails += ["b@example.com", "y@example.com"]
-        preferences.save_settings(policy.settings)
+        policy.settings.save()
         more = policy_for()
     _, middle, _ = targets(tenant)
     with held(middle):
@@ -167,8 +169,9 @@ def test_taking_addresses_out_waits_for_deliveries_that_sum_up(
     changes: list[Beside] = []
 
     def take_out() -> None:
-        policy.settings.emails = ["m@example.com"]
-        preferences.save_settings(policy.settings)
+        with preferences.changing(tenant) as settings:
+            settings.emails = ["m@example.com"]
+            preferences.save_settings(settings)
 
     def deliver() -> None:
         Target.objects.select_for_update().get(pk=target.pk)
@@ -181,3 +184,54 @@ def test_taking_addresses_out_waits_for_deliveries_that_sum_up(
     changes[0].end()
     with tenant_scope(tenant):
         assert set(Notification.objects.values_list("state", flat=True)) == {"suppressed"}
+
+
+def test_who_changes_settings_at_once_writes_over_nobody(tenant: Tenant, policy: Policy) -> None:
+    api = api_for(tenant)
+    began, over = threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        with preferences.changing(tenant) as settings:
+            settings.failure_threshold = 9
+            preferences.save_settings(settings)
+            began.set()
+            over.wait(20)
+
+    mine = Beside(tenant, slowly)
+    assert began.wait(10)
+    theirs = [
+        Beside(tenant, partial(api.post, "/api/alerts/settings", change))
+        for change in ({"timeWindowHours": 7}, {"repeatMinutes": 8}, {"alertOnInfo": True})
+    ]
+    wait_until_blocked(3)
+    over.set()
+    for each in (mine, *theirs):
+        each.end()
+    with tenant_scope(tenant):
+        stored = AlertSettings.objects.get()
+    assert (stored.failure_threshold, stored.time_window_hours) == (9, 7)
+    assert (stored.repeat_minutes, stored.alert_on_info) == (8, True)
+    assert stored.emails == policy.settings.emails
+
+
+def test_a_workflow_that_two_say_something_of_at_once_has_one_preference(tenant: Tenant) -> None:
+    workflow = make_workflow(make_environment(tenant))
+    began, over = threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        with preferences.changing(tenant):
+            preferences.save_preference(workflow, {"failure_threshold": 9})
+            began.set()
+            over.wait(20)
+
+    mine = Beside(tenant, slowly)
+    assert began.wait(10)
+    change = {"workflows": [{"workflowId": workflow.external_id, "enabled": False}]}
+    theirs = Beside(tenant, lambda: api_for(tenant).post("/api/alerts/settings", change))
+    wait_until_blocked(1)
+    over.set()
+    mine.end()
+    theirs.end()
+    with tenant_scope(tenant):
+        [stored] = WorkflowPreference.objects.all()
+    assert (stored.enabled, stored.failure_threshold) == (False, None), "the API says all of it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Any
 
@@ -20,6 +21,7 @@ from alerts.models import (
 )
 from monitoring.models import Workflow
 from monitoring.words import ErrorClass, Severity
+from tenants import audit
 from tenants.models import AuditEvent, Role, Tenant
 from tenants.scoping import tenant_scope
 from tests.alerts.factories import fail, make_settings, settle, succeed
@@ -93,7 +95,7 @@ def test_many_incidents_are_acknowledged_and_resolved_at_once(
     assert "Nothing is open" in page(admin, INBOX)
     with tenant_scope(incident.tenant):
         acts = list(AuditEvent.objects.order_by("id").values_list("action", flat=True))
-    assert acts == ["incident.acknowledge", "incident.resolve"]
+    assert acts == ["incident.acknowledge"] * 2 + ["incident.resolve"] * 2
 
 
 @pytest.mark.parametrize("data", [{}, {"act": "resolve"}, {"act": "drop", "id": "1"}, {"id": "x"}])
@@ -186,6 +188,76 @@ def test_settings_are_saved_from_the_page(admin: Client, tenant: Tenant) -> None
     assert (override.error_class, override.severity) == (ErrorClass.TIMEOUT, Severity.WARNING)
     text = page(admin, f"{INBOX}settings/")
     assert "a@example.com\nb@example.com" in text
+
+
+def as_shown(client: Client, path: str) -> dict[str, str]:
+    """What a browser sends of a page's form when nothing is changed in it."""
+    text = page(client, path).split("data-form", 1)[1].split("</form>", 1)[0]
+    sent: dict[str, str] = {}
+    for tag in re.findall(r"<input[^>]*>", text):
+        named, value = re.search(r'name="([^"]+)"', tag), re.search(r'value="([^"]*)"', tag)
+        if named and ('type="checkbox"' not in tag or " checked" in tag):
+            usual = "on" if 'type="checkbox"' in tag else ""
+            sent[named[1]] = html.unescape(value[1]) if value else usual
+    for name, inner in re.findall(r'<select name="([^"]+)".*?>(.*?)</select>', text, re.S):
+        chosen = re.search(r'value="([^"]*)" selected', inner)
+        sent[name] = chosen[1] if chosen else ""
+    for name, inner in re.findall(r'<textarea name="([^"]+)"[^>]*>(.*?)</textarea>', text, re.S):
+        sent[name] = html.unescape(inner).removeprefix("\n")
+    return sent
+
+
+def test_two_who_save_at_once_change_what_each_has_typed(
+    admin: Client, tenant: Tenant, workflow: Workflow
+) -> None:
+    make_settings(tenant, "a@example.com", "b@example.com")
+    other = signed_in_as(make_member(tenant, Role.ADMIN))
+    mine, theirs = (as_shown(each, f"{INBOX}settings/") for each in (admin, other))
+    admin.post(f"{INBOX}settings/", mine | {"failure_threshold": "9", "severity-timeout": "3"})
+    del theirs["alert_on_warning"]
+    other.post(f"{INBOX}settings/", theirs | {"emails": "c@example.com", "severity-auth": "1"})
+    with tenant_scope(tenant):
+        stored = AlertSettings.objects.get()
+        severities = dict(SeverityOverride.objects.values_list("error_class", "severity"))
+    assert (stored.failure_threshold, stored.emails) == (9, ["c@example.com"])
+    assert (stored.enabled, stored.alert_on_warning, stored.alert_on_info) == (True, False, False)
+    assert severities == {ErrorClass.TIMEOUT: 3, ErrorClass.AUTH: 1}
+
+    path = f"{INBOX}settings/workflows/{workflow.pk}/"
+    mine, theirs = (as_shown(each, path) for each in (admin, other))
+    admin.post(path, mine | {"enabled": "off"})
+    other.post(path, theirs | {"emails": "own@example.com"})
+    with tenant_scope(tenant):
+        own = WorkflowPreference.objects.get()
+    assert (own.enabled, own.failure_threshold, own.emails) == (False, None, ["own@example.com"])
+
+
+@pytest.mark.parametrize("act", ["acknowledge", "settings", "workflow", "link", "send", "secret"])
+def test_what_can_not_be_audited_is_not_done(
+    admin: Client, incident: Incident, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    with tenant_scope(incident.tenant):
+        AlertSettings.objects.update(webhook_url="https://example.com/", webhook_secret="before")
+        message = Notification.objects.get()
+    link = link_in(str(mail.outbox[0].body))
+    path, data = {
+        "acknowledge": (f"{INBOX}act/", {"act": "acknowledge", "id": incident.pk}),
+        "settings": (f"{INBOX}settings/", FORM),
+        "workflow": (f"{INBOX}settings/workflows/{incident.workflow_id}/", {"enabled": "off"}),
+        "link": (link, {}),
+        "send": (f"{INBOX}deliveries/{message.pk}/send/", {}),
+        "secret": (f"{INBOX}settings/secret/", {}),
+    }[act]
+    monkeypatch.setattr(audit, "record", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        admin.post(path, data)
+    with tenant_scope(incident.tenant):
+        stored = AlertSettings.objects.get()
+        assert (stored.failure_threshold, stored.webhook_secret) == (3, "before")
+        assert not SeverityOverride.objects.exists()
+        assert not WorkflowPreference.objects.exists()
+        assert Notification.objects.get().state == "sent"
+    assert again(incident).status == "open"
 
 
 def test_what_is_wrong_is_said_at_its_field_and_nothing_typed_is_lost(
