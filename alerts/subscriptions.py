@@ -67,7 +67,10 @@ WHERE c.due_at IS NULL OR c.due_at > clock_timestamp() OR c.quarantined_at IS NO
 
 @subscriber(SCAN_FINISHED)
 def on_scans_finished(events: Sequence[Event]) -> None:
-    """Have scans looked at that ended."""
+    """Have scans looked at that ended; again, when one that had failed was tried again."""
+    for event in events:
+        before = ScanNews.objects.filter(scan_id=event.body["scan"])
+        before.exclude(status=event.body["status"]).delete()
     ScanNews.objects.bulk_create(
         [
             ScanNews(

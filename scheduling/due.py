@@ -47,6 +47,10 @@ _EVERY_ROW: Final = Q()
 _LONGEST_PAUSE: Final = dt.timedelta(minutes=15)
 
 
+class CannotReviveError(Exception):
+    """A row that was given up can't be tried again now, with words for people."""
+
+
 class LeaseLostError(Exception):
     """Somebody else has claimed the row since, or it is gone: nothing may be committed for it."""
 
@@ -68,7 +72,8 @@ class Kind(Generic[Row]):
     `only` are the table's rows that belong to the kind. With `threads` each process works on so
     many rows beside each other, each on a connection of its own: for work that waits for others.
     No drain waits for rows that hang, so they keep neither a worker nor another kind.
-    `on_quarantine` is told, in the transaction that does it, which row is given up.
+    `on_quarantine` is told, in the transaction that does it, which row is given up; `on_revival`,
+    which one is tried again after all, and may raise CannotReviveError.
     """
 
     name: str
@@ -81,6 +86,7 @@ class Kind(Generic[Row]):
     threads: int = 1
     rest: Callable[[int], dt.timedelta] = pause_after
     on_quarantine: Callable[[Row], None] | None = None
+    on_revival: Callable[[Row], None] | None = None
 
     @property
     def lease(self) -> dt.timedelta:
@@ -225,6 +231,26 @@ REVIVED: Final[dict[str, Any]] = {
     "last_error": "",
 }
 """What an update sets so that a row which was given up is worked on again."""
+
+
+def revive(name: str, row_id: int) -> DueRow | None:
+    """Have a row that was given up worked on again at once; None where there is no such row.
+
+    Call it in a transaction. Raises CannotReviveError.
+    """
+    kind = _kinds.get(name)
+    if kind is None:
+        return None
+    with across_tenants():
+        held = kind.model._default_manager.select_for_update(of=("self",)).select_related("tenant")
+        row: DueRow | None = held.filter(kind.only, pk=row_id, quarantined_at__isnull=False).first()
+        if row is None:
+            return None
+        kind.model._default_manager.filter(pk=row.pk).update(due_at=Now(), **REVIVED)
+    if kind.on_revival is not None:
+        with tenant_scope(row.tenant):
+            kind.on_revival(row)
+    return row
 
 
 def drain(name: str, *, seconds: float = DRAIN_SECONDS) -> bool:

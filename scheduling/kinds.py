@@ -17,5 +17,6 @@ def register() -> None:
             max_attempts=scans.MAX_ATTEMPTS,
             rest=scans.rest,
             on_quarantine=scans.give_up,
+            on_revival=scans.reopen,
         )
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import models
+from django.db import IntegrityError, models, transaction
 from django.db.models import Count, F, Q
 
 from monitoring import health
@@ -26,7 +26,7 @@ from monitoring.metrics.totals import Totals
 from monitoring.models import Event, Workflow, WorkflowVersion
 from monitoring.words import Severity
 from scheduling.comparison import difference
-from scheduling.due import Claim, database_now
+from scheduling.due import CannotReviveError, Claim, database_now
 from scheduling.lint.engine import Facts, Violation, check, structure_score
 from scheduling.lint.facts import facts_of
 from scheduling.models import Finding, Scan, ScannedWorkflow, Scope
@@ -100,6 +100,16 @@ def give_up(scan: Scan) -> None:
     scan.problem = scan.last_error or "The processes that worked on it ended each time."
     scan.save(update_fields=["status", "completed_at", "problem"])
     _tell(scan)
+
+
+def reopen(scan: Scan) -> None:
+    """Let a scan that was given up go on where it stood. Raises CannotReviveError."""
+    status = Scan.Status.RUNNING if scan.started_at else Scan.Status.PENDING
+    try:
+        with transaction.atomic():
+            Scan.objects.filter(pk=scan.pk).update(status=status, completed_at=None, problem="")
+    except IntegrityError as conflict:
+        raise CannotReviveError("Another scan of the same schedule is running.") from conflict
 
 
 def cancel(scan: Scan) -> bool:

@@ -147,7 +147,7 @@ def _kind(kind: Kind[Any]) -> KindStatus:
     wanted = Q(quarantined_at__isnull=True, due_at__lte=Now())
     held = Q(leased_until__gt=Now())
     late = dt.timedelta(seconds=settings.PACE.seconds(OVERDUE.total_seconds()))
-    counts = kind.model._default_manager.filter(due_at__isnull=False).aggregate(
+    counts = kind.model._default_manager.filter(kind.only, due_at__isnull=False).aggregate(
         due=Count("pk", filter=wanted & ~held),
         overdue=Count("pk", filter=wanted & ~held & Q(due_at__lt=Now() - late)),
         leased=Count("pk", filter=held & Q(quarantined_at__isnull=True)),
@@ -163,7 +163,7 @@ def poison(limit: int = 20) -> list[Poison]:
         found = [
             Poison(kind.name, row.pk, row.tenant.slug, row.quarantined_at, row.last_error)
             for kind in kinds()
-            for row in kind.model._default_manager.filter(quarantined_at__isnull=False)
+            for row in kind.model._default_manager.filter(kind.only, quarantined_at__isnull=False)
             .select_related("tenant")
             .order_by("-quarantined_at")[:limit]
         ]

@@ -22,4 +22,5 @@ urlpatterns = [
     path(f"{_SCHEDULE}delete/", schedules.schedule_delete, name="schedule-delete"),
     path("internal/scheduler-status", status.scheduler_status_json, name="scheduler-status"),
     path("status/", status.status, name="status"),
+    path("status/try-again/", status.try_again, name="status-try-again"),
 ]

@@ -226,6 +226,26 @@ def test_an_older_scan_that_completed_does_not_end_a_later_failure(
     assert incidents(tenant) == {"The scan of all workflows failed": "open"}
 
 
+def test_a_failed_scan_that_was_tried_again_is_told_once_more(
+    tenant: Tenant, workflow: Workflow
+) -> None:
+    make_settings(tenant, "ops@example.com")
+    scan = finish_scan(tenant, status="failed", problem="The linter broke.")
+    with tenant_scope(tenant):
+        Scan.objects.filter(pk=scan.pk).update(status="completed")
+        body = {"scan": scan.pk, "status": "completed"}
+        Event.objects.create(
+            tenant=tenant, kind="scan.finished", body=body, created_at=timezone.now()
+        )
+    settle()
+    assert incidents(tenant) == {"The scan of all workflows failed": "resolved"}
+    assert [str(each.subject) for each in mail.outbox] == [
+        "[warning] The scan of all workflows failed (Alerts)",
+        "Resolved: The scan of all workflows failed (Alerts)",
+        "[info] Scan finished: nothing critical (Alerts)",
+    ]
+
+
 # --- what a workflow's own preferences say --------------------------------------------------------
 
 

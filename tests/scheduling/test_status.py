@@ -10,11 +10,20 @@ from django.db.models.functions import Now
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from alerts.channels.registry import kind_of_channel
+from alerts.models import Target
+from scheduling import due
 from scheduling.broker import Wakes
-from scheduling.models import Cluster, Delivery, Leader
-from scheduling.status import LOOK_AGAIN_SECONDS, STALLED_SECONDS, scheduler_status, watch
-from tenants.models import Role, Tenant
-from tenants.scoping import tenant_scope
+from scheduling.models import Cluster, Delivery, Leader, Scan
+from scheduling.status import (
+    LOOK_AGAIN_SECONDS,
+    STALLED_SECONDS,
+    poison,
+    scheduler_status,
+    watch,
+)
+from tenants.models import AuditEvent, Role, Tenant
+from tenants.scoping import across_tenants, tenant_scope
 from tests.tenants.factories import make_member, make_person, make_tenant
 
 pytestmark = pytest.mark.django_db
@@ -158,3 +167,89 @@ def test_pages_do_not_ask_each_time(
     watch.notice()
     with django_assert_num_queries(0):
         watch.notice()
+
+
+# --- what was given up is tried again ------------------------------------------------------------
+
+
+@pytest.fixture
+def superuser(client: Client) -> Client:
+    client.force_login(make_person(is_staff=True, is_superuser=True))
+    return client
+
+
+def given_up(tenant: Tenant) -> Delivery:
+    deliver(tenant, quarantined_at=Now(), attempts=5, last_error="ValueError: poison")
+    with tenant_scope(tenant):
+        return Delivery.objects.latest("pk")
+
+
+def try_again(client: Client, kind: str, row: object) -> str:
+    answer = client.post("/status/try-again/", {"kind": kind, "row": row}, follow=True)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_an_operator_with_all_rights_has_a_row_tried_again(
+    superuser: Client, tenant: Tenant
+) -> None:
+    row = given_up(tenant)
+    assert "Try again" in superuser.get("/status/").content.decode()
+    assert f"“delivery” {row.pk} is tried again." in try_again(superuser, "delivery", row.pk)
+    with tenant_scope(tenant):
+        row.refresh_from_db()
+    assert (row.quarantined_at, row.attempts, row.last_error) == (None, 0, "")
+    with across_tenants():
+        event = AuditEvent.objects.get(action="row.revived")
+    assert (event.tenant, event.subject) == (tenant, f"delivery {row.pk}")
+    assert event.detail == {"error": "ValueError: poison"}
+    assert "not given up any more" in try_again(superuser, "delivery", row.pk)
+    with across_tenants():
+        assert AuditEvent.objects.filter(action="row.revived").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "row"), [("nothing", "1"), ("delivery", "x"), ("delivery", "9" * 30), ("scan", "1")]
+)
+def test_what_is_not_there_is_not_tried_again(superuser: Client, kind: str, row: str) -> None:
+    assert "not given up any more" in try_again(superuser, kind, row)
+
+
+def test_operators_who_may_only_look_have_no_button(operator: Client, tenant: Tenant) -> None:
+    row = given_up(tenant)
+    assert "Try again" not in operator.get("/status/").content.decode()
+    answer = operator.post("/status/try-again/", {"kind": "delivery", "row": row.pk})
+    assert answer.status_code == 403
+
+
+def test_a_scan_that_was_given_up_goes_on(superuser: Client, tenant: Tenant) -> None:
+    with tenant_scope(tenant):
+        fields = {"status": "failed", "problem": "It broke.", "completed_at": Now()}
+        scan = Scan.objects.create(tenant=tenant, attempts=4, **fields)
+        Scan.objects.filter(pk=scan.pk).update(due_at=Now(), quarantined_at=Now())
+        try_again(superuser, "scan", scan.pk)
+        scan.refresh_from_db()
+        assert (scan.status, scan.problem, scan.quarantined_at) == ("pending", "", None)
+        due.drain("scan")
+        scan.refresh_from_db()
+    assert scan.status == "completed"
+
+
+def test_a_scan_is_not_tried_again_beside_another(superuser: Client, tenant: Tenant) -> None:
+    with tenant_scope(tenant):
+        scan = Scan.objects.create(tenant=tenant, status="failed")
+        Scan.objects.filter(pk=scan.pk).update(quarantined_at=Now())
+        Scan.objects.create(tenant=tenant, status="running")
+    assert "Another scan of the same schedule is running." in try_again(superuser, "scan", scan.pk)
+    with tenant_scope(tenant):
+        scan.refresh_from_db()
+    assert (scan.status, scan.quarantined_at is None) == ("failed", False)
+
+
+def test_rows_of_one_table_count_for_their_own_kind(tenant: Tenant) -> None:
+    with tenant_scope(tenant):
+        values = {"tenant": tenant, "due_at": Now(), "quarantined_at": Now()}
+        Target.objects.create(channel="email", address="a@example.com", **values)
+    counts = {kind.name: kind.quarantined for kind in scheduler_status().kinds}
+    assert sum(counts.values()) == 1
+    assert [each.kind for each in poison()] == [kind_of_channel("email")]

@@ -53,6 +53,16 @@ _PUBLIC = {
     "health-detailed": Entry({"GET": Call(Open(), (200, 401, 403, 404))}, public="operators"),
     "scheduling:scheduler-status": Entry({"GET": Call(Operators())}),
     "scheduling:status": Entry({"GET": Call(Operators(nobody=SIGN_IN))}),
+    "scheduling:status-try-again": Entry(
+        {
+            "POST": Call(
+                Operators(nobody=SIGN_IN, changes=True),
+                (302,),
+                lambda ids: {"kind": "delivery", "row": "1"},
+                unaudited="there is no such row",
+            )
+        }
+    ),
     "sign-in": Entry(
         {
             "GET": Call(Open(), (200, 302)),

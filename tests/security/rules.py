@@ -85,13 +85,17 @@ class Staff:
 
 @dataclass(frozen=True, slots=True)
 class Operators:
-    """Operators of the installation may look; others are not told that it exists."""
+    """Operators of the installation may look; others are not told that it exists.
+
+    `changes`: operators with all rights only.
+    """
 
     nobody: int = 404
+    changes: bool = False
 
     def refusal(self, actor: Actor) -> int | None:
         if actor.is_staff:
-            return None
+            return 403 if self.changes and not actor.is_superuser else None
         return 404 if _is_somebody(actor) else self.nobody
 
 
