@@ -132,6 +132,7 @@ Q_CLUSTER: dict[str, Any] = {
 }
 
 # --- people, sessions, mail ---------------------------------------------------------------------
+AUTHENTICATION_BACKENDS = ["tenants.backends.PersonBackend"]
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"

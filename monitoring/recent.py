@@ -7,7 +7,7 @@ import itertools
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from monitoring.ids import time_of, uuid_floor
 from monitoring.models.execution import REASON_LENGTH
@@ -19,6 +19,7 @@ FINER: Final = 64
 """Looks into the step of a chart in which a version changed: 6 hours to about 6 minutes."""
 
 _STATUSES: Final = tuple(Status)
+_PROBLEMS: Final = tuple(status for status in Status if status.is_problem)
 UNFINISHED: Final = (Status.PENDING, Status.RUNNING, Status.WAITING)
 
 
@@ -48,36 +49,50 @@ class VersionChange:
     seen_at: dt.datetime
 
 
-def last_executions(
-    workflow_ids: Collection[int],
-    start: dt.datetime | None = None,
-    end: dt.datetime | None = None,
-) -> dict[int, Recent]:
-    """Workflow id → its newest execution in [start, end), whatever its status."""
-    found = _latest(workflow_ids, start, end, "true", 1)
-    return {workflow_id: rows[0] for workflow_id, rows in found.items()}
+def last_executions(workflow_ids: Collection[int]) -> dict[int, Recent]:
+    """Workflow id → its newest execution, whatever its status."""
+    found = {}
+    params = [REASON_LENGTH, list(workflow_ids), current_tenant().pk]
+    for _, workflow_id, execution_id, status, *texts in fetch_all(_LAST, params):
+        found[workflow_id] = Recent(execution_id, _STATUSES[status], *texts)
+    return found
 
 
 def last_failures(
     workflow_ids: Collection[int], start: dt.datetime, end: dt.datetime
 ) -> dict[int, Recent]:
     """Workflow id → its newest failed or partial execution in [start, end)."""
-    newest: dict[int, Recent] = {}
-    for status in Status:
-        if status.is_problem:
-            found = _latest(workflow_ids, start, end, f"e.status = {status:d}", 1)
-            for workflow_id, (row,) in found.items():
-                if workflow_id not in newest or newest[workflow_id].id < row.id:
-                    newest[workflow_id] = row
-    return newest
+    return last_and_failed(workflow_ids, start, end)[1]
+
+
+def last_and_failed(
+    workflow_ids: Collection[int], start: dt.datetime, end: dt.datetime
+) -> tuple[dict[int, Recent], dict[int, Recent]]:
+    """Workflow id → its newest execution of all, and its newest failed or partial in [start, end)."""
+    ids, tenant_id = list(workflow_ids), current_tenant().pk
+    bounds = (uuid_floor(start), uuid_floor(end))
+    params = [REASON_LENGTH, ids, tenant_id, *((tenant_id, *bounds) * len(_PROBLEMS))]
+    last: dict[int, Recent] = {}
+    failed: dict[int, Recent] = {}
+    for is_last, workflow_id, execution_id, status, *texts in fetch_all(_LAST_AND_FAILED, params):
+        row = Recent(execution_id, _STATUSES[status], *texts)
+        if is_last:
+            last[workflow_id] = row
+        elif workflow_id not in failed or failed[workflow_id].id < row.id:
+            failed[workflow_id] = row
+    return last, failed
 
 
 def last_rated(
     workflow_ids: Collection[int], end: dt.datetime, limit: int
 ) -> dict[int, list[Recent]]:
     """Workflow id → its newest `limit` success, failed and partial executions before `end`."""
-    rated = ", ".join(str(int(status)) for status in sorted(RATED))
-    return _latest(workflow_ids, None, end, f"e.status IN ({rated})", limit)
+    params = [REASON_LENGTH, list(workflow_ids), current_tenant().pk, uuid_floor(end), limit]
+    found = {}
+    for workflow_id, ids, statuses, *texts in fetch_all(_LAST_RATED, params):
+        states = [_STATUSES[status] for status in statuses]
+        found[workflow_id] = list(map(Recent, ids, states, *texts))
+    return found
 
 
 def unfinished(most: int) -> list[tuple[uuid.UUID, Status]]:
@@ -136,44 +151,50 @@ def _looks(workflow_id: int, wanted: Iterable[tuple[dt.datetime, dt.datetime]]) 
     return [(time_of(execution_id), version) for execution_id, version in rows]
 
 
-def _latest(
-    workflow_ids: Collection[int],
-    start: dt.datetime | None,
-    end: dt.datetime | None,
-    condition: str,
-    limit: int,
-) -> dict[int, list[Recent]]:
-    """`condition` is SQL of this module."""
-    bounds, bound_values = "", []
-    if start is not None:
-        bounds, bound_values = " AND e.id >= %s", [uuid_floor(start)]
-    if end is not None:
-        bounds, bound_values = f"{bounds} AND e.id < %s", [*bound_values, uuid_floor(end)]
-    params: list[Any] = [
-        REASON_LENGTH,
-        list(workflow_ids),
-        current_tenant().pk,
-        *bound_values,
-        limit,
-    ]
-    found: dict[int, list[Recent]] = {}
-    statement = _LATEST.format(condition=condition, bounds=bounds)
-    for workflow_id, execution_id, status, *texts in fetch_all(statement, params):
-        row = Recent(execution_id, _STATUSES[status], *texts)
-        found.setdefault(workflow_id, []).append(row)
-    return found
-
-
-_LATEST: Final = """
-SELECT w.id, e.id, e.status, e.version, e.reason, e.error_node_name
+_ONE: Final = """
+    (SELECT {is_last} AS is_last, e.id, e.status, e.version, e.error_message,
+        coalesce(e.error_node_name, e.error_node_id) AS node
+    FROM monitoring_execution e
+    WHERE e.tenant_id = %s AND e.workflow_id = w.id AND {condition}
+    ORDER BY e.id DESC LIMIT 1)"""
+_OF_EACH: Final = """
+SELECT e.is_last, w.id, e.id, e.status, e.version, left(e.error_message, said.reason_length), e.node
+FROM (SELECT %s::int AS reason_length) AS said,
+    unnest(%s::bigint[]) AS w (id) CROSS JOIN LATERAL ({looks}) e"""
+_LAST: Final = _OF_EACH.format(looks=_ONE.format(is_last="true", condition="true"))
+# One look-up for each status: its number in the text leads to the index of all but successes.
+_LAST_AND_FAILED: Final = _OF_EACH.format(
+    looks=" UNION ALL ".join(
+        [
+            _ONE.format(is_last="true", condition="true"),
+            *(
+                _ONE.format(
+                    is_last="false", condition=f"e.status = {status:d} AND e.id >= %s AND e.id < %s"
+                )
+                for status in _PROBLEMS
+            ),
+        ]
+    )
+)
+# One row for each workflow: a hundred and more rows of each would cost more to carry than to find.
+_LAST_RATED: Final = f"""
+SELECT w.id, e.ids, e.statuses, e.versions, e.reasons, e.nodes
 FROM (SELECT %s::int AS reason_length) AS said,
     unnest(%s::bigint[]) AS w (id) CROSS JOIN LATERAL (
-    SELECT e.id, e.status, e.version, left(e.error_message, said.reason_length) AS reason,
-        coalesce(e.error_node_name, e.error_node_id) AS error_node_name
-    FROM monitoring_execution e
-    WHERE e.tenant_id = %s AND e.workflow_id = w.id AND {condition}{bounds}
-    ORDER BY e.id DESC LIMIT %s
-) e"""
+    SELECT array_agg(x.id ORDER BY x.id DESC) AS ids,
+        array_agg(x.status ORDER BY x.id DESC) AS statuses,
+        array_agg(x.version ORDER BY x.id DESC) AS versions,
+        array_agg(left(x.error_message, said.reason_length) ORDER BY x.id DESC) AS reasons,
+        array_agg(x.node ORDER BY x.id DESC) AS nodes
+    FROM (
+        SELECT e.id, e.status, e.version, e.error_message,
+            coalesce(e.error_node_name, e.error_node_id) AS node
+        FROM monitoring_execution e
+        WHERE e.tenant_id = %s AND e.workflow_id = w.id AND e.id < %s
+            AND e.status IN ({", ".join(str(int(status)) for status in sorted(RATED))})
+        ORDER BY e.id DESC LIMIT %s
+    ) x
+) e WHERE e.ids IS NOT NULL"""  # noqa: S608 - only words of this module are put in
 # One look into the index for each status; "<> 3" is that of the index of all but successes.
 _UNFINISHED: Final = """
 SELECT e.id, e.status

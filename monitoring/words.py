@@ -20,18 +20,18 @@ class Status(enum.IntEnum):
     CANCELED = 6
     SKIPPED = 7
 
-    @property
-    def slug(self) -> str:
-        return self.name.lower()
+    # Plain attributes: pages ask them thousands of times.
+    slug: str
+    is_problem: bool
+    """Whether an error belongs to this status."""
+
+    def __init__(self, number: int) -> None:
+        self.slug = self.name.lower()
+        self.is_problem = self.name in ("FAILED", "PARTIAL")
 
     @property
     def is_finished(self) -> bool:
         return self in FINISHED
-
-    @property
-    def is_problem(self) -> bool:
-        """Whether an error belongs to this status."""
-        return self is Status.FAILED or self is Status.PARTIAL
 
 
 FINISHED = frozenset({Status.SUCCESS, Status.FAILED, Status.PARTIAL, Status.CANCELED})

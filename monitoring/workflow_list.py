@@ -17,8 +17,9 @@ from monitoring.metrics.ranges import Point, sparklines_by_workflow, totals_by_w
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.metrics.totals import Totals
 from monitoring.models import Level, Subject, Workflow
+from monitoring.named import NAMES, workflows_by_id
 from monitoring.prepared import fetch_all
-from monitoring.recent import Recent, last_executions, last_failures
+from monitoring.recent import Recent, last_and_failed
 from monitoring.words import RATED, Status
 from tenants.scoping import current_tenant
 
@@ -103,11 +104,11 @@ _EXACT: Final[dict[Order, Callable[[Totals], float]]] = {
 def _listings(ids: Sequence[int], range_: TimeRange) -> list[Listing]:
     if not ids:
         return []
-    workflows = Workflow.objects.select_related("environment").in_bulk(ids)
+    workflows = workflows_by_id(ids, NAMES)
     now = totals_by_workflow(ids, range_)
     before = totals_by_workflow(ids, range_.previous, percentiles=False, durations=False)
     points = sparklines_by_workflow(ids, range_)
-    last, failures = last_executions(ids), last_failures(ids, range_.start, range_.end)
+    last, failures = last_and_failed(ids, range_.start, range_.end)
     return [
         Listing(workflows[pk], now[pk], before[pk], points[pk], last.get(pk), failures.get(pk))
         for pk in ids

@@ -21,8 +21,13 @@ def memberships_of(user: User) -> list[Membership]:
                 .select_related("tenant")
                 .order_by("tenant__name", "tenant_id")
             )
-        user.__dict__[_KNOWN] = known
+        remember_memberships(user, known)
     return known
+
+
+def remember_memberships(user: User, memberships: list[Membership]) -> None:
+    """Let `memberships_of` this user object answer so."""
+    user.__dict__[_KNOWN] = memberships
 
 
 def membership_in(user: User, slug: str) -> Membership | None:

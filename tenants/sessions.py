@@ -8,9 +8,11 @@ from typing import Any, cast
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.db import connection
 from django.utils import timezone
 
 from tenants.models import Session
+from tenants.rows import columns_of, made
 
 ABSOLUTE_LIMIT = timedelta(days=30)
 """A session ends this long after sign-in, however busy it is."""
@@ -64,12 +66,23 @@ class SessionStore(DatabaseStore):
 
     def load(self) -> dict[str, Any]:
         """Return the session's data, and note that it was used."""
-        row: Session | None = self._get_session_from_db()  # type: ignore[attr-defined]
-        if row is None:
-            return {}
         now = timezone.now()
+        row = self._living(now)
+        if row is None:
+            self._session_key = None
+            return {}
         if now - row.last_seen_at >= SEEN_STEP:
             Session.objects.filter(session_key=row.session_key).update(
                 last_seen_at=now, expire_date=session_end(row.created_at, now)
             )
         return self.decode(row.session_data)
+
+    def _living(self, now: datetime) -> Session | None:
+        """The row of this session, unless it has ended."""
+        statement = f"""
+            SELECT {columns_of(Session, "s")} FROM tenants_session s
+            WHERE s.session_key = %s AND s.expire_date > %s"""  # noqa: S608 - names of columns
+        with connection.cursor() as cursor:
+            cursor.execute(statement, [self.session_key, now])
+            row = cursor.fetchone()
+        return None if row is None else made(Session, row)

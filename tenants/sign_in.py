@@ -82,7 +82,7 @@ def check_password(request: HttpRequest, email: str, password: str) -> User | No
 @transaction.atomic
 def start_session(request: HttpRequest, user: User) -> str:
     """Sign `user` in under a new session id; return the value for `set_device_cookie`."""
-    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
     request.session[SessionStore.PLACE_KEY] = {
         "ip": client_address(request),
         "user_agent": audit.printable(request.headers.get("User-Agent", "")),

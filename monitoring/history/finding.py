@@ -20,6 +20,8 @@ def get(execution_id: uuid.UUID) -> Execution | None:
 
 def of_ids(ids: Sequence[uuid.UUID]) -> list[Execution]:
     """The executions of these ids that exist, newest first, without payload."""
+    if not ids:
+        return []
     found = list(light(Execution.objects.filter(id__in=ids)).order_by("-id"))
     attach_names(found)
     return found

@@ -87,8 +87,8 @@ def sparklines_by_workflow(
 ) -> dict[int, list[Point]]:
     """Workflow id → points of its sparkline, for a page of workflows; counts only.
 
-    Points of a day are UTC days here, so that a month costs 31 buckets for each workflow and not
-    720: the range cuts the first and the last one.
+    Of a week and more, points are UTC days here, so that a month costs 31 buckets for each workflow
+    and not 720: the range cuts the first and the last one.
     """
     many = ManyMeasured(Subject.WORKFLOW, list(workflow_ids))
     return _points_by_subject(many, range_.coarse_sparkline_edges(), _COUNTS)

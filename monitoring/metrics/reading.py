@@ -246,11 +246,6 @@ def _statement(
         segments += more_segments
         raw += more_raw
     tenant_id, kind, ids = current_tenant().pk, int(subjects.kind), list(subjects.ids)
-    names = {
-        "id": ID_COLUMN[subjects.kind],
-        "histogram": "histogram" if detail.percentiles else "''::bytea AS histogram",
-    }
-    parts = [_FOLDED.format(**names), _UNFOLDED.format(**names)]
     params: list[Any] = [
         [segment.span for segment in segments],
         [int(segment.level) for segment in segments],
@@ -258,28 +253,34 @@ def _statement(
         [segment.end for segment in segments],
         [segment.cut for segment in segments],
         [segment.whole for segment in segments],
+        [piece.span for piece in raw],
+        [piece.sign for piece in raw],
+        [piece.bucket for piece in raw],
+        [uuid_floor(piece.start) for piece in raw],
+        [uuid_floor(piece.end) for piece in raw],
         *(tenant_id, kind, ids, sorted({piece.bucket for piece in raw}), ids),
         *(tenant_id, kind, tenant_id, ids),
+        min((segment.start for segment in segments), default=now),
+        max((segment.end for segment in segments), default=now),
+        *(tenant_id, ids),
     ]
-    if raw:
-        parts.append(_raw_part(names["id"], len(raw), detail))
-        for piece in raw:
-            bounds = (uuid_floor(piece.start), uuid_floor(piece.end))
-            params += [piece.span, piece.sign, piece.bucket, tenant_id, ids, *bounds]
+    return _text(subjects.kind, detail), params
+
+
+@functools.cache
+def _text(kind: Subject, detail: Detail) -> str:
+    """The same however many spans are asked for, so that few statements are planned."""
+    names = {
+        "id": ID_COLUMN[kind],
+        "histogram": "histogram" if detail.percentiles else "''::bytea AS histogram",
+    }
+    raw = raw_columns("e.sign")
+    raw["histogram"] = raw_histogram("e.sign") if detail.percentiles else "''::bytea"
+    parts = (_FOLDED.format(**names), _UNFOLDED.format(**names), _RAW.format(**(names | raw)))
     sums = ", ".join(
         _sum(name, place) for name, places in _places(detail).items() for place in places
     )
-    return _FRAME.format(parts="\nUNION ALL\n".join(parts), sums=sums), params
-
-
-def _raw_part(id_column: str, pieces: int, detail: Detail) -> str:
-    """Literal bounds for each piece let the planner leave out partitions."""
-    texts = {
-        "id": id_column,
-        "pieces": "\nUNION ALL\n".join([_RAW_PIECE.format(id=id_column)] * pieces),
-        "histogram": raw_histogram("e.sign") if detail.percentiles else "''::bytea",
-    }
-    return _RAW.format_map(texts | raw_columns("e.sign"))
+    return _FRAME.format(parts="\nUNION ALL\n".join(parts), sums=sums)
 
 
 def raw_columns(weight: str = "1") -> dict[str, str]:
@@ -333,24 +334,28 @@ FROM subject s CROSS JOIN segment CROSS JOIN LATERAL (
         AND (segment.cut = 0 OR segment.whole OR r.sealed)
     OFFSET 0
 ) r"""
+# A backlog of deltas, as an import of history leaves, must not be compared with every segment.
 _UNFOLDED: Final = """
 SELECT d.{id}, segment.span, 0, d.counts, d.duration_sums, d.duration_counts, d.error_classes,
     d.histogram
 FROM (
     SELECT {id}, bucket, counts, duration_sums, duration_counts, error_classes, {histogram}
-    FROM monitoring_rollupdelta WHERE tenant_id = %s AND {id} = ANY(%s::bigint[])
+    FROM monitoring_rollupdelta
+    WHERE tenant_id = %s AND {id} = ANY(%s::bigint[]) AND bucket >= %s AND bucket < %s
 ) d JOIN segment ON d.bucket >= segment.start AND d.bucket < segment.stop
 WHERE segment.cut = 0 OR segment.whole
     OR EXISTS (SELECT FROM sealed WHERE sealed.subject_id = d.{id} AND sealed.bucket = d.bucket)"""
-_RAW_PIECE: Final = """
-    SELECT %s AS span, %s AS sign, %s::timestamptz AS bucket, {id} AS subject_id, status,
-        duration_ms, error_class
-    FROM monitoring_execution
-    WHERE tenant_id = %s AND {id} = ANY(%s::bigint[]) AND id >= %s AND id < %s"""
+# One look for each piece, into the partitions that its bounds leave over.
 _RAW: Final = """
 SELECT e.subject_id, e.span, 0, {counts}, {duration_sums}, {duration_counts}, {error_classes},
     {histogram}
-FROM ({pieces}) e
+FROM (
+    SELECT piece.span, piece.sign, piece.bucket, x.* FROM piece CROSS JOIN LATERAL (
+        SELECT {id} AS subject_id, status, duration_ms, error_class FROM monitoring_execution
+        WHERE tenant_id = %s AND {id} = ANY(%s::bigint[]) AND id >= piece.lower AND id < piece.upper
+        OFFSET 0
+    ) x
+) e
 WHERE NOT EXISTS (
     SELECT FROM sealed WHERE sealed.subject_id = e.subject_id AND sealed.bucket = e.bucket)
 GROUP BY e.subject_id, e.span"""
@@ -358,6 +363,8 @@ _FRAME: Final = """
 WITH segment (span, level, start, stop, cut, whole) AS MATERIALIZED (
     SELECT * FROM unnest(%s::int[], %s::smallint[], %s::timestamptz[], %s::timestamptz[],
         %s::int[], %s::boolean[])
+), piece (span, sign, bucket, lower, upper) AS MATERIALIZED (
+    SELECT * FROM unnest(%s::int[], %s::int[], %s::timestamptz[], %s::uuid[], %s::uuid[])
 ), sealed AS MATERIALIZED (
     SELECT subject_id, bucket FROM monitoring_rollup
     WHERE tenant_id = %s AND subject_kind = %s AND subject_id = ANY(%s::bigint[]) AND level = 0

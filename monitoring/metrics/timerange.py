@@ -213,12 +213,12 @@ class TimeRange:
         )
 
     def coarse_sparkline_edges(self) -> list[dt.datetime]:
-        """Like `sparkline_edges`, but steps of a day and more are whole UTC days where they can be.
+        """Like `sparkline_edges`, but steps of half a day and more are whole UTC days.
 
-        Then there is one point more: the range cuts the first and the last one.
+        The range cuts the first and the last one.
         """
         step = self._sparkline_step
-        if step < _DAY:
+        if step < _DAY / 2:
             return self.sparkline_edges()
         days = max(1, round(step / _DAY))
         edges, edge = [self.start], ceil_to(self.start, _DAY)

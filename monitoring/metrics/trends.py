@@ -20,6 +20,7 @@ from monitoring.metrics.subject import Measured, of_workflow
 from monitoring.metrics.timerange import Step, TimeRange
 from monitoring.metrics.totals import Totals
 from monitoring.models import Execution, Workflow
+from monitoring.named import workflows_by_id
 from monitoring.words import ErrorClass, Status
 
 DEFAULT_WINDOW: Final = dt.timedelta(days=7)
@@ -199,8 +200,7 @@ def workflows_needing_a_look(
 
 
 def _with_workflows(ranking: list[tuple[int, Totals]]) -> list[RankedWorkflow]:
-    ids = [workflow_id for workflow_id, _ in ranking]
-    workflows = Workflow.objects.select_related("environment").in_bulk(ids)
+    workflows = workflows_by_id([workflow_id for workflow_id, _ in ranking])
     return [
         RankedWorkflow(workflows[workflow_id], numbers)
         for workflow_id, numbers in ranking

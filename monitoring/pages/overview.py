@@ -46,8 +46,7 @@ from monitoring.panels import Place, panels_at
 from monitoring.recent import (
     UNFINISHED,
     Recent,
-    last_executions,
-    last_failures,
+    last_and_failed,
     unfinished,
 )
 from monitoring.verdict import CANDIDATES, Finding, failing_first, findings, latest_of
@@ -290,7 +289,7 @@ def _workflow_rows(failing: Sequence[RankedWorkflow], shown: PageRange, slug: st
     if not ids:
         return []
     sparks = sparklines_by_workflow(ids, shown.range)
-    last, failures = last_executions(ids), last_failures(ids, shown.start, shown.end)
+    last, failures = last_and_failed(ids, shown.start, shown.end)
     workflow_url, execution_url = workflow_urls(slug), execution_urls(slug)
     rows = []
     for found in failing:
