@@ -9,7 +9,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
-from scheduling.comparison import difference
+from scheduling.comparison import Difference, difference
 from scheduling.models import Finding, Scan
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
@@ -35,17 +35,18 @@ def compare(request: TenantRequest, slug: str, scan_id: int, other_id: int) -> H
             _column("New", "bad", "Nothing new was found.", found.new),
             _column("Fixed", "good", "Nothing was fixed.", found.fixed),
             _column("Persisting", "muted", "Nothing stayed.", found.persisting),
-            _column(
-                "Looked into for the first time",
-                "muted",
-                "The scan before had looked into every workflow with findings.",
-                found.first_seen,
-            ),
+            *_first_seen(found),
         ],
         "changed": changed[:_ROWS],
         "changed_count": changed.count(),
     }
     return render(request, "scheduling/comparison.html", context)
+
+
+def _first_seen(found: Difference) -> list[dict[str, Any]]:
+    """The column that is there only when it has something to say."""
+    column = _column("Looked into for the first time", "muted", "", found.first_seen)
+    return [column] if column["count"] else []
 
 
 def _column(title: str, tone: str, empty: str, findings: QuerySet[Finding]) -> dict[str, Any]:

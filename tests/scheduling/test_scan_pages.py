@@ -179,10 +179,16 @@ def test_a_scan_is_stopped(tenant: Tenant) -> None:
 def test_two_scans_beside_each_other(tenant: Tenant) -> None:
     defined(tenant, definition(TRIGGER, request_node()))
     first, second = scan(tenant), scan(tenant)
-    shown = page(signed_in(tenant, Role.VIEWER), f"/t/acme/scans/{second.pk}/compare/{first.pk}/")
+    client = signed_in(tenant, Role.VIEWER)
+    shown = page(client, f"/t/acme/scans/{second.pk}/compare/{first.pk}/")
     assert "Nothing new was found." in shown
     assert "no-timeout" in shown, "it persists"
+    assert "Looked into for the first time" not in shown
+    defined(tenant, definition(TRIGGER, request_node()))
+    third = scan(tenant)
+    shown = page(client, f"/t/acme/scans/{third.pk}/compare/{second.pk}/")
     assert "Looked into for the first time" in shown
+    assert "Nothing new was found." in shown
 
 
 @pytest.mark.parametrize(
