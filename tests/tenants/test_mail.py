@@ -246,7 +246,10 @@ def test_a_mail_holds_no_connection_to_the_database(person: User, mailbox: Mailb
     mail.send_mail("set_password", person.email, {"person": person, "link": "http://x/"})
     mailbox.wait_for_mail()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in tr%%'")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND state LIKE 'idle in tr%%'"
+        )
         assert cursor.fetchone() == (0,)
 
 
