@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django import template
 from django.http import HttpRequest, QueryDict
+from django.template import Context, Node, NodeList
+from django.template.base import FilterExpression, Parser, Token
 from django.template.context import RequestContext
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html_join
@@ -63,10 +65,10 @@ def page_notices() -> list[Notice]:
 
 
 @register.simple_tag(takes_context=True)
-def menu(context: RequestContext, membership: Membership | None) -> list[MenuEntry]:
+def menu(context: RequestContext, membership: Membership | None) -> tuple[MenuEntry, ...]:
     """Return the menu of the membership's tenant."""
     request: HttpRequest | None = context.get("request")
-    return menu_for(request, membership) if request is not None else []
+    return tuple(menu_for(request, membership)) if request is not None else ()
 
 
 @register.simple_tag(takes_context=True)
@@ -75,3 +77,44 @@ def own_memberships(context: RequestContext) -> list[Membership]:
     request: HttpRequest | None = context.get("request")
     user = getattr(request, "user", None)
     return memberships_of(user) if isinstance(user, User) else []
+
+
+@register.tag
+def kept(parser: Parser, token: Token) -> Node:
+    """`{% kept pages user.name %}…{% endkept %}`: render once for the same values.
+
+    For parts of every page's frame whose text follows from the values alone, which must be hashable.
+    """
+    values = [parser.compile_filter(word) for word in token.split_contents()[1:]]
+    body = parser.parse(("endkept",))
+    parser.delete_first_token()
+    return KeptNode(values, body)
+
+
+class KeptNode(Node):
+    """Remembers what its body said, of the last values up to `MOST_KEPT`."""
+
+    def __init__(self, values: list[FilterExpression], nodelist: NodeList) -> None:
+        self.values, self.nodelist = values, nodelist
+        self._said: dict[tuple[Any, ...], SafeString] = {}
+
+    def render(self, context: Context) -> SafeString:
+        key = tuple(value.resolve(context) for value in self.values)
+        said = self._said.get(key)
+        if said is None:
+            with context.push(csrf_token=_NoToken()):
+                said = self.nodelist.render(context)
+            if len(self._said) >= MOST_KEPT:
+                self._said = {}
+            self._said[key] = said
+        return said
+
+
+class _NoToken:
+    """Stands for the token against forged requests, which is one person's and must not be kept."""
+
+    def __str__(self) -> str:
+        raise TypeError("A form with a token stands in {% kept %}.")
+
+
+MOST_KEPT: Final = 256

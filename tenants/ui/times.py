@@ -13,6 +13,11 @@ from django.utils.safestring import SafeString
 from tenants.times import utc_text
 from tenants.ui.numbers import MINUS, NOTHING
 
+_WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
 _STEPS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -44,8 +49,13 @@ def exact(moment: datetime | None) -> str:
     """Say the whole moment with its zone: "Sat 21 Nov 2026, 09:12:04 Europe/Berlin"."""
     if moment is None:
         return NOTHING
-    there = timezone.localtime(moment)
-    return f"{there:%a} {there.day} {there:%b %Y, %H:%M:%S} {timezone.get_current_timezone_name()}"
+    zone = timezone.get_current_timezone()
+    there = moment.astimezone(zone)
+    # strftime would cost most of a row: a list says this fifty times.
+    return (
+        f"{_WEEKDAYS[there.weekday()]} {there.day} {_MONTHS[there.month - 1]} {there.year},"
+        f" {there.hour:02}:{there.minute:02}:{there.second:02} {zone}"
+    )
 
 
 def clock(moment: datetime | None) -> str:

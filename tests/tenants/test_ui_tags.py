@@ -300,3 +300,18 @@ def test_a_get_form_carries_the_other_parameters_and_escapes_them(rf: Any) -> No
     assert "range" not in html
     assert "<b>" not in html
     assert isinstance(html, SafeString)
+
+
+def test_a_kept_part_is_rendered_once_for_the_same_values() -> None:
+    template = Template("{% load ui %}{% kept a b %}{{ a }}{{ other }}{% endkept %}")
+    said = [
+        template.render(Context({"a": a, "b": (1,), "other": other}))
+        for a, other in (("x", 1), ("x", 2), ("y", 3))
+    ]
+    assert said == ["x1", "x1", "y3"]
+
+
+def test_a_kept_part_can_hold_nobodys_token() -> None:
+    template = Template("{% load ui %}{% kept %}<form>{% csrf_token %}</form>{% endkept %}")
+    with pytest.raises(TypeError, match="token"):
+        template.render(Context({"csrf_token": "secret"}))
