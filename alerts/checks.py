@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.conf import settings
+from django.db import transaction
 
 from alerts import incidents, scan_news
 from alerts.models import Check, ScanNews
 from alerts.policy import policy_for
 from alerts.rules.base import WorkflowRule, workflow_rules
 from monitoring.models import Workflow
-from scheduling.due import Claim, database_now
+from scheduling.due import Claim, LeaseLostError, database_now
 
 KIND: Final = "alert check"
 SCAN_KIND: Final = "scan news"
@@ -26,15 +27,24 @@ is open: what is new of it is not urgent, and hundreds may be open at once."""
 def look_at_workflow(claim: Claim[Check]) -> None:
     """Ask every rule about a workflow and settle its incidents.
 
-    All is read after the row is locked: who makes it due again meanwhile waits, and is not lost.
+    The row is locked at the end only, so that the relay, which makes it due, does not wait for the
+    rules. What it was asked for meanwhile may be newer than what they saw: it is looked at again.
     """
-    with claim.finishing() as check:
-        workflow = Workflow.objects.select_related("environment").get(pk=check.workflow_id)
+    with transaction.atomic():
+        found = Check.objects.select_related("workflow__environment")
+        seen = found.filter(pk=claim.row.pk, fence=claim.row.fence).first()
+        if seen is None:
+            raise LeaseLostError(f"{KIND} {claim.row.pk} is somebody else's by now")
         now = database_now()
-        looks = [_look(rule, workflow, now) for rule in workflow_rules()]
-        check.due_at = min((look.again_at for look in looks if look.again_at), default=None)
-        check.calm_until = min((look.calm_until for look in looks if look.calm_until), default=None)
-        check.save(update_fields=["calm_until"])
+        looks = [_look(rule, seen.workflow, now) for rule in workflow_rules()]
+        calm_until = min((look.calm_until for look in looks if look.calm_until), default=None)
+        times = [look.again_at for look in looks if look.again_at]
+        with claim.finishing() as check:
+            if check.asked != seen.asked:
+                times.append(calm_until or now)
+            check.due_at = min(times, default=None)
+            check.calm_until = calm_until
+            check.save(update_fields=["calm_until"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,8 @@ def store(
     told = outcome.sent or outcome.error
     assert told is not None
     assert notification.target_id is not None
+    # Its address may have been taken out of the settings while it was sent.
+    notification.refresh_from_db(fields=["state", "reason"])
     Attempt.objects.create(
         tenant_id=notification.tenant_id,
         notification=notification,
@@ -163,7 +165,7 @@ def store(
     notification.next_try_at = None
     if outcome.error is None:
         notification.state, notification.sent_at, notification.reason = _State.SENT, now, ""
-    else:
+    elif notification.state != _State.SUPPRESSED:
         _after_failure(notification, outcome.error, channel, now, is_last=is_last)
     notification.save(update_fields=["tries", "next_try_at", "state", "sent_at", "reason"])
     if notification.state != _State.PENDING:

@@ -11,14 +11,14 @@ from django.db import connection, transaction
 from alerts.checks import KIND
 from alerts.models import Incident, ScanNews
 from monitoring.models import Event
-from monitoring.words import Status
+from monitoring.words import PROBLEMS
 from scheduling.relay import subscriber
 from scheduling.wake import wake
 from tenants.scoping import current_tenant
 
 EXECUTION_CHANGED: Final = "execution.changed"
 SCAN_FINISHED: Final = "scan.finished"
-_FAILURES: Final = {Status.FAILED.slug, Status.PARTIAL.slug}
+_PROBLEMS: Final = {status.slug for status in PROBLEMS}
 
 
 @subscriber(EXECUTION_CHANGED)
@@ -31,7 +31,7 @@ def on_executions_changed(events: Sequence[Event]) -> None:
     ended: set[int] = set()
     for event in events:
         said = {event.body["status"], event.body["before"]}
-        (failed if said & _FAILURES else ended).add(event.body["workflow"])
+        (failed if said & _PROBLEMS else ended).add(event.body["workflow"])
     watched = Incident.objects.unresolved().filter(workflow_id__in=ended - failed)
     make_checks_due(failed | set(watched.values_list("workflow_id", flat=True)))
 
@@ -45,11 +45,11 @@ def make_checks_due(workflow_ids: Iterable[int | None]) -> None:
         transaction.on_commit(partial(wake, KIND), robust=True)
 
 
-# A row that rests until it may be looked at again is not touched. One that is looked at just now is
-# waited for: what it is looked at may be older than what has happened.
+# A row that rests until it may be looked at again is not touched. One that somebody may be looking
+# at is asked for: what is looked at may be older than what has happened.
 _MAKE_DUE: Final = """
-INSERT INTO alerts_check AS c (tenant_id, workflow_id, due_at, attempts, fence, last_error)
-SELECT w.tenant_id, w.id, clock_timestamp(), 0, 0, ''
+INSERT INTO alerts_check AS c (tenant_id, workflow_id, due_at, asked, attempts, fence, last_error)
+SELECT w.tenant_id, w.id, clock_timestamp(), 0, 0, 0, ''
 FROM monitoring_workflow w
 WHERE w.tenant_id = %s AND w.id = ANY(%s::bigint[]) AND NOT EXISTS (
     SELECT FROM alerts_check resting
@@ -59,9 +59,11 @@ WHERE w.tenant_id = %s AND w.id = ANY(%s::bigint[]) AND NOT EXISTS (
 ORDER BY w.id
 ON CONFLICT (workflow_id) DO UPDATE SET
     due_at = least(c.due_at, greatest(clock_timestamp(), c.calm_until)),
+    asked = c.asked + 1,
     quarantined_at = NULL,
     attempts = CASE WHEN c.quarantined_at IS NULL THEN c.attempts ELSE 0 END
 WHERE c.due_at IS NULL OR c.due_at > clock_timestamp() OR c.quarantined_at IS NOT NULL
+    OR c.leased_until IS NOT NULL
 """
 
 

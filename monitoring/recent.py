@@ -12,14 +12,14 @@ from typing import Final, NamedTuple, TypeAlias
 from monitoring.ids import time_of, uuid_floor
 from monitoring.models.execution import REASON_LENGTH
 from monitoring.prepared import fetch_all
-from monitoring.words import RATED, Status
+from monitoring.words import PROBLEMS, RATED, Status
 from tenants.scoping import current_tenant
 
 FINER: Final = 64
 """Looks into the step of a chart in which a version changed: 6 hours to about 6 minutes."""
 
 _STATUSES: Final = tuple(Status)
-_PROBLEMS: Final = tuple(status for status in Status if status.is_problem)
+_PROBLEMS: Final = tuple(sorted(PROBLEMS))
 UNFINISHED: Final = (Status.PENDING, Status.RUNNING, Status.WAITING)
 
 

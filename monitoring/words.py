@@ -35,6 +35,7 @@ class Status(enum.IntEnum):
 
 
 FINISHED = frozenset({Status.SUCCESS, Status.FAILED, Status.PARTIAL, Status.CANCELED})
+PROBLEMS = frozenset(status for status in Status if status.is_problem)
 RATED = frozenset({Status.SUCCESS, Status.FAILED, Status.PARTIAL})
 """Statuses that count in a failure rate: failed / (success + failed + partial)."""
 

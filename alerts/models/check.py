@@ -14,10 +14,12 @@ class Check(DueRow):
     """Whether a workflow's failures are a problem; one row, however many executions changed.
 
     While an incident is open nothing is urgent: then it is not looked at before `calm_until`.
+    `asked` counts how often it was made due while it was not: who looks sees whether it was meanwhile.
     """
 
     workflow = models.OneToOneField(Workflow, on_delete=models.CASCADE, related_name="+")
     calm_until = models.DateTimeField(null=True)
+    asked = models.BigIntegerField(default=0)
 
     objects = TenantManager["Check"]()
 

@@ -16,12 +16,10 @@ from monitoring.history.beside import (
 from monitoring.history.counting import Count, SameError, Shown, count, count_news, same_error_since
 from monitoring.history.finding import find_by_any_id, get, of_ids
 from monitoring.history.paging import ITERATED, Chunk, HistoryPage, chunk, iterate, page
-from monitoring.history.plan import PROBLEMS
 from monitoring.history.query import BrokenCursor, ExecutionQuery, cursor_of
 
 __all__ = [
     "ITERATED",
-    "PROBLEMS",
     "BrokenCursor",
     "Chunk",
     "Count",

@@ -14,11 +14,9 @@ from monitoring.error_search import LOOKED_AT, error_match
 from monitoring.history.query import ExecutionQuery
 from monitoring.models import Execution, Workflow
 from monitoring.models.execution import ExecutionQuerySet
-from monitoring.words import Status
+from monitoring.words import PROBLEMS, Status
 
 MOST_BRANCHES: Final = 12
-
-PROBLEMS: Final = frozenset({Status.FAILED, Status.PARTIAL})
 
 _Branch: TypeAlias = dict[str, Any]
 

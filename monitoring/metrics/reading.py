@@ -23,7 +23,7 @@ from monitoring.metrics.timerange import ceil_to, floor_to
 from monitoring.metrics.totals import NO_CLASSES, Totals
 from monitoring.models import Level, Subject
 from monitoring.prepared import fetch_all
-from monitoring.words import FINISHED, RATED, ErrorClass, Status
+from monitoring.words import FINISHED, PROBLEMS, RATED, ErrorClass, Status
 from tenants.scoping import current_tenant
 
 Span = tuple[dt.datetime, dt.datetime]
@@ -292,7 +292,7 @@ def raw_columns(weight: str = "1") -> dict[str, str]:
     def count(condition: str) -> str:
         return f"coalesce(sum({weight}) FILTER (WHERE {condition}), 0)"
 
-    problems = ", ".join(str(int(status)) for status in Status if status.is_problem)
+    problems = ", ".join(str(int(status)) for status in sorted(PROBLEMS))
     return {
         "counts": array(count(f"e.status = {status:d}") for status in Status),
         "duration_sums": array(

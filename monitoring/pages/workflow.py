@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from monitoring import bulk
-from monitoring.history import PROBLEMS, ExecutionQuery, page
+from monitoring.history import ExecutionQuery, page
 from monitoring.metrics.kpis import Kpis
 from monitoring.metrics.node_lines import NODES_WITH_NUMBERS
 from monitoring.metrics.nodes import NodeTotals, node_totals
@@ -37,6 +37,7 @@ from monitoring.pages.time_range import PageRange, page_range, shareable_range
 from monitoring.panels import Part, Place, Tab, panels_at, register_tab, tabs_at
 from monitoring.recent import last_executions
 from monitoring.run_grid import GridRow, RunGrid, run_grid
+from monitoring.words import PROBLEMS
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role

@@ -199,6 +199,29 @@ def test_addresses_that_are_taken_out_get_nothing_more(tenant: Tenant, workflow:
     assert (notification.state, notification.reason) == ("suppressed", preferences.REMOVED)
 
 
+def test_an_address_that_is_taken_out_while_it_is_sent_to_gets_nothing_more(
+    tenant: Tenant, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = delivery.try_to_send
+
+    def send_and_take_out(*args: Any) -> delivery.Outcome:
+        with preferences.changing(tenant) as stored:
+            stored.webhook_url = ""
+            preferences.save_settings(stored)
+        return send(*args)
+
+    monkeypatch.setattr(delivery, "try_to_send", send_and_take_out)
+    with receiver(answering(500)) as running:
+        webhook_to(running, tenant)
+        fail(workflow, 3)
+        settle()
+        work_for_days(1)
+    assert len(running.calls) == 1
+    [notification] = told(tenant)
+    assert (notification.state, notification.reason) == ("suppressed", preferences.REMOVED)
+    assert notification.attempts.count() == 1
+
+
 def test_a_message_is_sent_again_on_request_with_the_same_id(
     tenant: Tenant, workflow: Workflow
 ) -> None:

@@ -6,17 +6,27 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
-from alerts import actions, preferences, telling
-from alerts.models import AlertSettings, Notification, Target, WorkflowPreference
+from alerts import actions, checks, preferences, telling
+from alerts.models import (
+    AlertSettings,
+    Check,
+    Incident,
+    Notification,
+    Target,
+    WorkflowPreference,
+)
 from alerts.policy import Policy, policy_for
+from alerts.rules.base import Verdict, workflow_rules
+from scheduling import due
 from scheduling.due import database_now
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
-from tests.alerts.factories import make_settings
+from tests.alerts.factories import fail, make_settings, relay, work
 from tests.config.trees import wait_for
 from tests.monitoring.api.conftest import api_for
 from tests.monitoring.factories import make_environment, make_tenant, make_workflow
@@ -44,9 +54,9 @@ class Beside:
         finally:
             connection.close()
 
-    def end(self) -> None:
+    def end(self, seconds: float = 20) -> None:
         """Wait for it; raises what it raised."""
-        self._thread.join(20)
+        self._thread.join(seconds)
         assert not self._thread.is_alive()
         if self.error is not None:
             raise self.error
@@ -235,3 +245,42 @@ def test_a_workflow_that_two_say_something_of_at_once_has_one_preference(tenant:
     with tenant_scope(tenant):
         [stored] = WorkflowPreference.objects.all()
     assert (stored.enabled, stored.failure_threshold) == (False, None), "the API says all of it"
+
+
+def test_the_relay_waits_for_no_look_and_what_came_meanwhile_is_looked_at(
+    tenant: Tenant, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow = make_workflow(make_environment(tenant))
+    fail(workflow, 3)
+    relay()
+    [kind] = [each for each in due.kinds() if each.name == checks.KIND]
+    [claim] = due.claim(kind)
+    counted, over = threading.Event(), threading.Event()
+    [rule] = workflow_rules()
+    look = rule.look
+
+    def look_and_wait(*args: Any) -> Verdict:
+        verdict = look(*args)
+        counted.set()
+        over.wait(20)
+        return verdict
+
+    monkeypatch.setattr(rule, "look", look_and_wait)
+    looking = Beside(tenant, lambda: checks.look_at_workflow(claim))
+    assert counted.wait(10)
+    fail(workflow)
+    relaying = Beside(tenant, relay)
+    try:
+        relaying.end(5)
+    finally:
+        over.set()
+        looking.end()
+    with tenant_scope(tenant):
+        check, incident = Check.objects.get(), Incident.objects.get()
+        assert incident.count == 3
+        assert check.due_at is not None
+        assert check.due_at == check.calm_until
+        Check.objects.update(due_at=database_now())
+    work(checks.KIND)
+    with tenant_scope(tenant):
+        assert Incident.objects.get().count == 4
