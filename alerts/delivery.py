@@ -22,7 +22,7 @@ from alerts.channels.registry import channels
 from alerts.message import read
 from alerts.models import Attempt, Notification, Target
 from alerts.policy import settings_of
-from scheduling.due import Claim, database_now
+from scheduling.due import Claim, database_now, free_connection
 from tenants.audit import printable
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ def deliver_next(claim: Claim[Target]) -> None:
         with claim.finishing() as target:
             target.due_at = _next_due(target, database_now())
         return
+    free_connection()  # many may wait for receivers that hang
     outcome = try_to_send(channel, chosen, now)
     with claim.finishing() as target:
         now = database_now()

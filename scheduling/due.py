@@ -345,6 +345,15 @@ def _crew_of(kind: Kind[Any]) -> _Crew:
     return _crews.setdefault(kind.name, _Crew(kind.threads))
 
 
+def free_connection() -> None:
+    """Give up the thread's connection before a long wait; the next question opens another.
+
+    Inside a transaction it does nothing.
+    """
+    if not connection.in_atomic_block:
+        connection.close()
+
+
 def wait_for_threads(seconds: float | None = None) -> bool:
     """Let what this process began in threads come to its end; say whether it did.
 

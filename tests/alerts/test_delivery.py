@@ -342,12 +342,33 @@ def test_hanging_receivers_hold_nobody_elses_messages(settings: Settings) -> Non
         relay()
         work("alert check")
         began = time.monotonic()
-        drain = threading.Thread(target=drain_and_close)
-        drain.start()
+        told = threading.Event()
+        worker = threading.Thread(target=drain_until, args=[told])
+        worker.start()
         healthy.wait_for(12)
         assert time.monotonic() - began < 1.5
-        drain.join()
+        told.set()
+        worker.join()
     assert stuck.connections == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_waits_for_a_receiver_holds_no_connection(
+    tenant: Tenant, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[object] = []
+    send = delivery.try_to_send
+
+    def look(*arguments: Any) -> delivery.Outcome:
+        held.append(connection.connection)
+        return send(*arguments)
+
+    monkeypatch.setattr(delivery, "try_to_send", look)
+    make_settings(tenant, "a@example.com")
+    fail(workflow, 3)
+    settle()
+    assert held == [None]
+    assert len(mail.outbox) == 1
 
 
 def make_told(slug: str, running: Receiver) -> None:
@@ -356,9 +377,11 @@ def make_told(slug: str, running: Receiver) -> None:
     fail(make_workflow(make_environment(tenant)), 3)
 
 
-def drain_and_close() -> None:
+def drain_until(told: threading.Event) -> None:
+    """What wake-ups make of a worker."""
     try:
-        due.drain(kind_of_channel("webhook"), seconds=2)
+        while not told.is_set():
+            due.drain(kind_of_channel("webhook"), seconds=2)
         assert due.wait_for_threads(10)
     finally:
         connection.close()
