@@ -105,11 +105,11 @@ def save_settings(settings: AlertSettings, *, renew_secret: bool = False) -> str
 def _follow_up() -> None:
     """Suppress what waits for addresses that are named no more; look again at untold incidents.
 
-    In the order in which workers lock: checks before targets.
+    In the order in which workers lock: targets before checks.
     """
+    _suppress_what_waits_for_nobody()
     untold = Incident.objects.unresolved().exclude(suppressed="").exclude(workflow=None)
     subscriptions.make_checks_due(untold.values_list("workflow_id", flat=True))
-    _suppress_what_waits_for_nobody()
 
 
 def _suppress_what_waits_for_nobody() -> None:

@@ -196,6 +196,40 @@ def test_taking_addresses_out_waits_for_deliveries_that_sum_up(
         assert set(Notification.objects.values_list("state", flat=True)) == {"suppressed"}
 
 
+def test_changed_settings_wait_for_a_look_that_has_told_and_ends(
+    tenant: Tenant, policy: Policy
+) -> None:
+    """A look holds the targets that it told and then its check: so do changed settings."""
+    target = targets(tenant)[0]
+    workflow = make_workflow(make_environment(tenant))
+    with tenant_scope(tenant):
+        settings = policy.settings
+        settings.enabled = False
+        settings.save()
+        fail(workflow, 3)
+        relay()
+        work(checks.KIND)
+        assert Incident.objects.get().suppressed
+        Notification.objects.create(
+            tenant=tenant, target=target, kind="test", content={}, created_at=database_now()
+        )
+    changes: list[Beside] = []
+
+    def take_out() -> None:
+        with preferences.changing(tenant) as settings:
+            settings.emails = ["m@example.com"]
+            preferences.save_settings(settings)
+
+    def look() -> None:
+        telling.wake([target.pk])
+        changes.append(Beside(tenant, take_out))
+        wait_until_blocked(1)
+        Check.objects.update(calm_until=None)
+
+    Beside(tenant, look).end()
+    changes[0].end()
+
+
 def test_who_changes_settings_at_once_writes_over_nobody(tenant: Tenant, policy: Policy) -> None:
     api = api_for(tenant)
     began, over = threading.Event(), threading.Event()
