@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import json
+import socket
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +32,7 @@ from alerts.policy import Policy
 from config.pace import Pace
 from tenants.models import Tenant
 from tests.alerts.receivers import (
+    Receiver,
     answering,
     closing,
     dripping,
@@ -323,4 +326,21 @@ def test_a_slow_mail_server_is_cut_off(settings: Settings) -> None:
         use_mail_server(settings, port)
         with pytest.raises(TransportError) as failed:
             Email("ops@example.com").send(envelope())
+    assert not failed.value.permanent
+
+
+def dripping_welcome(connected: socket.socket, running: Receiver) -> None:
+    """One byte every twentieth of a second, from the beginning and without end."""
+    while not running.stopped.wait(0.05):
+        connected.sendall(b"2")
+
+
+def test_a_mail_server_that_drips_its_welcome_is_cut_off(settings: Settings) -> None:
+    settings.PACE = Pace(0.01)
+    with receiver(dripping_welcome) as running:
+        use_mail_server(settings, running.port)
+        began = time.monotonic()
+        with pytest.raises(TransportError) as failed:
+            Email("ops@example.com").send(envelope())
+        assert time.monotonic() - began < 5
     assert not failed.value.permanent
