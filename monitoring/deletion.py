@@ -102,7 +102,7 @@ def _delete(tenant_id: int, states: Collection[ExecutionState]) -> None:
 
 # In the order in which a tenant's rows go: what others point at comes last. Tables whose primary key
 # begins with the tenant stand with the rest of that key, the others with none.
-_TABLES_OF_TENANT: dict[str, tuple[str, ...]] = {
+TABLES_OF_TENANT: dict[str, tuple[str, ...]] = {
     "monitoring_nodeexecution": ("execution_id", "node_id", "run_index"),
     "monitoring_execution": ("id",),
     "monitoring_idempotencykey": ("digest",),
@@ -127,7 +127,7 @@ def delete_tenant_step(tenant: Tenant) -> bool:
     with transaction.atomic(), connection.cursor() as cursor:
         # With statistics that are old, or of a tenant that has most rows, reading all looks cheap.
         cursor.execute("SET LOCAL enable_seqscan = off")
-        for table, key in _TABLES_OF_TENANT.items():
+        for table, key in TABLES_OF_TENANT.items():
             delete = _delete_by_key if key else _delete_by_id
             if delete(cursor, table, key, tenant.pk):
                 return True

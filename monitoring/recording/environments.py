@@ -13,7 +13,7 @@ from monitoring.models import Environment
 from monitoring.recording.schema import FieldError, InvalidMessage, Source
 from tenants.scoping import across_tenants
 
-_CACHE_SECONDS = 10.0
+CACHE_SECONDS = 10.0
 _CACHE_SIZE = 10_000
 DEFAULT_SLUG = "default"
 
@@ -33,7 +33,7 @@ class _Cache:
         with self._lock:
             if len(self._entries) >= _CACHE_SIZE:
                 self._entries.clear()
-            self._entries[tenant_id] = (default_id, ids, time.monotonic() + _CACHE_SECONDS)
+            self._entries[tenant_id] = (default_id, ids, time.monotonic() + CACHE_SECONDS)
 
     def forget(self, tenant_id: int | None = None) -> None:
         with self._lock:

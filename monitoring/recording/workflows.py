@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from monitoring.recording import tables
 from monitoring.recording.record import ExecutionRecord
 
-_CACHE_SECONDS = 60.0
+CACHE_SECONDS = 60.0
 _CACHE_SIZE = 50_000
 WorkflowPlace = tuple[int, str]
 """(environment id, external id)."""
@@ -29,7 +29,7 @@ class _Cache:
         return entry[0], entry[1]
 
     def put(self, found: dict[WorkflowPlace, tuple[int, bytes]]) -> None:
-        until = time.monotonic() + _CACHE_SECONDS
+        until = time.monotonic() + CACHE_SECONDS
         with self._lock:
             if len(self._entries) + len(found) > _CACHE_SIZE:
                 self._entries.clear()

@@ -14,12 +14,13 @@ from alerts.retention import forget_step
 from alerts.tenant_data import incident_records
 from monitoring.models import Workflow
 from scheduling.models import Schedule
-from tenants.deletion import delete_marked_tenants_step, request_deletion
+from tenants.deletion import delete_marked_tenants_step
 from tenants.models import AuditEvent, Tenant
 from tenants.scoping import across_tenants, tenant_scope
 from tests.alerts.factories import fail, make_settings, pass_time, settle
 from tests.alerts.test_scan_news import finish_scan
 from tests.monitoring.factories import make_environment, make_tenant, make_workflow
+from tests.tenants.factories import mark_long_ago
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +55,7 @@ def test_a_deleted_tenant_leaves_nothing_and_another_loses_nothing(db: None) -> 
     fill(other)
     kept = rows_of(other)
     assert {"alerts_incident", "alerts_attempt", "scheduling_schedule"} <= rows_of(tenant).keys()
-    request_deletion(tenant)
+    mark_long_ago(tenant)
     while delete_marked_tenants_step():
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -1,13 +1,20 @@
-"""What a step of emptying a tenant costs: its own rows, however many the others have."""
+"""Emptying a tenant: what a step costs, and that nothing is stored behind it."""
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 from django.db import connection
+from django.test import Client
 
 from monitoring import deletion
+from monitoring.recording import environments, workflows, writer
+from tenants import tokens
+from tenants.deletion import PAUSE, delete_marked_tenants_step, request_deletion
 from tenants.models import Tenant
 from tests.monitoring.factories import make_tenant
+from tests.tenants.factories import make_token, mark_long_ago
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 
@@ -70,3 +77,41 @@ def test_a_step_reads_what_it_deletes_and_not_what_others_have(table: str) -> No
         assert rows_read() - before < 3 * deletion.STEP
         assert rows_left(table, tenant) == left
     assert rows_left(table, other) == MANY
+
+
+def post(secret: str, number: int) -> int:
+    """The answer's status to one execution."""
+    told = {"id": str(number), "workflowId": "w", "status": "success"}
+    answer = Client().post(
+        "/api/executions",
+        told,
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {secret}"},
+    )
+    return answer.status_code
+
+
+def test_what_comes_under_a_token_that_is_still_believed_goes_too() -> None:
+    tenant = make_tenant()
+    _, secret = make_token(tenant)
+    assert post(secret, 1) == 201
+    request_deletion(
+        tenant
+    )  # commits nothing here: so this process believes the token as others do
+    assert not delete_marked_tenants_step()
+    assert post(secret, 2) == 201
+    tokens.forget_cached_tokens()
+    assert post(secret, 3) == 401
+    mark_long_ago(tenant)
+    while delete_marked_tenants_step():
+        pass
+    assert {
+        table: rows_left(table, tenant) for table in deletion.TABLES_OF_TENANT
+    } == dict.fromkeys(deletion.TABLES_OF_TENANT, 0)
+
+
+def test_a_mark_outlasts_all_that_is_remembered_and_waited_for() -> None:
+    remembered = tokens.CACHE_SECONDS + environments.CACHE_SECONDS + workflows.CACHE_SECONDS
+    assert (
+        dt.timedelta(seconds=remembered + writer.WAIT_SECONDS) < PAUSE / 2
+    )  # the other half is for large batches

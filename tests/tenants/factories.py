@@ -7,7 +7,9 @@ from itertools import count
 from typing import Any
 
 from django.test import Client
+from django.utils import timezone
 
+from tenants.deletion import PAUSE, request_deletion
 from tenants.models import ApiToken, Membership, Role, Scope, Tenant, User
 from tenants.tokens import issue_token
 
@@ -57,3 +59,9 @@ def make_operator(**fields: Any) -> User:
 def without_csrf(page: str) -> str:
     """Return a page's text without the tokens that differ each time, to compare two pages."""
     return re.sub(r"\b[A-Za-z0-9]{64}\b", "", page)
+
+
+def mark_long_ago(tenant: Tenant) -> None:
+    """Ask for a tenant's deletion so long ago that it begins now."""
+    request_deletion(tenant)
+    Tenant.objects.filter(pk=tenant.pk).update(deletion_requested_at=timezone.now() - PAUSE)

@@ -17,7 +17,7 @@ from tenants.deletion import delete_marked_tenants_step, request_deletion
 from tenants.export import export_tenants
 from tenants.models import ApiToken, AuditEvent, Membership, Role, Tenant, User
 from tenants.scoping import ScopeError, across_tenants, current_tenant
-from tests.tenants.factories import make_member, make_tenant, make_token
+from tests.tenants.factories import make_member, make_tenant, make_token, mark_long_ago
 
 pytestmark = pytest.mark.django_db
 
@@ -44,13 +44,21 @@ def test_nothing_is_deleted_unasked(deleters: list[Any]) -> None:
     assert Tenant.objects.count() == 1
 
 
+def test_nothing_is_deleted_while_requests_may_still_be_on_their_way(deleters: list[Any]) -> None:
+    young, old = make_tenant(), make_tenant()
+    request_deletion(young)
+    mark_long_ago(old)
+    assert steps() == 1
+    assert list(Tenant.objects.all()) == [young]
+
+
 def test_a_marked_tenant_goes_with_everything_of_it(deleters: list[Any]) -> None:
     tenant, other = make_tenant(slug="acme"), make_tenant()
     member = make_member(tenant, Role.OWNER)
     make_member(other)
     make_token(tenant)
     make_token(other)
-    request_deletion(tenant)
+    mark_long_ago(tenant)
     assert steps() == 1
     assert list(Tenant.objects.all()) == [other]
     with across_tenants():
@@ -76,7 +84,7 @@ def test_the_higher_apps_parts_go_first_in_their_steps(deleters: list[Any]) -> N
 
     for name in left:
         registry.register_deleter(part(name))
-    request_deletion(make_tenant())
+    mark_long_ago(make_tenant())
     steps()
     assert left == {"executions": 0, "workflows": 0}
     assert not Tenant.objects.exists()
@@ -92,7 +100,7 @@ def test_a_part_that_fails_is_tried_again(deleters: list[Any]) -> None:
         return False
 
     registry.register_deleter(flaky)
-    request_deletion(make_tenant())
+    mark_long_ago(make_tenant())
     with pytest.raises(RuntimeError):
         delete_marked_tenants_step()
     steps()
