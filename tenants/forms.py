@@ -21,6 +21,19 @@ PASSWORD_LENGTH = 1_024
 """Longest password; without a limit, hashing megabytes would be a way to keep the server busy."""
 
 
+def save_changed(form: forms.ModelForm[Any]) -> None:
+    """Store what the person changed and no other column.
+
+    The form's row was read when the page was asked for: saved whole, it would undo what others did
+    meanwhile (a suspension, a new password).
+    """
+    row = form.instance
+    columns = {field.name for field in row._meta.concrete_fields}
+    changed = {name: getattr(row, name) for name in form.changed_data if name in columns}
+    if changed:
+        type(row)._default_manager.filter(pk=row.pk).update(**changed)
+
+
 def _password(autocomplete: str) -> forms.PasswordInput:
     return forms.PasswordInput(attrs={"autocomplete": autocomplete})
 

@@ -20,6 +20,10 @@ class AlreadyMember(Exception):
     """The person is a member already."""
 
 
+class NotMember(Exception):
+    """Somebody else has ended the membership meanwhile."""
+
+
 class LastOwner(Exception):
     """Without this member nobody could manage the tenant."""
 
@@ -87,7 +91,7 @@ def invite_again(membership: Membership, *, request: HttpRequest) -> Invitation:
 
 @transaction.atomic
 def change_role(membership: Membership, role: Role, *, request: HttpRequest | None = None) -> None:
-    """Give a member another role; raise LastOwner when nobody else would be owner."""
+    """Give a member another role; raise NotMember, and LastOwner when nobody else would be owner."""
     before = _locked(membership)
     if before.role == role:
         return
@@ -106,7 +110,10 @@ def change_role(membership: Membership, role: Role, *, request: HttpRequest | No
 
 @transaction.atomic
 def remove_member(membership: Membership, *, request: HttpRequest | None = None) -> None:
-    """End a membership; raise LastOwner when nobody else would be owner. The person stays."""
+    """End a membership; the person stays.
+
+    Raises NotMember, and LastOwner when nobody else would be owner.
+    """
     before = _locked(membership)
     if before.role == Role.OWNER:
         _demand_other_owner(before)
@@ -123,7 +130,10 @@ def remove_member(membership: Membership, *, request: HttpRequest | None = None)
 def _locked(membership: Membership) -> Membership:
     """Lock the tenant, so that two owners can't leave at once, and read the membership anew."""
     Tenant.objects.select_for_update().get(pk=membership.tenant_id)
-    return Membership.objects.select_related("tenant", "user").get(pk=membership.pk)
+    found = Membership.objects.select_related("tenant", "user").filter(pk=membership.pk).first()
+    if found is None:
+        raise NotMember
+    return found
 
 
 def _demand_other_owner(membership: Membership) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
 
+from django.db import transaction
 from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
@@ -41,6 +42,7 @@ _cache: dict[str, _Cached] = {}
 _cache_lock = Lock()
 
 
+@transaction.atomic
 def issue_token(
     tenant: Tenant,
     *,
@@ -89,12 +91,12 @@ def issue_token(
 
 def revoke_token(token: ApiToken, *, request: HttpRequest | None = None) -> None:
     """End a token: this process refuses it at once, every other within a second."""
-    with tenant_scope(token.tenant):
+    with tenant_scope(token.tenant), transaction.atomic():
         changed = ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(
             revoked_at=timezone.now()
         )
-    if changed:
-        audit.record("token.revoke", tenant=token.tenant, request=request, subject=str(token))
+        if changed:
+            audit.record("token.revoke", tenant=token.tenant, request=request, subject=str(token))
     forget_cached_tokens()
 
 

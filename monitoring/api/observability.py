@@ -59,7 +59,11 @@ class Delta(msgspec.Struct):
 
 
 class KpiAnswer(msgspec.Struct):
-    """Key figures of a range. Rates are of success, failed and partial."""
+    """Key figures of a range. Rates are of success, failed and partial.
+
+    `failure_count` is of failed, `partial_count` of partial executions; the status word `error`
+    (`status_breakdown`, `?status=error`) means both.
+    """
 
     time_range: str
     start: dt.datetime

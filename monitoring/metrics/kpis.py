@@ -34,7 +34,7 @@ class Kpis:
     """Key figures of `range`; rates are fractions, durations milliseconds, None: unknown.
 
     Rates are of success + failed + partial. `failure_count` counts failed; partial has its own
-    count (requirement 004's word "error" means both: see `error_count`).
+    count.
     """
 
     range: TimeRange
@@ -57,11 +57,6 @@ class Kpis:
     @property
     def partial_count(self) -> int:
         return self.totals.count(Status.PARTIAL)
-
-    @property
-    def error_count(self) -> int:
-        """Failed and partial."""
-        return self.failure_count + self.partial_count
 
     @property
     def running_count(self) -> int:

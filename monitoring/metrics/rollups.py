@@ -327,7 +327,8 @@ _ADD_TO_WORKFLOWS: Final = """
         duration_sum_ms = w.duration_sum_ms + d.spent,
         duration_count = w.duration_count + d.known,
         last_executed_at = greatest(w.last_executed_at, d.last_executed_at),
-        name = CASE WHEN d.name_key > w.name_key THEN d.name ELSE w.name END,
+        -- A name that the column can't hold must not keep all tenants' deltas from being folded.
+        name = CASE WHEN d.name_key > w.name_key THEN left(d.name, 255) ELSE w.name END,
         name_key = greatest(w.name_key, d.name_key)
     FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
         %s::numeric[], %s::bigint[], %s::timestamptz[], %s::text[], %b::bytea[])

@@ -22,6 +22,7 @@ from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
 
 _SHOWN: Final = 100
+_FILES_NAMED: Final = 20
 _TONES: Final = {Outcome.NEW: "success", Outcome.UNCHANGED: "skipped", Outcome.REFUSED: "failed"}
 
 
@@ -83,15 +84,18 @@ def definition_upload(request: TenantRequest, slug: str) -> HttpResponse:
 
 def _stored(request: TenantRequest, form: UploadForm) -> dict[str, Any]:
     environment: Environment = form.cleaned_data["environment"]
-    results = store_files(form.cleaned_data["definitions"], environment, by=request.user)
-    counts = count(results)
+    files = form.cleaned_data["definitions"]
+    # Told before: each workflow is stored for itself, and one that stays must have its audit row.
     audit.record(
         "definition.upload",
         tenant=request.tenant,
         request=request,
         subject=environment.slug,
-        workflows={outcome.value: number for outcome, number in counts.items()},
+        files=[file.name for file in files[:_FILES_NAMED]],
+        file_count=len(files),
     )
+    results = store_files(files, environment, by=request.user)
+    counts = count(results)
     return {
         "environment": environment,
         "summary": [

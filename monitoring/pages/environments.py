@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import messages
-from django.db import models
+from django.db import models, transaction
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
@@ -15,6 +15,7 @@ from monitoring.environments import create_environment
 from monitoring.models import Environment
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
+from tenants.forms import save_changed
 from tenants.models import Role
 
 if TYPE_CHECKING:
@@ -67,10 +68,11 @@ def environment_list(request: TenantRequest, slug: str) -> HttpResponse:
     """List environments with their workflows, and make more."""
     form = EnvironmentForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        made = create_environment(request.tenant, **form.cleaned_data)
-        audit.record(
-            "environment.create", tenant=request.tenant, request=request, subject=made.slug
-        )
+        with transaction.atomic():
+            made = create_environment(request.tenant, **form.cleaned_data)
+            audit.record(
+                "environment.create", tenant=request.tenant, request=request, subject=made.slug
+            )
         messages.success(request, f"“{made.name}” is made.")
         return redirect("monitoring:environments", slug)
     found = Environment.objects.annotate(workflow_count=models.Count("workflows"))
@@ -85,14 +87,15 @@ def environment_change(request: TenantRequest, slug: str, environment_id: int) -
     environment = get_object_or_404(Environment.objects.all(), pk=environment_id)
     form = EnvironmentForm(request.POST or None, instance=environment)
     if request.method == "POST" and form.is_valid():
-        form.save()
-        audit.record(
-            "environment.change",
-            tenant=request.tenant,
-            request=request,
-            subject=environment.slug,
-            changed=form.changed_data,
-        )
+        with transaction.atomic():
+            save_changed(form)
+            audit.record(
+                "environment.change",
+                tenant=request.tenant,
+                request=request,
+                subject=environment.slug,
+                changed=form.changed_data,
+            )
         messages.success(request, "Saved.")
         return redirect("monitoring:environments", slug)
     context = {"form": form, "environment": environment}

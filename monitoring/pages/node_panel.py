@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from monitoring.failing_node import ran_last
 from monitoring.models import Execution, NodeExecution
 from monitoring.pages.execution_place import DataLinks, ExecutionPlace, Link
 from monitoring.recording.payload import NodePayload, Payload, json_of
@@ -190,8 +191,11 @@ def own_stack(place: ExecutionPlace, payload: Payload) -> CutText | None:
 
 
 def failing_node(execution: Execution, nodes: Sequence[NodeExecution]) -> NodeExecution | None:
-    """The node that the error is of: the one named by the execution, else the first failed."""
-    failed = [node for node in nodes if node.state.is_problem]
+    """The run that the error is of: of the node that the execution names, else of any, the last
+    that failed."""
     named = [node for node in nodes if node.node_id == execution.error_node_id]
-    candidates = [*(node for node in named if node.state.is_problem), *named, *failed]
-    return candidates[0] if candidates else None
+    return (
+        ran_last(node for node in named if node.state.is_problem)
+        or ran_last(named)
+        or ran_last(node for node in nodes if node.state.is_problem)
+    )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -325,15 +326,18 @@ def workflow_clear(request: TenantRequest, slug: str, workflow_id: int) -> HttpR
     if request.method == "POST":
         said = f"whole history of {title_of(workflow)}"
         query = bulk.frozen(ExecutionQuery(workflow_ids=(workflow.pk,)))
-        job = bulk.start_deletion(request.tenant, query, said=said, expected=count, by=request.user)
-        audit.record(
-            "workflow.clear",
-            tenant=request.tenant,
-            request=request,
-            subject=workflow.external_id,
-            workflow=workflow.name,
-            expected=count,
-        )
+        with transaction.atomic():
+            job = bulk.start_deletion(
+                request.tenant, query, said=said, expected=count, by=request.user
+            )
+            audit.record(
+                "workflow.clear",
+                tenant=request.tenant,
+                request=request,
+                subject=workflow.external_id,
+                workflow=workflow.name,
+                expected=count,
+            )
         return redirect("monitoring:bulk-job", slug, job.pk)
     context = {"workflow": workflow, "title": title_of(workflow), "count": count}
     return render(request, "monitoring/workflow_clear.html", context)

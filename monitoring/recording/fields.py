@@ -118,9 +118,11 @@ class Fields:
             self.errors.append(FieldError(f"{self.loc}{camel(name)}", msg))
 
     def text(self, name: str) -> str | None:
-        """A name of at most `limits.text` characters, scrubbed."""
+        """A name of at most `limits.text` characters, scrubbed (a mark may be longer than its secret)."""
         text = self._short_text(name)
-        return scrub.scrub_text(text) if text is not None and self.suspicion.values else text
+        if text is None or not self.suspicion.values:
+            return text
+        return scrub.scrub_text(text)[: self.limits.text]
 
     def identity(self, name: str, *, required: bool = False) -> str | None:
         """An id: text or whole number, exactly as sent.

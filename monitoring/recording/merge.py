@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from monitoring.failing_node import ran_last
 from monitoring.ids import milliseconds as epoch_milliseconds
 from monitoring.ids import new_id
 from monitoring.recording.classify import classify
@@ -334,7 +335,7 @@ def told_node_duration(order_keys: bytes) -> bool:
 
 def derive(state: ExecutionState) -> Derived:
     """What follows from the told fields of a state."""
-    failed = _failing_node(state)
+    failed = ran_last(node for node in state.nodes.values() if node.status is Status.FAILED)
     message, node_id, node_name = state.error_message, state.error_node_id, None
     if node_id is not None:
         named = [
@@ -363,19 +364,6 @@ def derive(state: ExecutionState) -> Derived:
         fingerprint=digest,
         node_count=len(state.nodes),
         node_done_count=sum(node.status is Status.SUCCESS for node in state.nodes.values()),
-    )
-
-
-_LAST = dt.datetime.max.replace(tzinfo=dt.UTC)
-
-
-def _failing_node(state: ExecutionState) -> NodeState | None:
-    """The failed node that ran last: earlier ones did not stop the execution."""
-    failed = [node for node in state.nodes.values() if node.status is Status.FAILED]
-    return max(
-        failed,
-        key=lambda n: (n.started_at or _LAST, n.position or 0, n.run_index, n.node_id),
-        default=None,
     )
 
 

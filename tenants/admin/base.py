@@ -9,6 +9,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from tenants import audit
+from tenants.forms import save_changed
 from tenants.models import Membership, Tenant, User
 
 if TYPE_CHECKING:
@@ -61,6 +62,13 @@ class AuditedAdmin(OperatorPermissions):
         for obj in queryset:
             self._record(request, "delete", obj, [])
         return super().log_deletions(request, queryset)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Store a new object whole, of another what was changed only."""
+        if change:
+            save_changed(form)
+        else:
+            super().save_model(request, obj, form, change)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Store the rows beside an object, and record each under its own tenant."""

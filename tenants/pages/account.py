@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from tenants import audit
 from tenants.access import PersonRequest, signed_in
 from tenants.browsers import browser_in_words
-from tenants.forms import AccountForm
+from tenants.forms import AccountForm, save_changed
 from tenants.models import Session, Theme, User
 from tenants.sessions import ABSOLUTE_LIMIT, idle_limit
 from tenants.sign_in import end_other_sessions
@@ -44,7 +44,7 @@ def account(request: PersonRequest) -> HttpResponse:
     # A copy, so that a refused value does not show in the page's frame.
     form = AccountForm(request.POST or None, instance=User.objects.get(pk=request.user.pk))
     if request.method == "POST" and form.is_valid():
-        form.save()
+        save_changed(form)
         messages.success(request, "Saved.")
         return redirect("account")
     context = {

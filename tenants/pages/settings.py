@@ -6,6 +6,7 @@ from copy import copy
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -14,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from tenants import audit, mail, members, registry
 from tenants.access import TenantRequest, tenant_member
 from tenants.deletion import request_deletion
-from tenants.forms import ConfirmForm, InviteForm, RoleForm, TenantForm, TokenForm
+from tenants.forms import ConfirmForm, InviteForm, RoleForm, TenantForm, TokenForm, save_changed
 from tenants.models import ApiToken, AuditEvent, Membership, Role
 from tenants.settings_menu import setting_pages_for
 from tenants.tokens import issue_token, revoke_token
@@ -41,14 +42,15 @@ def tenant_settings(request: TenantRequest, slug: str) -> HttpResponse:
     # A copy, so that a refused name does not show in the page's frame.
     form = TenantForm(request.POST or None, instance=copy(request.tenant))
     if request.method == "POST" and form.is_valid():
-        form.save()
-        audit.record(
-            "tenant.change",
-            tenant=request.tenant,
-            request=request,
-            subject=slug,
-            changed=form.changed_data,
-        )
+        with transaction.atomic():
+            save_changed(form)
+            audit.record(
+                "tenant.change",
+                tenant=request.tenant,
+                request=request,
+                subject=slug,
+                changed=form.changed_data,
+            )
         messages.success(request, "Saved.")
         return redirect("tenant-settings", slug=slug)
     return render(request, "tenants/settings_tenant.html", {"form": form})
@@ -135,6 +137,8 @@ def member_role(request: TenantRequest, slug: str, membership_id: int) -> HttpRe
         messages.success(request, f"{membership.user.email} is {form.cleaned_data['role']} now.")
     except members.LastOwner:
         messages.error(request, LAST_OWNER)
+    except members.NotMember:
+        messages.error(request, f"{membership.user.email} is no longer a member.")
     is_own = membership.user_id == request.user.pk
     return redirect("home") if is_own else redirect("members", slug=slug)
 
@@ -147,6 +151,8 @@ def member_remove(request: TenantRequest, slug: str, membership_id: int) -> Http
     try:
         members.remove_member(membership, request=request)
         messages.success(request, f"{membership.user.email} is no longer a member.")
+    except members.NotMember:
+        messages.info(request, f"{membership.user.email} is no longer a member.")
     except members.LastOwner:
         messages.error(request, LAST_OWNER)
         return redirect("members", slug=slug)

@@ -35,7 +35,12 @@ from monitoring.models import (
 from monitoring.words import Status
 from tenants.scoping import across_tenants, tenant_scope
 from tests.monitoring.counted import message, node, record
-from tests.monitoring.factories import make_environment, make_tenant, make_workflow
+from tests.monitoring.factories import (
+    make_environment,
+    make_tenant,
+    make_workflow,
+    record_executions_of,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.store]
 
@@ -166,6 +171,19 @@ def test_absurd_durations_do_not_stop_the_folding(workflow: Workflow) -> None:
     with tenant_scope(workflow.tenant):
         [found] = workflow_statistics([workflow]).values()
     assert found.average_duration_ms == pytest.approx(2**62)
+
+
+def test_a_name_that_hiding_secrets_made_longer_does_not_stop_the_folding(
+    workflow: Workflow,
+) -> None:
+    record_executions_of(workflow, 1)
+    record_executions_of(workflow, 1, workflowName=("token=ab4d " * 30)[:250])
+    while fold_deltas():
+        pass
+    with tenant_scope(workflow.tenant):
+        name = Workflow.objects.get(pk=workflow.pk).name
+    assert name.startswith("token=[scrubbed:")
+    assert len(name) == 255
 
 
 # --- nodes --------------------------------------------------------------------------------------

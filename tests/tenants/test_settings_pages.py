@@ -14,6 +14,7 @@ from django.db import ProgrammingError, connection, transaction
 from django.test import Client
 
 from tenants import audit, lifecycle, members, registry
+from tenants.forms import AccountForm, TenantForm, save_changed
 from tenants.models import ApiToken, AuditEvent, Membership, Role, Tenant, User
 from tenants.scoping import across_tenants, tenant_scope
 from tests.tenants.factories import (
@@ -341,6 +342,19 @@ def test_another_tenants_member_can_not_be_touched(tenant: Tenant, owner: User) 
     assert membership_of(foreign, other).role == Role.VIEWER
 
 
+@pytest.mark.parametrize("deed", ["role", "remove"])
+def test_a_member_whom_another_owner_removed_first_is_no_error(
+    tenant: Tenant, owner: User, deed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    membership = membership_of(make_member(tenant, Role.VIEWER), tenant)
+    monkeypatch.setattr("tenants.pages.settings._member", lambda pk: membership)
+    with tenant_scope(tenant):
+        Membership.objects.filter(pk=membership.pk).delete()
+    client = signed_in_as(owner)
+    page = client.post(f"{MEMBERS}{membership.pk}/{deed}/", {"role": "admin"}, follow=True)
+    assert "no longer a member" in text_of(page)
+
+
 # --- the tenant ---------------------------------------------------------------------------------
 
 
@@ -353,6 +367,30 @@ def test_an_owner_renames_the_tenant(tenant: Tenant, owner: User) -> None:
     signed_in_as(owner).post("/t/acme/settings/tenant/", {"name": "Acme", "location_id": ""})
     tenant.refresh_from_db()
     assert tenant.location_id is None
+
+
+def test_saving_a_name_does_not_undo_what_was_done_meanwhile(tenant: Tenant) -> None:
+    form = TenantForm({"name": "Renamed", "location_id": ""}, instance=tenant)
+    lifecycle.suspend(Tenant.objects.get(pk=tenant.pk))
+    assert form.is_valid()
+    save_changed(form)
+    stored = Tenant.objects.get(pk=tenant.pk)
+    assert stored.name == "Renamed"
+    assert stored.is_suspended
+
+
+def test_saving_the_account_does_not_bring_an_old_password_back(owner: User) -> None:
+    form = AccountForm(
+        {"name": "Ann", "time_zone": "UTC", "theme": "dark", "density": "compact"}, instance=owner
+    )
+    fresh = User.objects.get(pk=owner.pk)
+    fresh.set_password("a quite new sentence")
+    fresh.save()
+    assert form.is_valid(), form.errors
+    save_changed(form)
+    stored = User.objects.get(pk=owner.pk)
+    assert stored.check_password("a quite new sentence")
+    assert stored.name == "Ann"
 
 
 def test_a_location_belongs_to_one_tenant(tenant: Tenant, owner: User) -> None:

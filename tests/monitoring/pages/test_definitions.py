@@ -85,7 +85,7 @@ def test_a_file_becomes_a_version_and_again_none(client: Client, tenant: Tenant)
     with across_tenants():
         event = AuditEvent.objects.filter(action="definition.upload").first()
     assert event is not None
-    assert event.detail["workflows"] == {"new version": 1, "unchanged": 0, "refused": 0}
+    assert event.detail == {"files": ["o.json"], "file_count": 1}
 
 
 def test_many_files_each_say_what_became_of_them(client: Client, tenant: Tenant) -> None:

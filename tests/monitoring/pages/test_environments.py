@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
+from monitoring.environments import create_environment
 from monitoring.models import Environment
 from tenants.models import AuditEvent, Role, Tenant
 from tenants.scoping import tenant_scope
@@ -27,8 +28,17 @@ def post(client: Client, address: str = LIST, **fields: str) -> int:
 def test_an_environment_gets_a_short_name_that_is_free(admin: Client, tenant: Tenant) -> None:
     for name in ("n8n EU", "n8n-eu", "漢字", "default!", "x" * 255):
         assert post(admin, name=name) == 302, name
-    expected = ["default", "default-2", "environment", "n8n-eu", "n8n-eu-2", "x" * 60]
+    expected = ["default", "default-2", "environment", "n8n-eu", "n8n-eu-2", "x" * 56]
     assert slugs(tenant) == expected
+
+
+def test_many_names_without_a_latin_letter_find_short_names(tenant: Tenant) -> None:
+    with tenant_scope(tenant):
+        made = [
+            create_environment(tenant, name=f"漢字 {'一' * number}", provider="n8n", base_url="")
+            for number in range(1, 120)
+        ]
+    assert len({environment.slug for environment in made}) == 119
 
 
 def test_a_name_that_another_has_is_refused_at_its_field(admin: Client, tenant: Tenant) -> None:

@@ -27,6 +27,7 @@ from tests.monitoring.factories import (
     make_member,
     make_tenant,
     make_workflow,
+    record_executions_of,
 )
 
 pytestmark = pytest.mark.django_db
@@ -103,6 +104,27 @@ def test_the_failing_node_is_open_with_its_error_and_its_input(
     found = re.search(r'data-json-url="([^"]+/data/input/[^"]+)"', page)
     assert found is not None
     assert viewer.get(found[1]).json() == [{"shop": "northwind"}]
+
+
+def test_of_a_node_that_failed_more_than_once_the_run_that_stopped_it_is_open(
+    viewer: Client, workflow: Workflow
+) -> None:
+    def run(index: int, status: str) -> dict[str, Any]:
+        return {
+            "nodeId": "charge", "runIndex": index, "status": status, "input": {"order": index},
+            "startedAt": (NOW - dt.timedelta(seconds=60 - index)).isoformat(),
+            "error": {"message": f"refused for the {index}. time"} if status == "error" else None,
+        }  # fmt: skip
+
+    nodes = [run(0, "error"), run(1, "success"), run(2, "error")]
+    [pk] = record_executions_of(workflow, 1, status="error", nodeExecutions=nodes)
+    with tenant_scope(workflow.tenant):
+        execution = Execution.objects.get(pk=pk)
+    assert execution.error_message == "refused for the 2. time"
+    page = get(viewer, address(execution))
+    found = re.search(r'data-json-url="([^"]+/data/input/[^"]+)"', page)
+    assert found is not None
+    assert viewer.get(found[1]).json() == {"order": 2}
 
 
 @pytest.mark.parametrize(
