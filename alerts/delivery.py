@@ -16,7 +16,7 @@ from typing import Final
 from django.conf import settings
 from django.db.models import QuerySet
 
-from alerts import limits, summaries
+from alerts import health, limits, summaries
 from alerts.channels.base import Channel, Envelope, Sent, TransportError
 from alerts.channels.registry import channels
 from alerts.message import read
@@ -54,7 +54,12 @@ def deliver_next(claim: Claim[Target]) -> None:
     outcome = try_to_send(channel, chosen, now)
     with claim.finishing() as target:
         now = database_now()
-        store(chosen, outcome, channel, now)
+        # What is switched off is sent to by hand only, and once.
+        store(chosen, outcome, channel, now, is_last=target.switched_off_at is not None)
+        if outcome.error is None:
+            health.note_success(target)
+        else:
+            health.note_failure(target, channel, outcome.error.said, now)
         target.due_at = _next_due(target, now)
 
 

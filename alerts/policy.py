@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from alerts.channels.registry import channels
-from alerts.models import AlertSettings, WorkflowPreference
+from alerts.models import AlertSettings, Target, WorkflowPreference
 from alerts.models.settings import severities
 from monitoring.words import ErrorClass, Severity
 from tenants.models import Tenant
 from tenants.scoping import current_tenant
 
+Address: TypeAlias = tuple[str, str]
+"""Slug of a channel, and whom it reaches."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Settings with a workflow's preferences laid over them."""
+    """Settings with a workflow's preferences laid over them; `off` is what is switched off."""
 
     tenant: Tenant
     settings: AlertSettings
     preference: WorkflowPreference | None = None
+    off: frozenset[Address] = frozenset()
 
     @property
     def threshold(self) -> int:
@@ -40,11 +45,20 @@ class Policy:
             return "Alerts are switched off."
         if not self.settings.tells(severity):
             return f"Alerts of severity {severity.slug} are switched off."
-        return "" if self.addresses else "No mail address and no webhook is set."
+        if self.addresses:
+            return ""
+        if self.named:
+            return "The webhook is switched off, because it failed for days."
+        return "No mail address and no webhook is set."
 
     @property
-    def addresses(self) -> list[tuple[str, str]]:
-        """(channel, address) of everybody who is told."""
+    def addresses(self) -> list[Address]:
+        """Everybody who is told."""
+        return [each for each in self.named if each not in self.off]
+
+    @property
+    def named(self) -> list[Address]:
+        """Everybody whom the settings name."""
         return [
             (slug, address)
             for slug, channel in channels().items()
@@ -55,6 +69,12 @@ class Policy:
         """The highest severity among classes of errors; warning when none is known."""
         by_class = severities()
         return max((by_class[each] for each in counts), default=Severity.WARNING)
+
+
+def switched_off() -> frozenset[Address]:
+    """What gets nothing of the active scope's tenant, because it failed for too long."""
+    found = Target.objects.exclude(switched_off_at=None)
+    return frozenset(found.values_list("channel", "address"))
 
 
 def settings_of(tenant: Tenant) -> AlertSettings:
@@ -70,7 +90,8 @@ def policies_for(workflow_ids: Iterable[int]) -> dict[int, Policy]:
     ids = list(workflow_ids)
     preferences = WorkflowPreference.objects.filter(workflow_id__in=ids)
     own = {preference.workflow_id: preference for preference in preferences}
-    return {pk: Policy(tenant, settings, own.get(pk)) for pk in ids}
+    off = switched_off()
+    return {pk: Policy(tenant, settings, own.get(pk), off) for pk in ids}
 
 
 def policy_for(workflow_id: int | None = None) -> Policy:
@@ -79,4 +100,4 @@ def policy_for(workflow_id: int | None = None) -> Policy:
     preference = None
     if workflow_id is not None:
         preference = WorkflowPreference.objects.filter(workflow_id=workflow_id).first()
-    return Policy(tenant, settings_of(tenant), preference)
+    return Policy(tenant, settings_of(tenant), preference, switched_off())

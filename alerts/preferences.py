@@ -113,10 +113,11 @@ def _follow_up() -> None:
 
 
 def _suppress_what_waits_for_nobody() -> None:
-    named = set(policy_for().addresses)
+    named = set(policy_for().named)
     for emails in WorkflowPreference.objects.values_list("emails", flat=True):
         named |= {("email", address) for address in emails}
     waiting = Notification.objects.filter(state=Notification.State.PENDING).exclude(target=None)
+    waiting = waiting.exclude(kind=Notification.Kind.OFF)  # owners hear of it wherever they are
     targets = waiting.values_list("target_id", "target__channel", "target__address").distinct()
     gone = [pk for pk, channel, address in targets if (channel, address) not in named]
     telling.hold(pk for pk in gone if pk is not None)

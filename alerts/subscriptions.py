@@ -8,6 +8,7 @@ from typing import Final
 
 from django.db import connection, transaction
 
+from alerts import health
 from alerts.checks import KIND
 from alerts.models import Incident, ScanNews
 from monitoring.models import Event
@@ -65,6 +66,15 @@ ON CONFLICT (workflow_id) DO UPDATE SET
 WHERE c.due_at IS NULL OR c.due_at > clock_timestamp() OR c.quarantined_at IS NOT NULL
     OR c.leased_until IS NOT NULL
 """
+
+
+@subscriber(health.TARGET_OFF)
+def on_targets_off(events: Sequence[Event]) -> None:
+    """Have owners told of addresses that were switched off."""
+    for event in events:
+        health.tell_owners(
+            current_tenant(), event.body["target"], event.body["said"], event.created_at
+        )
 
 
 @subscriber(SCAN_FINISHED)

@@ -21,6 +21,7 @@ _PHRASES: Final = {
     _Kind.REOPENED: "again",
     _Kind.RESOLVED: "resolved",
     _Kind.SCAN: "about scans",
+    _Kind.OFF: "about what is switched off",
 }
 
 

@@ -42,6 +42,7 @@ def tell(incident: Incident, kind: Notification.Kind, policy: Policy, now: dt.da
 def tell_recovery(incident: Incident, policy: Policy, now: dt.datetime, why: str) -> None:
     """Tell those who heard last of an incident that it was a problem that it is over."""
     heard = incident.notifications.exclude(state=_State.SUPPRESSED).exclude(target=None)
+    heard = heard.filter(target__switched_off_at=None)
     last = dict(heard.order_by("id").values_list("target_id", "kind"))
     waiting = [target_id for target_id, kind in last.items() if kind != _Kind.RESOLVED]
     if waiting:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Any, Final
 
 import msgspec
 from django.http import HttpResponse
 from msgspec import UNSET, Meta, UnsetType
 
-from alerts import preferences
+from alerts import health, preferences
 from alerts.api.reading import body_of, wrong
 from alerts.channels.registry import channels
+from alerts.channels.webhook.channel import Webhook
 from alerts.models import AlertSettings, WorkflowPreference
 from alerts.models.settings import HIGHEST_THRESHOLD, LONGEST_WINDOW_HOURS, severities
 from alerts.policy import policy_for, settings_of
@@ -59,6 +61,9 @@ class SettingsChange(msgspec.Struct):
     alert_email: str | list[str] | UnsetType | None = UNSET
     webhook_url: str | UnsetType | None = UNSET
     renew_webhook_secret: bool = False
+    switch_webhook_on: Annotated[
+        bool, Meta(description="Send to a webhook again that was switched off.")
+    ] = False
     severities: Annotated[
         dict[str, str] | UnsetType, Meta(description="Class of errors → severity.")
     ] = UNSET
@@ -89,6 +94,10 @@ class SettingsAnswer(msgspec.Struct):
     alert_email: str | None
     alert_emails: list[str]
     webhook_url: str | None
+    webhook_switched_off_at: Annotated[
+        dt.datetime | None,
+        Meta(description="Every message had failed for 5 days; null: it is on."),
+    ]
     webhook_secret: Annotated[
         str | None, Meta(description="A secret that this call made, shown this once; else null.")
     ]
@@ -125,6 +134,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "alert_email": "ops@example.com, boss@example.com",
     "alert_emails": ["ops@example.com", "boss@example.com"],
     "webhook_url": "https://example.com/hooks/alerts",
+    "webhook_switched_off_at": None,
     "webhook_secret": None,
     "severities": {
         each.slug: level.slug for each, level in ((c, Severity.WARNING) for c in ErrorClass)
@@ -256,6 +266,8 @@ def _change(request: ApiRequest) -> HttpResponse:
         if set(said) - {"workflows", "severities"}:
             _apply(settings, change)
             secret = preferences.save_settings(settings, renew_secret=change.renew_webhook_secret)
+        if change.switch_webhook_on:
+            health.switch_on(each.target for each in health.switched_off_addresses())
         if change.severities is not UNSET:
             preferences.save_severities(request.tenant.pk, _severities(change.severities))
         if change.workflows is not UNSET:
@@ -267,8 +279,9 @@ def _change(request: ApiRequest) -> HttpResponse:
 def _said(change: SettingsChange) -> list[str]:
     """The fields that a call names."""
     fields = {name: getattr(change, name) for name in change.__struct_fields__}
-    if not change.renew_webhook_secret:
-        del fields["renew_webhook_secret"]
+    for name in ("renew_webhook_secret", "switch_webhook_on"):
+        if not fields[name]:
+            del fields[name]
     return [name for name, value in fields.items() if value is not UNSET]
 
 
@@ -367,10 +380,16 @@ def _answer(
         alert_email=", ".join(settings.emails) or None,
         alert_emails=settings.emails,
         webhook_url=settings.webhook_url or None,
+        webhook_switched_off_at=_switched_off_at(),
         webhook_secret=secret,
         severities={each.slug: level.slug for each, level in severities().items()},
         workflows=_preferences(request),
     )
+
+
+def _switched_off_at() -> dt.datetime | None:
+    off = [each.target for each in health.switched_off_addresses()]
+    return next((each.switched_off_at for each in off if each.channel == Webhook.slug), None)
 
 
 def _preferences(request: ApiRequest) -> list[WorkflowAnswer]:

@@ -61,13 +61,15 @@ class Channel(ABC):
 
     An instance belongs to one address. `pauses` are the seconds of rest after the first failed try,
     the second, …; after the last one the message is given up. `jitter` is the part by which a pause
-    varies.
+    varies. `patience` are the seconds of nothing but failures after which an address is switched off
+    (None: never).
     """
 
     slug: ClassVar[str]
     title: ClassVar[str]
     pauses: ClassVar[tuple[float, ...]]
     jitter: ClassVar[float] = 0.2
+    patience: ClassVar[float | None] = None
 
     @classmethod
     @abstractmethod

@@ -15,10 +15,15 @@ from tenants.scoping import TenantManager
 class Target(DueRow):
     """One address of one channel. It is the due row, so that a receiver that hangs holds nobody
     else's messages, and the place where messages are limited and grouped.
+
+    `failing_since`: every try since then failed. `switched_off_at`: that went on for too long; it gets
+    nothing until somebody switches it on again (`alerts.health`).
     """
 
     channel = models.CharField(max_length=20)
     address = models.TextField()
+    failing_since = models.DateTimeField(null=True)
+    switched_off_at = models.DateTimeField(null=True)
 
     objects = TenantManager["Target"]()
 
@@ -52,6 +57,7 @@ class Notification(models.Model):
         RESOLVED = "resolved", "Resolved"
         SCAN = "scan", "Scan"
         SUMMARY = "summary", "Summary"
+        OFF = "off", "Switched off"
         TEST = "test", "Test"
 
     class State(models.TextChoices):

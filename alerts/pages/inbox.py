@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from alerts import actions
+from alerts import actions, health
 from alerts.models import Incident, Notification
 from alerts.pages.labels import IncidentRow, row_of, rule_titles
 from monitoring.words import Severity
@@ -106,6 +106,7 @@ def inbox(request: TenantRequest, slug: str) -> HttpResponse:
         "statuses": _STATUSES,
         "severities": list(_SEVERITIES),
         "rules": rule_titles(),
+        "switched_off": health.switched_off_addresses(),
         "newer_page": asked.page - 1 if asked.page > 1 else None,
         "older_page": asked.page + 1 if len(found) > PAGE_SIZE else None,
         "is_new": not rows and not asked.is_narrowed and not Incident.objects.exists(),

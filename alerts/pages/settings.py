@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from alerts import preferences
+from alerts import health, preferences
 from alerts.channels.registry import channels
 from alerts.models import WorkflowPreference
 from alerts.models.settings import severities
@@ -69,6 +69,7 @@ def _page(
         "form": form,
         "severity_form": severity_form,
         "has_webhook": bool(stored.webhook_url),
+        "switched_off": health.switched_off_addresses(),
         "mail_configured": django_settings.MAIL_CONFIGURED,
         "preferences": WorkflowPreference.objects.select_related("workflow__environment"),
         "preview": _preview(Policy(request.tenant, stored)),
@@ -132,6 +133,19 @@ def test(request: TenantRequest, slug: str) -> HttpResponse:
 
 
 @tenant_member(Role.ADMIN)
+@require_POST
+def switch_on(request: TenantRequest, slug: str) -> HttpResponse:
+    """Let addresses that were switched off get messages again."""
+    with preferences.changing(request.tenant):
+        off = health.switched_off_addresses()
+        health.switch_on(each.target for each in off)
+        shown = ", ".join(each.shown for each in off)
+        audit.record("alerts.switch_on", tenant=request.tenant, request=request, subject=shown)
+    messages.success(request, "Switched on again: the next message is sent there.")
+    return redirect("alerts:settings", slug)
+
+
+@tenant_member(Role.ADMIN)
 @never_cache
 @require_POST
 def renew_secret(request: TenantRequest, slug: str) -> HttpResponse:
@@ -140,5 +154,5 @@ def renew_secret(request: TenantRequest, slug: str) -> HttpResponse:
     with preferences.changing(request.tenant) as stored:
         if stored.webhook_url:
             secret = preferences.save_settings(stored, renew_secret=True)
-            audit.record("alerts.webhook_secret", tenant=request.tenant, request=request)
+        audit.record("alerts.webhook_secret", tenant=request.tenant, request=request)
     return _page(request, SettingsForm(settings=stored), SeveritiesForm(), secret=secret)

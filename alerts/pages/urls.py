@@ -21,6 +21,7 @@ urlpatterns = [
     path(_SETTINGS, settings.settings_page, name="settings"),
     path(f"{_SETTINGS}preview/", settings.preview_part, name="preview"),
     path(f"{_SETTINGS}secret/", settings.renew_secret, name="renew-secret"),
+    path(f"{_SETTINGS}switch-on/", settings.switch_on, name="switch-on"),
     path(f"{_SETTINGS}test/", settings.test, name="test"),
     path(f"{_SETTINGS}workflows/<int:workflow_id>/", workflow_tab.preference_page, name="workflow"),
 ]

@@ -38,6 +38,7 @@ def test_without_settings_the_defaults_of_the_requirements_hold(api: Api) -> Non
         "alert_email": None,
         "alert_emails": [],
         "webhook_url": None,
+        "webhook_switched_off_at": None,
         "webhook_secret": None,
         "severities": {},
         "workflows": [],

@@ -270,6 +270,7 @@ _TENANT = {
     "alerts:settings": _page(ADMIN, data=lambda ids: _ALERT_SETTINGS),
     "alerts:preview": _page(ADMIN),
     "alerts:renew-secret": _act(ADMIN, statuses=(200,)),
+    "alerts:switch-on": _act(ADMIN),
     "alerts:test": _act(ADMIN, statuses=(200,)),
     "alerts:workflow": _page(
         ADMIN, _workflow, data=lambda ids: {"enabled": "off", "failure_threshold": "5"}

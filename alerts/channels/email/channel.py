@@ -130,6 +130,7 @@ _LOOKS: Final = {
     "summary": "Show all of them",
     "scan": "Show the scan",
     "test": "Alert settings",
+    "off": "Alert settings",
 }
 
 

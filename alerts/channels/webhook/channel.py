@@ -59,6 +59,7 @@ class Webhook(Channel):
         36_000.0,
         36_000.0,
     )
+    patience: ClassVar[float | None] = 5 * 24 * 3_600.0
 
     def __init__(self, url: str, signing_secrets: list[str]) -> None:
         self.url = url
