@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -17,37 +18,46 @@ from monitoring.models import BulkJob, Execution
 from tenants.models import Tenant, User
 from tenants.scoping import across_tenants, tenant_scope
 
-__all__ = ["as_json", "cancel", "from_json", "frozen", "start_deletion", "work_step"]
+__all__ = ["Preview", "as_json", "cancel", "from_json", "preview", "start_deletion", "work_step"]
 
 logger = logging.getLogger(__name__)
 
 _BROKEN: Final = "A step could not be done. What was done stays done; start again for the rest."
 
 
-def frozen(query: ExecutionQuery) -> ExecutionQuery:
-    """The query without what starts from now on, so that an action does what its preview said."""
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What somebody was shown: the executions that match `query` and had been received by `at`."""
+
+    query: ExecutionQuery
+    at: dt.datetime
+
+
+def preview(query: ExecutionQuery) -> Preview:
+    """A look at what matches now; take it before counting, so that nothing uncounted is in it."""
     now = timezone.now()
-    return replace(query, end=min(query.end or now, now))
+    return Preview(replace(query, end=min(query.end or now, now)), now)
 
 
-def as_json(query: ExecutionQuery) -> Any:
-    """The query as plain values for a JSON column or a signed field."""
-    return msgspec.to_builtins(query)
+def as_json(shown: Preview) -> Any:
+    """A preview as plain values for a signed field."""
+    return msgspec.to_builtins(shown)
 
 
-def from_json(value: Any) -> ExecutionQuery:
-    """The query that `as_json` wrote. Raises msgspec.ValidationError."""
-    return msgspec.convert(value, ExecutionQuery)
+def from_json(value: Any) -> Preview:
+    """The preview that `as_json` wrote. Raises msgspec.ValidationError."""
+    return msgspec.convert(value, Preview)
 
 
 def start_deletion(
-    tenant: Tenant, query: ExecutionQuery, *, said: str, expected: int | None, by: User
+    tenant: Tenant, shown: Preview, *, said: str, expected: int | None, by: User
 ) -> BulkJob:
-    """Ask the worker to delete all that match."""
+    """Ask the worker to delete all that the preview showed."""
     return BulkJob.objects.create(
         tenant=tenant,
         action=BulkJob.Action.DELETE,
-        query=as_json(query),
+        query=msgspec.to_builtins(shown.query),
+        previewed_at=shown.at,
         said=said,
         expected=expected,
         created_by=by,
@@ -96,12 +106,13 @@ def _locked_step(job_id: int) -> bool:
     job = open_jobs.select_for_update(skip_locked=True, of=("self",)).first()
     if job is None:
         return False
-    found = history.chunk(from_json(job.query), job.position, STEP, ids_only=True)
-    # What was received since the job was confirmed is not what its preview counted.
-    confirmed = Execution.objects.filter(
-        id__in=[row.id for row in found.rows], received_at__lte=job.created_at
+    query = msgspec.convert(job.query, ExecutionQuery)
+    found = history.chunk(query, job.position, STEP, ids_only=True)
+    # What came since, also with an older start, was not counted, and nobody said to delete it.
+    shown = Execution.objects.filter(
+        id__in=[row.id for row in found.rows], received_at__lte=job.previewed_at
     )
-    ids = list(confirmed.values_list("id", flat=True))
+    ids = list(shown.values_list("id", flat=True))
     job.done_count += delete_executions(job.tenant_id, ids)
     job.position = found.resume_at
     job.state = BulkJob.State.DONE if found.resume_at is None else BulkJob.State.RUNNING

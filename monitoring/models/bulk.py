@@ -12,7 +12,8 @@ from tenants.scoping import TenantManager
 class BulkJob(models.Model):
     """One action on all executions that matched a filter when it was asked for.
 
-    `query` is a `history.ExecutionQuery` as JSON, `said` the same for people. The worker goes on
+    `query` is a `history.ExecutionQuery` as JSON, `said` the same for people; what was received after
+    `previewed_at`, when its effect was shown, is left alone. The worker goes on
     from `position` (an execution's id) and keeps what it has done; `expected` is unknown where only
     a scan could count.
     """
@@ -33,6 +34,7 @@ class BulkJob(models.Model):
     action = models.CharField(max_length=16, choices=Action)
     query = models.JSONField()
     said = models.TextField()
+    previewed_at = models.DateTimeField()
     expected = models.BigIntegerField(null=True)
     done_count = models.BigIntegerField(default=0)
     position = models.UUIDField(null=True)

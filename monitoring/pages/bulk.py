@@ -16,7 +16,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from monitoring import bulk, history
 from monitoring.deletion import delete_executions
-from monitoring.history import ExecutionQuery
 from monitoring.models import BulkJob
 from monitoring.pages.export import chosen_ids
 from monitoring.pages.filters import Filters
@@ -58,12 +57,12 @@ def _preview(request: TenantRequest, ids: list[uuid.UUID], filters: Filters) -> 
     if ids:
         context |= {"number": thousands(len(ids)), "said": _selected_in_words(len(ids))}
     else:
-        query = bulk.frozen(filters.query)
-        shape = shape_of(query, filters.time_range.range)
+        shown = bulk.preview(filters.query)
+        shape = shape_of(shown.query, filters.time_range.range)
         said = _said(filters)
         context |= {"number": shape.total, "said": said}
         context["frozen"] = signing.dumps(
-            [request.tenant.pk, bulk.as_json(query), said, shape.total_number], salt=_SALT
+            [request.tenant.pk, bulk.as_json(shown), said, shape.total_number], salt=_SALT
         )
     return render(request, "monitoring/execution_delete.html", context)
 
@@ -78,21 +77,21 @@ def _said(filters: Filters) -> str:
     return "; ".join([span, *(one.label for one in filters.active)])
 
 
-def _unsigned(text: str) -> tuple[ExecutionQuery, str, int | None, int]:
+def _unsigned(text: str) -> tuple[bulk.Preview, str, int | None, int]:
     try:
-        tenant_id, query, said, expected = signing.loads(text, salt=_SALT, max_age=86_400)
-        return bulk.from_json(query), said, expected, tenant_id
+        tenant_id, shown, said, expected = signing.loads(text, salt=_SALT, max_age=86_400)
+        return bulk.from_json(shown), said, expected, tenant_id
     except (signing.BadSignature, msgspec.ValidationError, ValueError) as error:
         raise BadRequest("This confirmation is not valid any more; choose again.") from error
 
 
 def _start(
-    request: TenantRequest, confirmed: tuple[ExecutionQuery, str, int | None, int]
+    request: TenantRequest, confirmed: tuple[bulk.Preview, str, int | None, int]
 ) -> HttpResponse:
-    query, said, expected, tenant_id = confirmed
+    shown, said, expected, tenant_id = confirmed
     if tenant_id != request.tenant.pk:
         raise Http404("Another tenant's confirmation")
-    job = bulk.start_deletion(request.tenant, query, said=said, expected=expected, by=request.user)
+    job = bulk.start_deletion(request.tenant, shown, said=said, expected=expected, by=request.user)
     audit.record(
         "executions.delete", tenant=request.tenant, request=request, subject=said, expected=expected
     )

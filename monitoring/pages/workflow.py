@@ -325,10 +325,10 @@ def workflow_clear(request: TenantRequest, slug: str, workflow_id: int) -> HttpR
     count = workflow_statistics([workflow])[workflow.pk].execution_count
     if request.method == "POST":
         said = f"whole history of {title_of(workflow)}"
-        query = bulk.frozen(ExecutionQuery(workflow_ids=(workflow.pk,)))
+        shown = bulk.preview(ExecutionQuery(workflow_ids=(workflow.pk,)))
         with transaction.atomic():
             job = bulk.start_deletion(
-                request.tenant, query, said=said, expected=count, by=request.user
+                request.tenant, shown, said=said, expected=count, by=request.user
             )
             audit.record(
                 "workflow.clear",

@@ -103,7 +103,9 @@ def build_hostile_site(size: int = len(PAYLOADS)) -> HostileSite:
             member=members[0],
             environment=environments[0],
             token=tokens[0],
-            job=bulk.start_deletion(tenant, query, said=PAYLOADS[5], expected=1, by=owner),
+            job=bulk.start_deletion(
+                tenant, bulk.preview(query), said=PAYLOADS[5], expected=1, by=owner
+            ),
             event=event,
             executions=list(
                 # Short logs and calls of error workflows have no version.

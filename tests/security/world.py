@@ -216,7 +216,7 @@ def _ids(
     ApiToken.objects.filter(pk=token.pk).update(name=f"Token {marker}")
     query = ExecutionQuery(workflow_ids=(workflow.pk,))
     said = f"whole history of {marker}"
-    job = bulk.start_deletion(tenant, query, said=said, expected=2, by=colleague)
+    job = bulk.start_deletion(tenant, bulk.preview(query), said=said, expected=2, by=colleague)
     event = audit.record("test.mark", tenant=tenant, actor=colleague, subject=f"Event {marker}")
     return Ids(
         slug=tenant.slug,
@@ -270,7 +270,7 @@ def _alerts(workflow: Workflow, marker: str) -> dict[str, int]:
 
 def _confirmation(tenant_id: int, query: ExecutionQuery, said: str) -> str:
     """What the page that previews a deletion puts into its button."""
-    content = [tenant_id, bulk.as_json(query), said, 2]
+    content = [tenant_id, bulk.as_json(bulk.preview(query)), said, 2]
     return signing.dumps(content, salt="monitoring.bulk")
 
 
