@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -340,3 +342,26 @@ def test_the_report_knows_the_error_that_was_the_last(tenant: Tenant) -> None:
     kind(fail, on_quarantine=lambda row: told.append(row.last_error), rest=lambda attempts: -PAST)
     drain("test")
     assert told == ["ValueError: fifth"]
+
+
+def test_a_worker_that_ends_lets_its_threads_finish(
+    monkeypatch: pytest.MonkeyPatch, tenant: Tenant
+) -> None:
+    reader, writer = os.pipe()
+
+    def slow(held: Claim[Scan]) -> None:
+        time.sleep(0.5)
+        os.write(writer, b"done")
+
+    monkeypatch.setattr(due, "_do", slow)
+    threaded = kind(threads=2)
+
+    def work() -> None:
+        due._crew_of(threaded).begin(Claim(threaded, Scan(tenant=tenant)))
+
+    worker = multiprocessing.get_context("fork").Process(target=work, daemon=True)
+    worker.start()
+    worker.join(20)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as said:
+        assert said.read() == b"done"
