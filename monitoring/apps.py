@@ -17,6 +17,7 @@ class MonitoringConfig(AppConfig):
         registry.register_exporter("workflows", tenant_data.workflow_records)
         registry.register_exporter("workflow_versions", tenant_data.version_records)
         registry.register_exporter("executions", tenant_data.execution_records)
+        registry.register_exporter("saved_views", tenant_data.view_records)
         registry.register_deleter(deletion.delete_tenant_step)
         registry.register_environments(environments.environment_choices)
         menu.register()

@@ -43,10 +43,17 @@ class Recent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class VersionChange:
-    """The first execution that was looked at with another version than the one before."""
+    """The first execution that was looked at with another version than the one before.
+
+    `after` is the last look at another version: it began after that.
+    """
 
     version: str
     seen_at: dt.datetime
+    after: dt.datetime
+
+
+_Look: TypeAlias = tuple[dt.datetime, str]
 
 
 def last_executions(workflow_ids: Collection[int]) -> dict[int, Recent]:
@@ -112,15 +119,25 @@ def version_changes(workflow_id: int, edges: Sequence[dt.datetime]) -> list[Vers
     if not found:
         return []
     finer = _looks(workflow_id, _parts(found))
-    return [
-        VersionChange(
-            version, min([at, *(t for t, seen in finer if before <= t and seen == version)])
-        )
-        for before, at, version in found
-    ]
+    return [_change(*each, finer) for each in found]
 
 
-_Look: TypeAlias = tuple[dt.datetime, str]
+def _change(
+    before: dt.datetime, at: dt.datetime, version: str, finer: Sequence[_Look]
+) -> VersionChange:
+    seen_at = min([at, *(t for t, seen in finer if before <= t and seen == version)])
+    others = [t for t, seen in finer if before <= t < seen_at and seen != version]
+    return VersionChange(version, seen_at, max([before, *others]))
+
+
+def first_with_version(
+    workflow_id: int, version: str, start: dt.datetime, last: dt.datetime
+) -> dt.datetime:
+    """When a version was first seen in [start, last]; `last` when it was not."""
+    lower, upper = uuid_floor(start), uuid_floor(last)
+    nothing = uuid.UUID(int=0)
+    params = [version, current_tenant().pk, workflow_id, lower, upper, nothing]
+    return min([last, *(time_of(found) for (found,) in fetch_all(_FIRST_WITH_VERSION, params))])
 
 
 def _changes(looks: Sequence[_Look]) -> list[tuple[dt.datetime, dt.datetime, str]]:
@@ -212,3 +229,12 @@ CROSS JOIN LATERAL (
         AND e.version IS NOT NULL
     ORDER BY e.id LIMIT 1
 ) e ORDER BY span.number"""
+# After the newest of another version, so that one that came back begins where it came back.
+_FIRST_WITH_VERSION: Final = """
+WITH seen AS MATERIALIZED (
+    SELECT id, version = %s AS is_asked FROM monitoring_execution
+    WHERE tenant_id = %s AND workflow_id = %s AND id >= %s AND id < %s AND version IS NOT NULL
+)
+SELECT id FROM seen WHERE is_asked
+    AND id > coalesce((SELECT id FROM seen WHERE NOT is_asked ORDER BY id DESC LIMIT 1), %s)
+ORDER BY id LIMIT 1"""

@@ -12,7 +12,14 @@ from django.db.models.functions import Length
 
 from monitoring.definitions import document_of
 from monitoring.ids import time_of
-from monitoring.models import Environment, Execution, NodeExecution, Workflow, WorkflowVersion
+from monitoring.models import (
+    Environment,
+    Execution,
+    NodeExecution,
+    SavedView,
+    Workflow,
+    WorkflowVersion,
+)
 from monitoring.recording.payload import DamagedPayload, Payload, unpack, value_of
 from tenants.models import Tenant
 
@@ -46,6 +53,12 @@ def workflow_records(tenant: Tenant) -> Iterator[Record]:
             "external_id": workflow.external_id,
             "name": workflow.name,
         }
+
+
+def view_records(tenant: Tenant) -> Iterator[Record]:
+    """Every saved view of the list of executions."""
+    for view in SavedView.objects.all():
+        yield {"name": view.name, "query": view.query, "created_at": view.created_at.isoformat()}
 
 
 def version_records(tenant: Tenant) -> Iterator[Record]:

@@ -10,6 +10,7 @@ from monitoring.models.execution import (
     NodeExecution,
 )
 from monitoring.models.rollup import Level, NodeLine, NodeRollup, Rollup, RollupDelta, Subject
+from monitoring.models.view import SavedView
 from monitoring.models.workflow import Workflow
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "NodeRollup",
     "Rollup",
     "RollupDelta",
+    "SavedView",
     "Subject",
     "Workflow",
     "WorkflowVersion",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any, Final
 
 from django.core.exceptions import BadRequest
@@ -22,7 +23,8 @@ from monitoring.pages.filters import USUAL_TRIGGERS, Filters
 from monitoring.pages.histogram import HEIGHT, has_histogram, shape_of
 from monitoring.pages.news import news, news_url
 from monitoring.pages.rows import rows_of
-from monitoring.pages.time_range import shareable_range
+from monitoring.pages.since_version import led_to_version, since_version_link
+from monitoring.pages.time_range import RangeLink, shareable_range
 from monitoring.prepared import fetch_all
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
@@ -42,6 +44,8 @@ def execution_list(request: TenantRequest, slug: str) -> HttpResponse:
     filters = Filters(request)
     if filters.typed is not None and not filters.query_problems:
         return redirect(request.path + filters.address())
+    if len(filters.workflow_ids) == 1 and (led := led_to_version(request, *filters.workflow_ids)):
+        return led
     part = request.headers.get("HX-Target")
     if part == "shape":
         return HttpResponse() if filters.trouble else _shape(request, filters)
@@ -71,7 +75,7 @@ def _page(request: TenantRequest, filters: Filters) -> HistoryPage:
 def _list_context(request: TenantRequest, filters: Filters, page: HistoryPage) -> dict[str, Any]:
     context: dict[str, Any] = {
         "filters": filters,
-        "time_range": filters.time_range,
+        "time_range": replace(filters.time_range, more=_more_ranges(request, filters, page)),
         "page": page,
         "rows": rows_of(page.rows, request.tenant.slug, filters.address()),
         "triggers": USUAL_TRIGGERS,
@@ -98,6 +102,15 @@ def _list_context(request: TenantRequest, filters: Filters, page: HistoryPage) -
 _ANY_OPEN_JOB: Final = """
 SELECT 1 FROM monitoring_bulkjob
 WHERE tenant_id = %s AND state IN ('waiting', 'running') LIMIT 1"""
+
+
+def _more_ranges(
+    request: TenantRequest, filters: Filters, page: HistoryPage
+) -> tuple[RangeLink, ...]:
+    """The time since the newest version, where the list is about one workflow."""
+    if len(filters.workflow_ids) != 1 or not any(row.version for row in page.rows):
+        return ()
+    return (since_version_link(request, "Since its newest version"),)
 
 
 def _open_jobs(request: TenantRequest) -> list[BulkJob]:

@@ -23,14 +23,23 @@ _LABELS = {preset.key: preset.label for preset in TIME_PRESETS}
 
 
 @dataclass(frozen=True, slots=True)
+class RangeLink:
+    """A range that one page offers beside the presets."""
+
+    label: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class PageRange:
     """A time range and its words; what `components/time_range.html` takes as `time_range`.
 
-    `problem` says why it is another than the address names.
+    `problem` says why it is another than the address names; `more` are ranges of this page's own.
     """
 
     range: TimeRange
     problem: str = ""
+    more: tuple[RangeLink, ...] = ()
 
     @property
     def key(self) -> str:

@@ -14,6 +14,7 @@ from monitoring.pages import (
     overview,
     palette,
     payload,
+    views,
     workflow,
     workflows,
 )
@@ -33,6 +34,9 @@ urlpatterns = [
     path(f"{_LIST}deletions/<int:job_id>/cancel/", bulk.cancel, name="bulk-job-cancel"),
     path(f"{_LIST}export.<str:form>", export.export, name="executions-export"),
     path(f"{_LIST}token/", empty.make_ingest_token, name="ingest-token"),
+    path(f"{_LIST}views/", views.saved_views, name="views"),
+    path(f"{_LIST}views/save/", views.save_view, name="view-save"),
+    path(f"{_LIST}views/<int:view_id>/delete/", views.delete_view, name="view-delete"),
     path(_ONE, execution.execution_page, name="execution"),
     path(f"{_ONE}data/<str:part>/", payload.data, name="execution-data"),
     path(f"{_ONE}delete/", bulk.delete_one, name="execution-delete"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from django.db import transaction
@@ -34,9 +34,10 @@ from monitoring.pages.figures import (
 )
 from monitoring.pages.overview import step_words
 from monitoring.pages.rows import rows_of
-from monitoring.pages.time_range import PageRange, page_range, shareable_range
+from monitoring.pages.since_version import led_to_version, since_version_link
+from monitoring.pages.time_range import PageRange, RangeLink, page_range, shareable_range
 from monitoring.panels import Part, Place, Tab, panels_at, register_tab, tabs_at
-from monitoring.recent import last_executions
+from monitoring.recent import Recent, last_executions
 from monitoring.run_grid import GridRow, RunGrid, run_grid
 from monitoring.words import PROBLEMS
 from tenants import audit
@@ -68,6 +69,8 @@ class TabLink:
 def workflow_page(request: TenantRequest, slug: str, workflow_id: int) -> HttpResponse:
     """Show a workflow's head, its tabs and the open one."""
     workflow = _workflow(workflow_id)
+    if led := led_to_version(request, workflow.pk):
+        return led
     tabs = tabs_at(Place.WORKFLOW, request)
     key = request.GET.get("tab", FIRST_TAB)
     part = next((tab.make(request, workflow) for tab in tabs if tab.key == key), None)
@@ -76,7 +79,7 @@ def workflow_page(request: TenantRequest, slug: str, workflow_id: int) -> HttpRe
     shown = page_range(request)
     last = last_executions([workflow.pk]).get(workflow.pk)
     context = {
-        "time_range": shown,
+        "time_range": replace(shown, more=_more_ranges(request, last)),
         "workflow": workflow,
         "title": title_of(workflow),
         "statistics": _all_time(workflow_statistics([workflow])[workflow.pk]),
@@ -86,6 +89,12 @@ def workflow_page(request: TenantRequest, slug: str, workflow_id: int) -> HttpRe
         "part": part,
     }
     return render(request, "monitoring/workflow.html", context)
+
+
+def _more_ranges(request: TenantRequest, last: Recent | None) -> tuple[RangeLink, ...]:
+    if last is None or last.version is None:
+        return ()
+    return (since_version_link(request, f"Since version {last.version}"),)
 
 
 def register_tabs() -> None:

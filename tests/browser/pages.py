@@ -19,6 +19,7 @@ _ACTS = frozenset(
         "member-invite-again", "monitoring:ingest-token", "monitoring:executions-delete",
         "monitoring:bulk-job-cancel", "admin:logout", "admin:autocomplete", "admin:jsi18n",
         "admin:view_on_site", "admin:login", "admin:password_change",
+        "monitoring:view-save", "monitoring:view-delete",
         # Files, and JSON for scripts that the pages load themselves.
         "monitoring:executions-export", "monitoring:execution-data", "monitoring:search",
         "monitoring:overview-chart", "monitoring:workflow-chart-durations",

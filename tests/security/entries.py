@@ -226,6 +226,11 @@ _TENANT = {
         *(Probe("POST", probe.query, lambda ids: {"all_matching": "1"}) for probe in _FILTERS),
         data=lambda ids: {"id": ids.execution, "confirm": "1"},
     ),
+    "monitoring:views": _page(VIEWER),
+    "monitoring:view-save": _act(
+        OPERATOR, data=lambda ids: {"name": "Failed", "query": "status=failed"}
+    ),
+    "monitoring:view-delete": _act(OPERATOR, _named("view_id", "view")),
     "monitoring:ingest-token": _act(ADMIN, statuses=(200,)),
     "monitoring:execution": _page(
         VIEWER, _execution,

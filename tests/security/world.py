@@ -31,7 +31,7 @@ from monitoring import bulk
 from monitoring.environments import create_environment
 from monitoring.history import ExecutionQuery, cursor_of, find_by_any_id
 from monitoring.ids import milliseconds, new_id
-from monitoring.models import BulkJob, Environment, Execution, Workflow
+from monitoring.models import BulkJob, Environment, Execution, SavedView, Workflow
 from monitoring.recording.environments import source_for
 from monitoring.recording.schema import decode, full_execution
 from monitoring.recording.store import record_executions
@@ -79,6 +79,7 @@ class Ids:
     schedule: int
     scan: int
     other_scan: int
+    view: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def _begin_numbers_high() -> None:
     with connection.cursor() as cursor:
         models = (
             *(Tenant, User, Membership, ApiToken, AuditEvent, Environment, Workflow, BulkJob),
-            *(Incident, Notification, Schedule, Scan),
+            *(Incident, Notification, Schedule, Scan, SavedView),
         )
         for number, model in enumerate(models, start=HIGH):
             cursor.execute("SELECT pg_get_serial_sequence(%s, 'id')", [model._meta.db_table])
@@ -236,6 +237,9 @@ def _ids(
         job=job.pk,
         audit_event=event.pk,
         confirmation=_confirmation(tenant.pk, query, said),
+        view=SavedView.objects.create(
+            tenant=tenant, name=f"View {marker}", query=f"workflow={workflow.pk}"
+        ).pk,
         **_alerts(workflow, marker),
         **_scans(tenant, marker, workflow),
     )
@@ -325,6 +329,7 @@ def _nobodys(own: Ids) -> Ids:
         schedule=unknown + 10,
         scan=unknown + 11,
         other_scan=unknown + 12,
+        view=unknown + 13,
     )
 
 

@@ -23,6 +23,7 @@ FILES = {
     "monitoring.Environment": "environments",
     "monitoring.Workflow": "workflows",
     "monitoring.WorkflowVersion": "workflow_versions",
+    "monitoring.SavedView": "saved_views",
     "monitoring.Execution": "executions",
     "monitoring.NodeExecution": "executions",
     "scheduling.Schedule": "schedules",
