@@ -20,5 +20,6 @@ const later = (selector, load) => {
   document.addEventListener("htmx:load", look);
   document.addEventListener("flowwatch:added", look);
 };
+later("[data-brush]", () => import("./brush.js"));
 later("[data-json-url]", () => import("./json-tree.js"));
 later("[data-chart-url]", () => import("./charts.js"));
