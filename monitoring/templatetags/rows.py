@@ -12,7 +12,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable
 from functools import partial
-from html import escape
 from typing import Any, Final, TypeAlias
 
 from django import template
@@ -21,6 +20,8 @@ from django.template.base import FilterExpression, Parser, TextNode, Token, Vari
 from django.template.defaulttags import ForNode, IfNode, TemplateLiteral
 from django.template.library import SimpleNode
 from django.utils.safestring import SafeString, mark_safe
+
+from tenants.ui.markup import escaped
 
 register = template.Library()
 
@@ -101,7 +102,7 @@ def _said(value: Value) -> Text:
 
     def said(scope: Scope) -> str:
         found = value(scope)
-        return found if isinstance(found, SafeString) else escape(str(found))
+        return found if isinstance(found, SafeString) else escaped(str(found))
 
     return said
 

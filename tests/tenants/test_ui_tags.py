@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from tenants.templatetags import ui
-from tenants.ui import drawings, icons, numbers, times
+from tenants.ui import drawings, icons, markup, numbers, times
 
 THIN = numbers.THIN_SPACE
 
@@ -315,3 +316,8 @@ def test_a_kept_part_can_hold_nobodys_token() -> None:
     template = Template("{% load ui %}{% kept %}<form>{% csrf_token %}</form>{% endkept %}")
     with pytest.raises(TypeError, match="token"):
         template.render(Context({"csrf_token": "secret"}))
+
+
+@pytest.mark.parametrize("text", ["", "plain", "a < b", "x & y", "it's", 'say "so"', "<b>&'\"</b>"])
+def test_text_is_escaped_as_the_library_does(text: str) -> None:
+    assert markup.escaped(text) == html.escape(text)
