@@ -39,6 +39,7 @@ class Environment:
     ingest_writer: str
     pace: float
     scan_retention_days: int
+    quota_executions_per_minute: int
     log_level: str
 
     @classmethod
@@ -79,6 +80,9 @@ class Environment:
                 "INGEST_WRITER", "thread", validate=environs.validate.OneOf(["thread", "inline"])
             ),
             pace=env.float("PACE", 1.0, validate=environs.validate.Range(0.01, 10.0)),
+            quota_executions_per_minute=env.int(
+                "QUOTA_EXECUTIONS_PER_MINUTE", 0, validate=environs.validate.Range(0, 2**31 - 1)
+            ),
             scan_retention_days=env.int(
                 "SCAN_RETENTION_DAYS", 90, validate=environs.validate.Range(1, 3_650)
             ),

@@ -104,6 +104,8 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 DATA_UPLOAD_MAX_NUMBER_FILES = 1_000
 TRUSTED_PROXIES = env.trusted_proxies
 PACE = Pace(env.pace)
+# What a tenant may send when its operator set nothing else; 0: as much as comes.
+QUOTA_EXECUTIONS_PER_MINUTE = env.quota_executions_per_minute
 SCANS_ARE_KEPT = dt.timedelta(days=env.scan_retention_days)
 OUTBOUND_ALLOWED_NETWORKS = env.outbound_allowed_networks
 

@@ -135,6 +135,13 @@ def unprocessable(
     return Problem(422, kind, "The content is not valid", detail, errors=errors)
 
 
+def too_many(detail: str, retry_after: int) -> Problem:
+    """429: the tenant's quota is used up; nothing was stored, repeat after `retry_after` seconds."""
+    return Problem(
+        429, "too-many", "Too many calls", detail, headers={"Retry-After": str(retry_after)}
+    )
+
+
 def unavailable(detail: str, retry_after: int) -> Problem:
     """503: repeat after `retry_after` seconds; nothing was stored."""
     return Problem(

@@ -16,6 +16,7 @@ from monitoring.api.bodies import ENCODINGS
 from monitoring.api.endpoints import OPERATIONS, Answer, operation
 from monitoring.api.openapi import document, encoded_document
 from monitoring.api.reading import paragraphs, sections
+from monitoring.recording.quota import quota_of
 from tenants.api_access import Access, ApiRequest
 
 
@@ -24,6 +25,10 @@ class LimitsAnswer(msgspec.Struct):
 
     limits: Annotated[
         dict[str, int], msgspec.Meta(description="Bytes are counted after unpacking.")
+    ]
+    executions_per_minute: Annotated[
+        int | None,
+        msgspec.Meta(description="What this tenant may send; more is answered 429. Null: all."),
     ]
     capabilities: list[str]
 
@@ -38,7 +43,8 @@ class LimitsAnswer(msgspec.Struct):
 )
 def show_limits(request: ApiRequest) -> HttpResponse:
     """Show the limits and capabilities."""
-    return json_answer(LimitsAnswer(dataclasses.asdict(settings.LIMITS), capabilities()))
+    limits = dataclasses.asdict(settings.LIMITS)
+    return json_answer(LimitsAnswer(limits, quota_of(request.tenant), capabilities()))
 
 
 def capabilities() -> list[str]:

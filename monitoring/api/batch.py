@@ -25,6 +25,7 @@ from monitoring.api.ingest import (
     idempotency,
     idempotency_key,
     source_of,
+    take_quota,
 )
 from monitoring.api.lines import Messages
 from monitoring.api.messages import FullExecution, ShortLog
@@ -114,6 +115,7 @@ def record_batch(request: ApiRequest) -> HttpResponse:
     counts: Counter[str] = Counter()
     encoded: list[bytes] = []
     with Messages(stream, is_array=content_type == JSON) as messages:
+        take_quota(request, len(messages))
         for results in _stored(messages, request, source, key):
             counts.update(each.result.value for each in results)
             encoded.append(_encode_items(results))

@@ -13,7 +13,8 @@ from monitoring.api import examples
 from monitoring.api.answers import json_answer
 from monitoring.api.bodies import JSON, demand_content_type, read_body
 from monitoring.api.endpoints import Answer, Body, operation
-from monitoring.api.ingest import PROBLEMS, PUSH_ENVIRONMENT, field_errors, place_of, source_of
+from monitoring.api.forms import PROBLEMS
+from monitoring.api.ingest import PUSH_ENVIRONMENT, field_errors, place_of, source_of
 from monitoring.api.parameters import clean_id
 from monitoring.definitions import (
     Definition,

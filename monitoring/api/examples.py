@@ -456,5 +456,6 @@ LIMITS: Final[dict[str, Any]] = {
         "page_size_max": 500,
         "offset_max": 10000,
     },
+    "executions_per_minute": None,
     "capabilities": ["ingest.short-log", "ingest.execution", "ingest.batch"],
 }

@@ -23,7 +23,7 @@ from monitoring.api.endpoints import Answer, Body, operation
 from monitoring.api.messages import ErrorWorkflowCall, FullExecution, ShortLog
 from monitoring.api.parameters import ENVIRONMENT_ID, Parameter, clean_text
 from monitoring.providers.n8n import error_workflow
-from monitoring.recording import schema, writer
+from monitoring.recording import quota, schema, writer
 from monitoring.recording.environments import source_for
 from monitoring.recording.record import ExecutionRecord, Idempotency, Outcome, Result
 from tenants import problems
@@ -49,7 +49,7 @@ PUSH_ENVIRONMENT: Parameter[int | None] = Parameter(
     ENVIRONMENT_ID.parse,
     None,
 )
-PROBLEMS = (400, 408, 413, 415, 422, 503)
+PROBLEMS = (400, 408, 413, 415, 422, 429, 503)
 
 
 class Recorded(msgspec.Struct):
@@ -169,11 +169,20 @@ def _recorded(
         ) from None
     if key:
         record.idempotency = idempotency(request, key, body)
+    take_quota(request, 1)
     try:
         result = writer.record(record)
     except writer.Overloaded as error:
         raise problems.unavailable(str(error), writer.RETRY_AFTER_SECONDS) from error
     return _answer(result)
+
+
+def take_quota(request: ApiRequest, messages: int) -> None:
+    """Count what a call brings, before it is stored. Raises 429 when the quota is used up."""
+    try:
+        quota.take(request.tenant, messages)
+    except quota.QuotaExceededError as error:
+        raise problems.too_many(str(error), error.retry_after) from None
 
 
 def _answer(result: Result) -> HttpResponse:

@@ -63,6 +63,10 @@ class Messages:
     ) -> None:
         self._file.close()
 
+    def __len__(self) -> int:
+        """How many there are, empty lines among them."""
+        return len(self._places)
+
     def __iter__(self) -> Iterator[tuple[int, bytes | None]]:
         """Number (from 1) and text of each message; None for one longer than a body may be.
 

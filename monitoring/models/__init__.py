@@ -9,6 +9,7 @@ from monitoring.models.execution import (
     IdempotencyKey,
     NodeExecution,
 )
+from monitoring.models.quota import QuotaUse
 from monitoring.models.rollup import Level, NodeLine, NodeRollup, Rollup, RollupDelta, Subject
 from monitoring.models.view import SavedView
 from monitoring.models.workflow import Workflow
@@ -25,6 +26,7 @@ __all__ = [
     "NodeExecution",
     "NodeLine",
     "NodeRollup",
+    "QuotaUse",
     "Rollup",
     "RollupDelta",
     "SavedView",

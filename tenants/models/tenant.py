@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
@@ -40,6 +41,13 @@ class Tenant(models.Model):
         blank=True,
         default=None,
         help_text="The GoHighLevel location that names this tenant from outside, if any.",
+    )
+    executions_per_minute = models.PositiveIntegerField(
+        "executions a minute",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="How many it may send; more are answered 429. Empty: what the installation allows.",
     )
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     deletion_requested_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -182,3 +182,15 @@ def test_the_test_would_see_ids_that_are_looked_up_first(stored: Stored) -> None
         heard = crowd.all_send([posting("/api/executions", each) for each in messages()])
     with pytest.raises(AssertionError):
         assert statuses(heard) == {((200, SENDERS - 1), (201, 1)): IDS}
+
+
+def test_a_quota_holds_for_all_processes_together(server: WebServer, stored: Stored) -> None:
+    stored.tenant.executions_per_minute = 60
+    stored.tenant.save()
+    crowd = Crowd(server.port, stored.token, SENDERS)
+    heard = crowd.all_send([posting("/api/executions", full("w", None))] * 10)
+    told = Counter(one.status for each in heard for one in each)
+    assert told.keys() == {201, 429}
+    # One a second is forgotten meanwhile.
+    assert 60 <= told[201] <= 90
+    assert sum(stored.sender_ids().values()) == told[201]
