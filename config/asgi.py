@@ -1,4 +1,4 @@
-"""What the web server loads: Django in threads behind a reader that cuts slow bodies."""
+"""What the web server loads: Django in threads behind a reader that cuts slow and large bodies."""
 
 import os
 
@@ -7,14 +7,32 @@ os.environ.setdefault("FLOWWATCH_PROCESS", "web")
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from django.urls import Resolver404, resolve
 
-from config.bridge import Bridge, Deadlines
+from config.bodies import BodyReader, Deadlines, Sizes
+from config.bridge import Bridge
+
+TAKE_LARGE_BODIES = frozenset({"monitoring:api-executions-batch", "monitoring:definition-upload"})
+"""Names of the addresses whose bodies may be as large as a batch."""
+
+
+def takes_large_bodies(path: str) -> bool:
+    """Whether the address of this path is one of those."""
+    try:
+        return resolve(path).view_name in TAKE_LARGE_BODIES
+    except Resolver404:
+        return False
+
 
 application = Bridge(
     get_wsgi_application(),
     threads=settings.WEB_THREADS,
-    deadlines=Deadlines(
-        total=settings.SLOW_BODY_TOTAL_SECONDS, idle=settings.SLOW_BODY_IDLE_SECONDS
+    reader=BodyReader(
+        Deadlines(total=settings.SLOW_BODY_TOTAL_SECONDS, idle=settings.SLOW_BODY_IDLE_SECONDS),
+        Sizes(
+            usual=settings.LIMITS.body_bytes,
+            large=settings.LIMITS.batch_bytes,
+            is_large=takes_large_bodies,
+        ),
     ),
-    largest_body=settings.LIMITS.batch_bytes,
 )

@@ -1,42 +1,36 @@
 """Between the web server's event loop and Django's threads (docs/decisions/0002).
 
-A request's body is read on the event loop against the clock, so a slow sender costs no thread: it
-is cut after ``SLOW_BODY_IDLE_SECONDS`` without a byte and ``SLOW_BODY_TOTAL_SECONDS`` in all. Only a
-complete request takes one of the threads, where Django runs as plain WSGI. Streamed answers go out
-piece by piece, each only when the client took the one before; who takes them too slowly is cut
-(``config.limits.DownloadPace``).
+A request's body is read on the event loop (``config.bodies``), so a slow sender costs no thread. Only a
+complete request takes one of the threads, where Django runs as plain WSGI; one that waited too long
+for it is refused. Streamed answers go out piece by piece, each only when the client took the one
+before; who takes them too slowly is cut (``config.limits.DownloadPace``).
 """
 
 import asyncio
-import io
 import itertools
 import json
 import logging
 import sys
-import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import IO, Any, Protocol
 
+from config.bodies import Body, BodyReader, Headers, Message, Receive, Refusal, Scope
 from config.limits import DownloadPace, NoPlace, StreamPlaces
 from tenants.streams import owner_in
 
 logger = logging.getLogger(__name__)
 
-Message = dict[str, Any]
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Headers = list[tuple[str, str]]
 
-SPOOL_BYTES = 512 * 1024  # larger bodies wait in a file, so that memory stays flat
 JOIN_BYTES = 2 * 1024 * 1024  # answers of known size, as all static files, up to this go out whole
 SEND_SECONDS = 30.0  # a client that takes nothing for so long is dropped
 PART_BYTES = 16 * 1024  # streams go out in parts of at most so much: 16 s at 1 KB/s
 WAITING_MAX = 512  # complete requests that may wait for a thread before we refuse
+WAITING_SECONDS = 10.0  # and how long each: who waited longer has given up, or should
 
 
 class WsgiApplication(Protocol):
@@ -47,139 +41,8 @@ class WsgiApplication(Protocol):
     ) -> Iterable[bytes]: ...
 
 
-@dataclass(slots=True)
-class Refusal(Exception):
-    """Answered by the bridge itself, as problem+json, and the connection is closed."""
-
-    status: int
-    kind: str
-    title: str
-    detail: str
-    headers: Headers = field(default_factory=list)
-
-
 class ClientGone(Exception):
     """The client closed the connection, or stopped taking our answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long a body may take: altogether, and between two bytes."""
-
-    total: float
-    idle: float
-
-
-@dataclass(slots=True)
-class _Reading:
-    """One body on its way."""
-
-    task: "asyncio.Task[Any]"
-    started: float
-    progressed: float
-    expired: bool = False
-
-
-class BodyReader:
-    """Reads bodies on one event loop and cuts the slow ones.
-
-    One timer looks at all bodies on their way; a timer for each would cost every fast request.
-    """
-
-    def __init__(self, deadlines: Deadlines, largest: int) -> None:
-        self.deadlines = deadlines
-        self.largest = largest
-        self.pause = min(0.25, deadlines.idle / 4)
-        self._by_id: dict[int, _Reading] = {}
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def read(self, scope: Scope, receive: Receive) -> tuple[IO[bytes], int]:
-        """The whole body and its size. Raises :class:`Refusal`."""
-        if _announced_size(scope) > self.largest:
-            raise self._too_large()
-        task = asyncio.current_task()
-        assert task is not None
-        loop = task.get_loop()
-        now = loop.time()
-        reading = _Reading(task, now, now)
-        self._by_id[id(reading)] = reading
-        if self._timer is None:
-            self._timer = loop.call_later(self.pause, self._look, loop)
-        try:
-            return await self._collect(loop, reading, receive)
-        except asyncio.CancelledError:
-            if not reading.expired:
-                raise
-            raise self._too_slow() from None
-        finally:
-            del self._by_id[id(reading)]
-
-    async def _collect(
-        self, loop: asyncio.AbstractEventLoop, reading: _Reading, receive: Receive
-    ) -> tuple[IO[bytes], int]:
-        body: IO[bytes] = io.BytesIO()
-        size = 0
-        while True:
-            try:
-                message = await receive()
-            except Exception as error:  # the server says in many ways that the bytes were no body
-                raise self._broken() from error
-            # Also where the size of a chunk is none; who is gone does not hear the answer.
-            if message["type"] == "http.disconnect":
-                raise self._broken()
-            if chunk := message.get("body", b""):
-                reading.progressed = loop.time()
-                size += len(chunk)
-                if size > self.largest:
-                    raise self._too_large()
-                if size > SPOOL_BYTES and isinstance(body, io.BytesIO):
-                    body = _to_file(body)
-                body.write(chunk)
-            if not message.get("more_body", False):
-                body.seek(0)
-                return body, size
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
-        for reading in self._by_id.values():
-            if (
-                now - reading.started > self.deadlines.total
-                or now - reading.progressed > self.deadlines.idle
-            ):
-                reading.expired = True
-                reading.task.cancel()
-        self._timer = loop.call_later(self.pause, self._look, loop) if self._by_id else None
-
-    def _too_slow(self) -> Refusal:
-        return Refusal(
-            408,
-            "slow-body",
-            "Request body too slow",
-            f"A body has to arrive within {self.deadlines.total:g} seconds and never pause for more "
-            f"than {self.deadlines.idle:g}. Nothing was stored; send it again.",
-        )
-
-    def _broken(self) -> Refusal:
-        return Refusal(
-            400,
-            "broken-body",
-            "Request body broken",
-            "The body ended too early or is wrongly chunked. Nothing was stored.",
-        )
-
-    def _too_large(self) -> Refusal:
-        return Refusal(
-            413,
-            "too-large",
-            "Request body too large",
-            f"No body may be larger than {self.largest} bytes.",
-        )
-
-
-def _to_file(body: io.BytesIO) -> IO[bytes]:
-    file = tempfile.TemporaryFile(prefix="flowwatch-body-")  # noqa: SIM115 - the request closes it
-    file.write(body.getbuffer())
-    return file
 
 
 class Bridge:
@@ -190,15 +53,16 @@ class Bridge:
         application: WsgiApplication,
         *,
         threads: int,
-        deadlines: Deadlines,
-        largest_body: int,
+        reader: BodyReader,
         pace: DownloadPace = DownloadPace(),  # noqa: B008 - frozen
     ) -> None:
         self.application = application
-        self.reader = BodyReader(deadlines, largest_body)
-        self.largest_body = largest_body
+        self.reader = reader
         self.pace = pace
-        self.jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._waiting: deque[_Job] = deque()
+        # One for each job that was ever put there: threads wait for these.
+        self._calls: SimpleQueue[None] = SimpleQueue()
+        self._timer: asyncio.TimerHandle | None = None
         # A stream holds its thread for as long as its reader takes.
         self.streams = StreamPlaces(threads)
         for number in range(threads):
@@ -209,33 +73,60 @@ class Bridge:
         if scope["type"] != "http":
             return
         try:
-            body, size = await self._body(scope, receive)
-            if self.jobs.qsize() >= WAITING_MAX:
-                raise _overloaded()
+            with await self._body(scope, receive) as body:
+                await self._answer(_Job(asyncio.get_running_loop(), scope, body, receive, send))
         except Refusal as refusal:
             await _refuse(send, refusal)
-            return
-        with body:
-            job = _Job(asyncio.get_running_loop(), scope, body, size, receive, send)
-            self.jobs.put(job)
-            try:
-                answer = await job.answer
-            except ClientGone:
-                if job.gone:
-                    return
-                raise  # cuts the connection: what was sent must not look complete
-            if answer is not None:
-                await _send_whole(send, *answer)
 
-    async def _body(self, scope: Scope, receive: Receive) -> tuple[IO[bytes], int]:
+    async def _answer(self, job: "_Job") -> None:
+        """Let a thread answer. Raises :class:`Refusal` when none comes to it."""
+        self._wait_for_thread(job)
+        try:
+            answer = await job.answer
+        except ClientGone:
+            if job.gone:
+                return
+            raise  # cuts the connection: what was sent must not look complete
+        if answer is not None:
+            await _send_whole(job.send, *answer)
+
+    async def _body(self, scope: Scope, receive: Receive) -> Body:
         """The body; requests that can't have one wait for nothing."""
         if scope["method"] in ("GET", "HEAD") and not _announces_body(scope):
-            return io.BytesIO(), 0
+            return self.reader.no_body()
         return await self.reader.read(scope, receive)
+
+    def _wait_for_thread(self, job: "_Job") -> None:
+        if len(self._waiting) >= WAITING_MAX:
+            raise _overloaded()
+        self._waiting.append(job)
+        self._calls.put(None)
+        if self._timer is None:
+            self._timer = job.loop.call_later(WAITING_SECONDS / 10, self._look, job.loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Refuse who waited too long; threads take from the same end meanwhile."""
+        oldest = loop.time() - WAITING_SECONDS
+        while self._waiting:
+            try:
+                job = self._waiting.popleft()
+            except IndexError:
+                break
+            if job.since > oldest:
+                self._waiting.appendleft(job)
+                break
+            job.settle(None, _overloaded())
+        self._timer = (
+            loop.call_later(WAITING_SECONDS / 10, self._look, loop) if self._waiting else None
+        )
 
     def _work(self) -> None:
         while True:
-            job = self.jobs.get()
+            self._calls.get()
+            try:
+                job = self._waiting.popleft()
+            except IndexError:  # it was refused
+                continue
             try:
                 job.finish(self._respond(job))
             except ClientGone:
@@ -251,7 +142,7 @@ class Bridge:
         def start_response(status: str, headers: Headers, exc_info: Any = None) -> None:
             started[:] = [int(status[:3]), headers]
 
-        environ = environ_of(job.scope, job.body, job.size)
+        environ = environ_of(job.scope, job.body.file, job.body.size)
         pieces = self.application(environ, start_response)
         try:
             status, headers = started
@@ -295,33 +186,33 @@ class _Patience:
 class _Job:
     """A complete request on its way through a thread."""
 
-    __slots__ = ("answer", "body", "gone", "loop", "receive", "scope", "send", "size")
+    __slots__ = ("answer", "body", "gone", "loop", "receive", "scope", "send", "since")
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         scope: Scope,
-        body: IO[bytes],
-        size: int,
+        body: Body,
         receive: Receive,
         send: Send,
     ) -> None:
+        self.since = loop.time()
         self.gone = False
         self.receive = receive
         self.loop = loop
         self.scope = scope
         self.body = body
-        self.size = size
         self.send = send
         self.answer: asyncio.Future[Answer | None] = loop.create_future()
 
     def finish(self, answer: Answer | None) -> None:
-        self.loop.call_soon_threadsafe(self._settle, answer, None)
+        self.loop.call_soon_threadsafe(self.settle, answer, None)
 
     def fail(self, error: Exception) -> None:
-        self.loop.call_soon_threadsafe(self._settle, None, error)
+        self.loop.call_soon_threadsafe(self.settle, None, error)
 
-    def _settle(self, answer: Answer | None, error: Exception | None) -> None:
+    def settle(self, answer: Answer | None, error: Exception | None) -> None:
+        """Let the request go on with an answer or an error; on the event loop."""
         if self.answer.done():
             return
         if error is not None:
@@ -429,10 +320,6 @@ def _environ_name(name: bytes) -> str:
     return "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
 
 
-def _announced_size(scope: Scope) -> int:
-    return next((int(v) for name, v in scope["headers"] if name == b"content-length"), 0)
-
-
 def _announces_body(scope: Scope) -> bool:
     return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
 
@@ -445,12 +332,8 @@ def _known_size(headers: Headers) -> float:
 
 
 def _overloaded() -> Refusal:
-    return Refusal(
-        503,
-        "unavailable",
-        "Too busy",
-        "More requests are waiting than this server can answer soon. Repeat it in a moment.",
-        [("Retry-After", "1")],
+    return Refusal.busy(
+        "More requests are waiting than this server can answer soon. Repeat it in a moment."
     )
 
 

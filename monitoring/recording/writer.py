@@ -20,7 +20,6 @@ from monitoring.recording.store import CHUNK, record_executions
 
 logger = logging.getLogger(__name__)
 
-QUEUE_LIMIT = 5_000
 WAIT_SECONDS = 10.0
 RETRY_AFTER_SECONDS = 2
 _DATABASE_AWAY = "The database can't be reached."
@@ -47,7 +46,10 @@ class _Waiting:
 
 
 class Writer:
-    """A bounded queue and the thread that empties it, chunk by chunk."""
+    """What waits, and the thread that stores it chunk by chunk.
+
+    Callers wait for their answer, so there are never more records here than threads in this process.
+    """
 
     def __init__(self) -> None:
         self._queue: deque[_Waiting] = deque()
@@ -55,11 +57,9 @@ class Writer:
         self._thread: threading.Thread | None = None
 
     def record(self, record: ExecutionRecord) -> Result:
-        """Store one record durably. Raises Overloaded when the queue is full or the wait too long."""
+        """Store one record durably. Raises Overloaded when that fails or takes too long."""
         waiting = _Waiting(record)
         with self._filled:
-            if len(self._queue) >= QUEUE_LIMIT:
-                raise Overloaded("Too many executions are waiting to be stored.")
             self._queue.append(waiting)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="writer", daemon=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.urls import resolve
 
+from config import bridge as bridge_module
+from config.asgi import TAKE_LARGE_BODIES, takes_large_bodies
+from config.bodies import SPOOL_BYTES, BodyReader, Deadlines, Sizes
 from config.bridge import (
     JOIN_BYTES,
     PART_BYTES,
-    SPOOL_BYTES,
     Bridge,
     ClientGone,
-    Deadlines,
     environ_of,
 )
 from config.limits import DownloadPace, NoPlace, StreamPlaces
@@ -42,8 +45,19 @@ def scope(
     }
 
 
+def body_reader(usual: int = 2_000_000, large: int = 3_000_000, **budgets: int) -> BodyReader:
+    """Reads bodies up to `usual` bytes, at /large up to `large`."""
+    sizes = Sizes(usual=usual, large=large, is_large=lambda path: path == "/large")
+    return BodyReader(Deadlines(total=1.0, idle=0.2), sizes, **budgets)
+
+
 def answer_of(
-    application: Any, pieces: Iterable[bytes], *, disconnects: bool = False, **options: Any
+    application: Any,
+    pieces: Iterable[bytes],
+    *,
+    disconnects: bool = False,
+    reader: BodyReader | None = None,
+    **options: Any,
 ) -> list[dict[str, Any]]:
     """All messages that the bridge sends for a body that arrives in these pieces."""
     sent: list[dict[str, Any]] = []
@@ -61,9 +75,7 @@ def answer_of(
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    bridge = Bridge(
-        application, threads=1, deadlines=Deadlines(total=1.0, idle=0.2), largest_body=2_000_000
-    )
+    bridge = Bridge(application, threads=1, reader=reader or body_reader())
     # In a thread of its own: a browser test before may have left this one a running event loop.
     with ThreadPoolExecutor(1) as other:
         other.submit(asyncio.run, bridge(scope(**options), receive, send)).result()
@@ -80,7 +92,7 @@ def test_a_body_that_breaks_off_is_answered() -> None:
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    bridge = Bridge(echo, threads=1, deadlines=Deadlines(total=1.0, idle=0.2), largest_body=100)
+    bridge = Bridge(echo, threads=1, reader=body_reader(100))
     with ThreadPoolExecutor(1) as other:
         other.submit(asyncio.run, bridge(scope(), receive, send)).result()
     assert sent[0]["status"] == 400
@@ -113,6 +125,101 @@ def test_a_body_that_stops_is_cut_with_a_problem() -> None:
 def test_a_body_without_a_length_is_refused_when_it_grows_too_large() -> None:
     start, _ = answer_of(echo, [b"x" * 1_000_000] * 3)
     assert start["status"] == 413
+
+
+MEGABYTE = b"x" * 1_000_000
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize(
+    ("path", "pieces", "status"),
+    [("/x", 2, 200), ("/x", 3, 413), ("/large", 3, 200), ("/large", 4, 413)],
+)
+def test_only_some_paths_take_large_bodies(
+    path: str, pieces: int, status: int, announced: bool
+) -> None:
+    size = str(pieces * len(MEGABYTE)).encode()
+    headers = [(b"content-length", size)] if announced else []
+    start, *_ = answer_of(echo, [MEGABYTE] * pieces, path=path, headers=headers)
+    assert start["status"] == status
+
+
+def test_addresses_with_large_bodies_are_known_by_their_paths() -> None:
+    paths = {"/api/executions/batch", "/t/some/workflows/upload/"}
+    assert {resolve(path).view_name for path in paths} == TAKE_LARGE_BODIES
+    assert all(map(takes_large_bodies, paths))
+    for path in ("/sign-in/", "/api/executions", "/t/some/executions/delete/", "/nowhere", "//"):
+        assert not takes_large_bodies(path)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_large_bodies_that_do_not_fit_together_are_asked_to_come_later(announced: bool) -> None:
+    reader = body_reader(file_bytes=2_500_000)
+    headers = [(b"content-length", b"2000000")] if announced else []
+    large: dict[str, Any] = {"reader": reader, "headers": headers}
+    with reader.no_body() as other:
+        other.add(MEGABYTE)
+        start, body = answer_of(echo, [MEGABYTE] * 2, **large)
+        assert start["status"] == 503
+        assert (b"retry-after", b"1") in start["headers"]
+        assert b"Nothing was stored" in body["body"]
+        assert answer_of(echo, [b"small"], reader=reader)[0]["status"] == 200
+    assert answer_of(echo, [MEGABYTE] * 2, **large)[0]["status"] == 200, "the other one has gone"
+
+
+def test_small_bodies_are_bounded_together_too() -> None:
+    reader = body_reader(memory_bytes=1_000)
+    with reader.no_body() as other:
+        other.add(b"x" * 500)
+        assert answer_of(echo, [b"x" * 501], reader=reader)[0]["status"] == 503
+        assert answer_of(echo, [b"x" * 500], reader=reader)[0]["status"] == 200
+
+
+@pytest.mark.parametrize("pieces", [[], [MEGABYTE], [MEGABYTE] * 3, [b"x" * 10]])
+def test_whatever_becomes_of_a_body_its_bytes_are_let_go(pieces: list[bytes]) -> None:
+    reader = body_reader()
+    before = (reader.memory.left, reader.files.left)
+    answer_of(echo, list(pieces), reader=reader)
+    assert (reader.memory.left, reader.files.left) == before
+
+
+def test_a_request_that_waits_too_long_for_a_thread_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bridge_module, "WAITING_SECONDS", 0.2)
+    told: list[str] = []
+    let_go = threading.Event()
+
+    def slow(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        told.append(environ["PATH_INFO"])
+        let_go.wait(30)
+        start_response("200 OK", [("Content-Length", "0")])
+        return [b""]
+
+    bridge = Bridge(slow, threads=1, reader=body_reader())
+    clients = {path: Reader(pause=0) for path in ("/first", "/second", "/third")}
+
+    async def ask(path: str) -> None:
+        await bridge(scope("GET", path), clients[path].receive, clients[path].send)
+
+    async def ask_all() -> None:
+        first = asyncio.create_task(ask("/first"))
+        while not told:
+            await asyncio.sleep(0.01)
+        await ask("/second")  # answered while the only thread is busy
+        let_go.set()
+        await first
+        await ask("/third")
+
+    with ThreadPoolExecutor(1) as other:
+        other.submit(asyncio.run, ask_all()).result()
+    assert {path: client.statuses for path, client in clients.items()} == {
+        "/first": [200],
+        "/second": [503],
+        "/third": [200],
+    }
+    assert (b"retry-after", b"1") in clients["/second"].headers
+    assert told == ["/first", "/third"], "what was refused is not done"
 
 
 def test_a_body_that_the_server_calls_broken_is_refused_with_a_problem() -> None:
@@ -189,9 +296,7 @@ def test_nobody_is_kept_from_downloads_by_one_person_or_tenant(
         start_response("200 OK", [])
         return stream
 
-    bridge = Bridge(
-        streaming, threads=16, deadlines=Deadlines(total=1.0, idle=0.2), largest_body=1_000
-    )
+    bridge = Bridge(streaming, threads=16, reader=body_reader(1_000))
     reader = Reader(pause=0)
     with ExitStack() as others, ThreadPoolExecutor(1) as thread:
         for owner in running:
@@ -268,13 +373,7 @@ def read_stream(reader: Reader, size: int, pace: DownloadPace = EASY_PACE) -> Br
         start_response("200 OK", [])
         return (b"x" * size for _ in range(PIECES))
 
-    bridge = Bridge(
-        streaming,
-        threads=1,
-        deadlines=Deadlines(total=1.0, idle=0.2),
-        largest_body=1_000,
-        pace=pace,
-    )
+    bridge = Bridge(streaming, threads=1, reader=body_reader(1_000), pace=pace)
     with ThreadPoolExecutor(1) as other:
         other.submit(asyncio.run, bridge(scope("GET"), reader.receive, reader.send)).result()
     return bridge
@@ -308,13 +407,7 @@ def test_what_django_needs_to_make_a_part_is_not_the_clients_time() -> None:
 
         return parts()
 
-    bridge = Bridge(
-        streaming,
-        threads=1,
-        deadlines=Deadlines(total=1.0, idle=0.2),
-        largest_body=9,
-        pace=LONG_PACE,
-    )
+    bridge = Bridge(streaming, threads=1, reader=body_reader(9), pace=LONG_PACE)
     with ThreadPoolExecutor(1) as other:
         other.submit(asyncio.run, bridge(scope("GET"), reader.receive, reader.send)).result()
     assert b"".join(reader.taken) == b"xxx"
