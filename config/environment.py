@@ -48,7 +48,9 @@ class Environment:
         try:
             return cls._read(environs.Env())
         except environs.EnvError as error:
-            raise ImproperlyConfigured(str(error)) from error
+            raise ImproperlyConfigured(
+                f"{error} README.md (Configuration) lists what each variable takes."
+            ) from error
 
     @classmethod
     def _read(cls, env: environs.Env) -> Self:

@@ -129,7 +129,8 @@ def test_create_member_adds_a_known_person_to_another_tenant() -> None:
     person = make_person()
     for slug in ("one", "two"):
         make_tenant(slug=slug)
-        run("create_member", slug, person.email.upper(), "--role", "viewer")
+        _, said = run("create_member", slug, person.email.upper(), "--role", "viewer")
+        assert "has a password already" in said
     assert User.objects.count() == 1
     with across_tenants():
         assert Membership.objects.filter(user=person).count() == 2

@@ -30,14 +30,21 @@ class Command(BaseCommand):
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
         """Store person and membership."""
-        membership = self._add(options)
+        person = self._add(options).user
         password = options["password"]
+        had_one = person.has_usable_password()
         if password is None:
-            self.stdout.write(set_password_link(membership.user))
+            if had_one:
+                self.stderr.write(
+                    f"{person.email} has a password already; who opens this address sets another."
+                )
+            self.stdout.write(set_password_link(person))
             return
-        self._warn_of_weak(password, membership.user)
-        if not membership.user.check_password(password):
-            set_password(membership.user, password)
+        self._warn_of_weak(password, person)
+        if not person.check_password(password):
+            set_password(person, password)
+            if had_one:
+                self.stderr.write(f"{person.email} had another password, which is void now.")
 
     def _add(self, options: dict[str, Any]) -> Membership:
         tenant = tenant_named(options["slug"])
@@ -58,4 +65,4 @@ class Command(BaseCommand):
         try:
             validate_password(password, user)
         except ValidationError as error:
-            self.stderr.write(f"A weak password: {' '.join(error.messages)}")
+            self.stderr.write(f"Stored, but it is a weak password. {' '.join(error.messages)}")

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("monitoring", "0007_bulk_previewed_at"),
+        ("monitoring", "0008_saved_view"),
         ("tenants", "0003_tenant_executions_per_minute"),
     ]
 
