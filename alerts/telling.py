@@ -57,12 +57,14 @@ def targets_of(policy: Policy) -> list[int]:
 
 def targets_at(tenant: Tenant, addresses: Iterable[tuple[str, str]]) -> list[int]:
     """The targets at (channel, address), made where they are new, due now."""
-    named = sorted(addresses)
+    named = sorted(set(addresses))
     slugs, texts = [slug for slug, _ in named], [text for _, text in named]
     with connection.cursor() as cursor:
-        cursor.execute(_MAKE, [tenant.pk, slugs, texts])
-        cursor.execute(_FIND, [tenant.pk, slugs, texts])
-        return wake(row[0] for row in cursor.fetchall())
+        found = cursor.execute(_FIND, [tenant.pk, slugs, texts]).fetchall()
+        if len(found) < len(named):
+            cursor.execute(_MAKE, [tenant.pk, slugs, texts])
+            found = cursor.execute(_FIND, [tenant.pk, slugs, texts]).fetchall()
+    return wake(pk for (pk,) in found)
 
 
 def wake(target_ids: Iterable[int]) -> list[int]:

@@ -185,7 +185,10 @@ def test_a_healthy_channel_is_not_repeated_when_another_fails(
     assert len(mail.outbox) == 1
 
 
-def test_addresses_that_are_taken_out_get_nothing_more(tenant: Tenant, workflow: Workflow) -> None:
+def test_addresses_that_are_taken_out_get_nothing_more(
+    tenant: Tenant, workflow: Workflow, settings: Settings
+) -> None:
+    settings.PACE = Pace(1)  # nothing is tried again before they are taken out
     with receiver(answering(500)) as running:
         webhook_to(running, tenant)
         fail(workflow, 3)
@@ -200,8 +203,9 @@ def test_addresses_that_are_taken_out_get_nothing_more(tenant: Tenant, workflow:
 
 
 def test_an_address_that_is_taken_out_while_it_is_sent_to_gets_nothing_more(
-    tenant: Tenant, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+    tenant: Tenant, workflow: Workflow, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    settings.PACE = Pace(1)
     send = delivery.try_to_send
 
     def send_and_take_out(*args: Any) -> delivery.Outcome:
