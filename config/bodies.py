@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import IO, Any, Self
 
+from django.urls import Resolver404, resolve
+
 Message = dict[str, Any]
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -112,13 +114,25 @@ class Deadlines:
     idle: float
 
 
+TAKE_LARGE_BODIES = frozenset({"monitoring:api-executions-batch", "monitoring:definition-upload"})
+"""Names of the addresses whose bodies may be as large as a batch."""
+
+
+def takes_large_bodies(path: str) -> bool:
+    """Whether the address of this path is one of those."""
+    try:
+        return resolve(path).view_name in TAKE_LARGE_BODIES
+    except Resolver404:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """How large a body may be: one for any path, and more for those of which `is_large` says so."""
 
     usual: int
     large: int
-    is_large: Callable[[str], bool] = lambda _: False
+    is_large: Callable[[str], bool] = takes_large_bodies
 
     def largest(self, path: str, size: int) -> int:
         """The bound for a body of at least `size`; only large ones cost a look at the path."""

@@ -14,8 +14,14 @@ import pytest
 from django.urls import resolve
 
 from config import bridge as bridge_module
-from config.asgi import TAKE_LARGE_BODIES, takes_large_bodies
-from config.bodies import SPOOL_BYTES, BodyReader, Deadlines, Sizes
+from config.bodies import (
+    SPOOL_BYTES,
+    TAKE_LARGE_BODIES,
+    BodyReader,
+    Deadlines,
+    Sizes,
+    takes_large_bodies,
+)
 from config.bridge import (
     JOIN_BYTES,
     PART_BYTES,

@@ -46,9 +46,10 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 class Tree:
-    """One data folder and the tree that runs on it, if any."""
+    """One data folder and the tree that runs on it, if any: the checkout's code, or that of `code`."""
 
-    def __init__(self) -> None:
+    def __init__(self, code: Path = SOURCE_ROOT) -> None:
+        self.code = code
         self.home = Path(tempfile.mkdtemp(prefix="flowwatch-tree-"))
         self.home.chmod(0o711)
         self.port = free_port()
@@ -76,8 +77,8 @@ class Tree:
         """``manage.py run`` without example data."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "run", "--no-example", *options],
-                cwd=SOURCE_ROOT,
+                [sys.executable, "-m", "config.cli", "run", "--no-example", *options],
+                cwd=self.code,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -99,8 +100,8 @@ class Tree:
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """``manage.py …``, to its end."""
         return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=SOURCE_ROOT,
+            [sys.executable, "-m", "config.cli", *arguments],
+            cwd=self.code,
             env=self.environment,
             capture_output=True,
             text=True,
