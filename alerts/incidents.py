@@ -7,6 +7,9 @@ are stored together.
 from __future__ import annotations
 
 import datetime as dt
+from typing import Final
+
+from django.conf import settings
 
 from alerts import telling
 from alerts.models import Incident, IncidentEvent, Notification
@@ -18,6 +21,9 @@ from tenants.models import User
 
 _Event = IncidentEvent.Kind
 _Kind = Notification.Kind
+
+SHORTEST_REOPENING: Final = 300.0
+"""Seconds from one message that it is a problem to the one that it is a problem again."""
 
 
 def last_of(rule: str, subject: str, since: dt.datetime) -> Incident | None:
@@ -95,7 +101,8 @@ def _reopen(incident: Incident, verdict: Verdict, policy: Policy, now: dt.dateti
     incident.acknowledged_at, incident.acknowledged_by = None, ""
     _take(incident, verdict)
     note(incident, _Event.REOPENED, now, incident.detail)
-    _tell_of_news(incident, policy, now, _Kind.REOPENED, worse=False)
+    if not _tell_of_news(incident, policy, now, worse=False):
+        telling.write_down(incident, _Kind.REOPENED, policy, now, _why_not_now(incident, policy))
     incident.save()
 
 
@@ -107,7 +114,7 @@ def _go_on(
     if worse:
         note(incident, _Event.WORSE, now, f"Now {incident.level.slug}.")
     if not quietly:
-        _tell_of_news(incident, policy, now, _Kind.REPEATED, worse=worse)
+        _tell_of_news(incident, policy, now, worse=worse)
     incident.save()
 
 
@@ -120,27 +127,53 @@ def _take(incident: Incident, verdict: Verdict) -> None:
     incident.detail = verdict.detail or incident.detail
 
 
-def _tell_of_news(
-    incident: Incident, policy: Policy, now: dt.datetime, kind: Notification.Kind, *, worse: bool
-) -> None:
-    """Tell what is due to be told: the first time, when it got worse, else once in an interval."""
+def _tell_of_news(incident: Incident, policy: Policy, now: dt.datetime, *, worse: bool) -> bool:
+    """Tell what is due to be told: the first time, when it got worse, else once in an interval.
+
+    False when nothing is told.
+    """
     silence = policy.silence(incident.level)
     if silence != incident.suppressed:
         incident.suppressed = silence
         if silence:
             note(incident, _Event.SUPPRESSED, now, silence)
     if silence:
-        return
+        return False
+    next_at = next_telling_at(incident, policy)
     if incident.told_at is None:
         _tell(incident, _Kind.OPENED, policy, now)
     elif worse:
         _tell(incident, _Kind.WORSE, policy, now)
-    elif _wants_repeat(incident) and now >= incident.told_at + policy.settings.repeat_after:
+    elif next_at is not None and now >= next_at:
+        kind = _Kind.REOPENED if incident.told_over else _Kind.REPEATED
         _tell(incident, kind, policy, now)
+    else:
+        return False
+    return True
 
 
-def _wants_repeat(incident: Incident) -> bool:
-    return incident.status == Incident.Status.OPEN and incident.count > incident.told_count
+def next_telling_at(incident: Incident, policy: Policy) -> dt.datetime | None:
+    """When news of an incident that was told before may be told again; None: there is none.
+
+    Who heard that it is over hears soon that it is not: the interval is for what people know.
+    """
+    has_news = incident.status == Incident.Status.OPEN and incident.count > incident.told_count
+    if incident.told_at is None or incident.suppressed or not has_news:
+        return None
+    pause = policy.settings.repeat_after
+    if incident.told_over:
+        pause = min(pause, dt.timedelta(seconds=settings.PACE.seconds(SHORTEST_REOPENING)))
+    return incident.told_at + pause
+
+
+def _why_not_now(incident: Incident, policy: Policy) -> str:
+    next_at = next_telling_at(incident, policy)
+    if next_at is None:
+        return incident.suppressed
+    return (
+        f"People heard of it a short time before: told at {next_at.astimezone(dt.UTC):%H:%M:%S} UTC "
+        "if it is still open then."
+    )
 
 
 def look_again_at(
@@ -148,8 +181,9 @@ def look_again_at(
 ) -> dt.datetime | None:
     """When time alone changes something about an unresolved incident."""
     times = [verdict.look_again_at] if verdict.look_again_at else []
-    if not incident.suppressed and incident.told_at and _wants_repeat(incident):
-        times.append(incident.told_at + policy.settings.repeat_after)
+    next_at = next_telling_at(incident, policy)
+    if next_at is not None:
+        times.append(next_at)
     if verdict.why_over:
         times.append(now)
     return min(times, default=None)
@@ -157,7 +191,7 @@ def look_again_at(
 
 def _tell(incident: Incident, kind: Notification.Kind, policy: Policy, now: dt.datetime) -> None:
     if not incident.suppressed:
-        incident.told_at, incident.told_count = now, incident.count
+        incident.told_at, incident.told_count, incident.told_over = now, incident.count, False
     telling.tell(incident, kind, policy, now)
     incident.save()
 
@@ -199,10 +233,10 @@ def resolve(
     """Close an incident; those who were told of it are told that it is over."""
     incident.status = Incident.Status.RESOLVED
     incident.resolved_at, incident.resolved_by = now, by
-    incident.save()
     note(incident, _Event.RESOLVED, now, why, by=by, user=user)
-    if not quietly:
-        telling.tell_recovery(incident, policy, now, why or f"Resolved by {by}.")
+    if not quietly and telling.tell_recovery(incident, policy, now, why or f"Resolved by {by}."):
+        incident.told_over = True
+    incident.save()
 
 
 def acknowledge(

@@ -94,7 +94,8 @@ def _play(
             failures += totals.failed
             worst = max(worst or severity, severity)
         if not failed or (is_open and not totals.failed and totals.succeeded >= policy.threshold):
-            is_open = False
+            # Who hears that it is over hears at once when it is not.
+            is_open, told_at = False, None
         elif totals.failed and failed >= policy.threshold:
             rested = told_at is None or at >= told_at + policy.settings.repeat_after
             is_open = True

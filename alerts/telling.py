@@ -24,23 +24,33 @@ _State = Notification.State
 
 def tell(incident: Incident, kind: Notification.Kind, policy: Policy, now: dt.datetime) -> None:
     """Tell an incident's news to everybody whom the policy names, or write down why to nobody."""
-    message = message_of(incident, kind, policy.tenant, now)
     if incident.suppressed:
-        Notification.objects.create(
-            tenant=policy.tenant,
-            incident=incident,
-            kind=kind,
-            state=_State.SUPPRESSED,
-            reason=incident.suppressed,
-            content=message.stored(),
-            created_at=now,
-        )
+        write_down(incident, kind, policy, now, incident.suppressed)
     else:
+        message = message_of(incident, kind, policy.tenant, now)
         send_to(targets_of(policy), message, now, incident=incident)
 
 
-def tell_recovery(incident: Incident, policy: Policy, now: dt.datetime, why: str) -> None:
-    """Tell those who heard last of an incident that it was a problem that it is over."""
+def write_down(
+    incident: Incident, kind: Notification.Kind, policy: Policy, now: dt.datetime, reason: str
+) -> None:
+    """Keep why an incident's news is told to nobody now."""
+    Notification.objects.create(
+        tenant=policy.tenant,
+        incident=incident,
+        kind=kind,
+        state=_State.SUPPRESSED,
+        reason=reason,
+        content=message_of(incident, kind, policy.tenant, now).stored(),
+        created_at=now,
+    )
+
+
+def tell_recovery(incident: Incident, policy: Policy, now: dt.datetime, why: str) -> bool:
+    """Tell those who heard last of an incident that it was a problem that it is over.
+
+    False when there is nobody.
+    """
     heard = incident.notifications.exclude(state=_State.SUPPRESSED).exclude(target=None)
     heard = heard.filter(target__switched_off_at=None)
     last = dict(heard.order_by("id").values_list("target_id", "kind"))
@@ -48,6 +58,7 @@ def tell_recovery(incident: Incident, policy: Policy, now: dt.datetime, why: str
     if waiting:
         message = message_of(incident, _Kind.RESOLVED, policy.tenant, now, why)
         send_to(wake(waiting), message, now, incident=incident)
+    return bool(waiting)
 
 
 def targets_of(policy: Policy) -> list[int]:

@@ -31,7 +31,8 @@ class Incident(models.Model):
 
     A constraint of the database keeps it the only unresolved one of its rule and subject. `count` is
     what the rule counts (failures since `counted_from`, times that a scan found it). `suppressed`
-    says why nobody is told; "" means somebody is. `told_count` is `count` at the last message.
+    says why nobody is told; "" means somebody is. `told_at` and `told_count` are of the last message
+    that it is a problem; with `told_over`, people have heard since then that it is over.
     """
 
     class Status(models.TextChoices):
@@ -55,6 +56,7 @@ class Incident(models.Model):
     suppressed = models.TextField(default="")
     told_at = models.DateTimeField(null=True)
     told_count = models.PositiveIntegerField(default=0)
+    told_over = models.BooleanField(default=False)
     opened_at = models.DateTimeField()
     last_at = models.DateTimeField()
     acknowledged_at = models.DateTimeField(null=True)

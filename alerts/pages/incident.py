@@ -10,8 +10,10 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from alerts.incidents import next_telling_at
 from alerts.models import Incident, IncidentEvent
 from alerts.pages.labels import delivery_of, row_of
+from alerts.policy import policy_for
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
 
@@ -43,6 +45,7 @@ def incident_page(request: TenantRequest, slug: str, incident_id: int) -> HttpRe
             for event in incident.events.order_by("-at", "-id")[:MOST_SHOWN]
         ],
         "deliveries": _deliveries(incident, slug),
+        "next_telling_at": next_telling_at(incident, policy_for(incident.workflow_id)),
         "back": request.get_full_path(),
     }
     if incident.workflow_id is not None:

@@ -91,10 +91,66 @@ def test_a_failure_within_the_window_opens_the_same_one_again(
     settle()
     incident = the_incident(tenant)
     assert (incident.status, incident.count) == ("open", 4)
-    assert len(mail.outbox) == 2, "told again only after the repeat interval"
-    pass_time(minutes=61)
+
+
+def test_who_heard_that_it_is_over_hears_at_once_that_it_fails_again(
+    tenant: Tenant, workflow: Workflow
+) -> None:
+    """Found by a new user: after "Resolved" the repeat interval held, and nobody was told."""
+    make_settings(tenant, "ops@example.com")
+    fail(workflow, 3)
     settle()
-    assert subjects()[-1].startswith("[warning] Still: Invoice sync failed 4 times")
+    succeed(workflow, 3)
+    settle()
+    pass_time(minutes=16)
+    fail(workflow)
+    settle()
+    assert subjects()[2:] == ["[warning] Again: Invoice sync failed 4 times in 24 hours (Alerts)"]
+    fail(workflow)
+    pass_time(minutes=59)
+    settle()
+    assert len(mail.outbox) == 3, "from then on the repeat interval holds"
+    pass_time(minutes=2)
+    settle()
+    assert subjects()[3].startswith("[warning] Still: Invoice sync failed 5 times")
+
+
+def test_a_workflow_that_fails_now_and_then_floods_nobody(
+    tenant: Tenant, workflow: Workflow
+) -> None:
+    make_settings(tenant, "ops@example.com")
+    fail(workflow, 3)
+    settle()
+    for _ in range(5):
+        succeed(workflow, 3)
+        settle()
+        pass_time(seconds=30)
+        fail(workflow)
+        settle()
+    assert [subject.split(":")[0] for subject in subjects()[1:]] == ["Resolved"]
+    with tenant_scope(tenant):
+        held = Notification.objects.filter(state="suppressed")
+        assert held.count() == 5
+        for decision in held:
+            assert "People heard of it a short time before" in decision.reason
+    pass_time(minutes=5)
+    settle()
+    assert subjects()[2:] == ["[warning] Again: Invoice sync failed 8 times in 24 hours (Alerts)"]
+
+
+def test_opening_again_untold_says_why(tenant: Tenant, workflow: Workflow) -> None:
+    make_settings(tenant)
+    for _ in range(2):
+        fail(workflow, 3)
+        settle()
+        succeed(workflow, 3)
+        settle()
+    with tenant_scope(tenant):
+        decisions = list(Notification.objects.order_by("id").values_list("kind", "reason"))
+    assert decisions == [
+        ("opened", "No mail address and no webhook is set."),
+        ("reopened", "No mail address and no webhook is set."),
+    ]
 
 
 def test_repeats_come_once_in_the_interval_and_only_with_new_failures(

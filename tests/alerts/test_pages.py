@@ -120,6 +120,17 @@ def test_an_incidents_page_shows_what_happened_and_who_was_told(
     assert f"workflow={workflow.pk}&amp;status=failed&amp;status=partial&amp;start=" in text
 
 
+def test_an_incident_says_what_is_not_told_yet(
+    admin: Client, incident: Incident, workflow: Workflow
+) -> None:
+    assert "not told yet" not in page(admin, f"{INBOX}{incident.pk}/")
+    fail(workflow)
+    settle()
+    assert "not told yet: the repeat interval holds until" in page(admin, f"{INBOX}{incident.pk}/")
+    admin.post(f"{INBOX}act/", {"act": "acknowledge", "id": incident.pk})
+    assert "It is not repeated: person-" in page(admin, f"{INBOX}{incident.pk}/")
+
+
 def test_an_incident_says_why_nobody_is_told(admin: Client, workflow: Workflow) -> None:
     fail(workflow, 3)
     settle()
