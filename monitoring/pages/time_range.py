@@ -19,6 +19,7 @@ from tenants.times import utc_text
 from tenants.ui.times import TIME_PRESETS
 
 _DAYS_ONLY_FROM = dt.timedelta(days=2)
+_SECONDS_UP_TO = dt.timedelta(minutes=10)
 _LABELS = {preset.key: preset.label for preset in TIME_PRESETS}
 
 
@@ -58,8 +59,14 @@ class PageRange:
                 "%-d" if (first.year, first.month) == (last.year, last.month) else "%-d %b"
             )
             return f"{first.strftime(start_format)} – {last:%-d %b}"
-        end_format = "%H:%M" if first.date() == last.date() else "%-d %b %H:%M"
-        return f"{first:%-d %b %H:%M} – {last.strftime(end_format)}"
+        clock = "%H:%M" if self.range.length > _SECONDS_UP_TO else "%H:%M:%S"
+        end_format = clock if first.date() == last.date() else f"%-d %b {clock}"
+        return f"{first.strftime(f'%-d %b {clock}')} – {last.strftime(end_format)}"
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it stands still while time goes on; a preset goes along."""
+        return not self.range.preset
 
     @property
     def start(self) -> dt.datetime:

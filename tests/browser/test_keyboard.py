@@ -163,6 +163,34 @@ def test_the_time_range_is_changed_and_goes_along(page: Page, failed: Execution)
     page.wait_for_url("**/workflows/**range=7d**")
 
 
+def test_a_fixed_time_that_a_link_brought_stays_on_its_page(page: Page, failed: Execution) -> None:
+    sign_in(page)
+    page.goto("/t/north/executions/?start=2026-01-02T10:00:00Z&end=2026-01-02T10:01:08Z")
+    expect(page.locator("#time-range")).to_have_text("2 Jan 10:00:00 – 10:01:08")
+    page.get_by_role("link", name="Overview").first.click()
+    page.wait_for_url("**/t/north/")
+    expect(page.locator("#time-range")).to_have_text("Last 24 hours")
+    expect(page.locator("#time-range-reset")).not_to_be_attached()
+
+
+def test_a_fixed_time_that_was_chosen_goes_along_until_it_is_taken_back(
+    page: Page, failed: Execution
+) -> None:
+    sign_in(page)
+    press(page, "t")
+    page.locator("#range-start").fill("2026-01-02T10:00")
+    page.locator("#range-end").fill("2026-01-02T11:00")
+    page.get_by_role("button", name="Show this range").click()
+    page.wait_for_url("**start=**end=**")
+    press(page, "g", "w")
+    page.wait_for_url("**/workflows/**start=2026-01-02**")
+    expect(page.locator("#time-range")).to_have_text("2 Jan 10:00 – 11:00")
+    page.get_by_role("link", name="Last 24 hours").and_(page.locator("#time-range-reset")).click()
+    page.wait_for_url("**range=24h**")
+    press(page, "g", "o")
+    page.wait_for_url("**/t/north/?range=24h")
+
+
 def test_a_query_is_typed_mended_and_asked(page: Page, failed: Execution) -> None:
     sign_in(page)
     page.goto("/t/north/executions/")
