@@ -19,9 +19,13 @@ from tenants import audit
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
 from tenants.parts import render_part
+from tenants.ui.times import TIME_PRESETS
 
 KEPT: Final = (*TIMES, *ExecutionFilter.base_fields)
 """Parameters of the list's address that a view keeps; not the place in the list."""
+
+
+_TIMES: Final = {preset.key: preset.label.lower() for preset in TIME_PRESETS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,5 +122,6 @@ def _said(query: str) -> str:
     """What a view asks for, as one writes it into the query bar."""
     params = QueryDict(query)
     values = {name: params.getlist(name) for name in ExecutionFilter.base_fields}
-    time = params.get("range") or ("own time" if "start" in params else "")
+    chosen = "a time of its own" if "start" in params else ""
+    time = _TIMES.get(params.get("range", ""), chosen)
     return " · ".join(filter(None, [query_text(values), time])) or "everything"

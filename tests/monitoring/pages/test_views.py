@@ -65,7 +65,7 @@ def test_everybody_sees_views_and_which_one_is_shown(
     text = unescape(part.content.decode())
     assert "<html" not in text
     assert (
-        f'href="{LIST}?range=30d&status=failed" title="status:failed · 30d" aria-current="true"'
+        f'href="{LIST}?range=30d&status=failed" title="status:failed · last 30 days" aria-current="true"'
         in text
     )
     assert "Save for all members" not in text
