@@ -9,6 +9,7 @@ import msgspec
 from django.contrib import messages
 from django.core import signing
 from django.core.exceptions import BadRequest
+from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -91,22 +92,30 @@ def _start(
     shown, said, expected, tenant_id = confirmed
     if tenant_id != request.tenant.pk:
         raise Http404("Another tenant's confirmation")
-    job = bulk.start_deletion(request.tenant, shown, said=said, expected=expected, by=request.user)
-    audit.record(
-        "executions.delete", tenant=request.tenant, request=request, subject=said, expected=expected
-    )
+    with transaction.atomic():
+        job = bulk.start_deletion(
+            request.tenant, shown, said=said, expected=expected, by=request.user
+        )
+        audit.record(
+            "executions.delete",
+            tenant=request.tenant,
+            request=request,
+            subject=said,
+            expected=expected,
+        )
     return redirect("monitoring:bulk-job", request.tenant.slug, job.pk)
 
 
 def _delete_now(request: TenantRequest, ids: list[uuid.UUID]) -> HttpResponse:
-    deleted = delete_executions(request.tenant.pk, ids)
-    audit.record(
-        "executions.delete",
-        tenant=request.tenant,
-        request=request,
-        subject=f"{deleted} selected",
-        ids=[str(one) for one in ids],
-    )
+    with transaction.atomic():
+        deleted = delete_executions(request.tenant.pk, ids)
+        audit.record(
+            "executions.delete",
+            tenant=request.tenant,
+            request=request,
+            subject=f"{deleted} selected",
+            ids=[str(one) for one in ids],
+        )
     messages.success(request, f"Deleted {deleted} execution{'' if deleted == 1 else 's'}.")
     return redirect(_list_url(request))
 
@@ -147,10 +156,11 @@ def job_page(request: TenantRequest, slug: str, job_id: int) -> HttpResponse:
 def cancel(request: TenantRequest, slug: str, job_id: int) -> HttpResponse:
     """Stop a bulk action after its present step."""
     job = get_object_or_404(BulkJob.objects, pk=job_id)
-    if bulk.cancel(job):
-        audit.record(
-            "executions.delete.cancel", tenant=request.tenant, request=request, subject=job.said
-        )
+    with transaction.atomic():
+        if bulk.cancel(job):
+            audit.record(
+                "executions.delete.cancel", tenant=request.tenant, request=request, subject=job.said
+            )
     return redirect("monitoring:bulk-job", slug, job_id)
 
 

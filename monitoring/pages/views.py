@@ -7,6 +7,7 @@ from typing import Final
 
 from django import forms
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -46,8 +47,11 @@ class ViewForm(forms.Form):
     query = forms.CharField(max_length=SavedView.LONGEST_QUERY, required=False)
 
     def clean_query(self) -> str:
-        """Keep what the list of executions knows, in one order."""
-        return kept_query(QueryDict(self.cleaned_data["query"].removeprefix("?")))
+        """Keep what the list of executions knows, in one order, as long as it is when written."""
+        query = kept_query(QueryDict(self.cleaned_data["query"].removeprefix("?")))
+        if len(query) > SavedView.LONGEST_QUERY:
+            raise forms.ValidationError("These filters are too long to be kept.")
+        return query
 
 
 def kept_query(given: QueryDict) -> str:
@@ -81,7 +85,9 @@ def save_view(request: TenantRequest, slug: str) -> HttpResponse:
     """Keep the filters under a name; one that is taken gets these filters."""
     form = ViewForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "A view needs a name of at most 80 letters and filters to keep.")
+        messages.error(
+            request, "A view needs a name of at most 80 letters and filters that are not too long."
+        )
         return redirect("monitoring:executions", slug)
     name, query = form.cleaned_data["name"], form.cleaned_data["query"]
     back = redirect(f"{reverse('monitoring:executions', args=[slug])}?{query}")
@@ -89,10 +95,11 @@ def save_view(request: TenantRequest, slug: str) -> HttpResponse:
     if others.count() >= SavedView.MOST:
         messages.error(request, f"There are {SavedView.MOST} views already. Delete one first.")
         return back
-    SavedView.objects.update_or_create(
-        tenant=request.tenant, name=name, defaults={"query": query, "created_by": request.user}
-    )
-    audit.record("view.put", tenant=request.tenant, request=request, subject=name)
+    with transaction.atomic():
+        SavedView.objects.update_or_create(
+            tenant=request.tenant, name=name, defaults={"query": query, "created_by": request.user}
+        )
+        audit.record("view.put", tenant=request.tenant, request=request, subject=name)
     messages.success(request, f"Saved as “{name}”. All members find it under Views.")
     return back
 
@@ -102,8 +109,9 @@ def save_view(request: TenantRequest, slug: str) -> HttpResponse:
 def delete_view(request: TenantRequest, slug: str, view_id: int) -> HttpResponse:
     """Forget one view; what it showed stays."""
     view = get_object_or_404(SavedView.objects.all(), pk=view_id)
-    view.delete()
-    audit.record("view.delete", tenant=request.tenant, request=request, subject=view.name)
+    with transaction.atomic():
+        view.delete()
+        audit.record("view.delete", tenant=request.tenant, request=request, subject=view.name)
     messages.success(request, f"The view “{view.name}” is deleted.")
     return redirect("monitoring:views", slug)
 

@@ -86,6 +86,14 @@ def test_a_name_is_needed(operator: Client, tenant: Tenant) -> None:
     assert "A view needs a name" in operator.get(LIST).content.decode()
 
 
+def test_filters_that_are_too_long_when_written_are_refused(
+    operator: Client, tenant: Tenant
+) -> None:
+    save(operator, "Long", "error=" + "é" * 1_900)
+    assert saved(tenant) == {}
+    assert "not too long" in operator.get(LIST).content.decode()
+
+
 def test_views_end_somewhere(
     operator: Client, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
