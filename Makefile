@@ -6,6 +6,7 @@
 #   make bench    the figures of docs/performance.md
 #   make faults   kills each part of the carrier and workers that send alerts 20 times, and checks
 #                 that the tests would see faults (QUICK=1: twice; real processes, at a tenth of the times)
+#                 and that 200 slow senders are cut at the limits of real life
 #   make shots    screenshots of every page into shots/
 #   make lock     renew requirements/*.txt from pyproject.toml
 
