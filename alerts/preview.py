@@ -1,10 +1,11 @@
-"""What would have been told last week with other settings, from the real history."""
+"""What would have been told last week with other settings, and what not, from the real history."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from alerts.policy import Policy
@@ -33,6 +34,15 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Untold:
+    """How often nobody would have been told, of how many workflows, and why."""
+
+    why: str
+    times: int
+    workflows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """Messages of new, repeated and returning incidents over the last week, without recoveries.
 
@@ -40,6 +50,7 @@ class Preview:
     """
 
     told: list[Told]
+    untold: list[Untold]
     is_cut: bool
 
     @property
@@ -56,14 +67,27 @@ def preview(policy: Policy, severities: dict[ErrorClass, Severity], now: dt.date
     ids = [workflow_id for workflow_id, _ in failing[:MOST_WORKFLOWS]]
     spans = list(_spans(range_, step))
     found = read_totals(ManyMeasured(Subject.WORKFLOW, ids), spans, Detail(durations=False))
-    told = []
+    told, untold, untold_workflows = [], Counter[str](), Counter[str]()
     for pk, workflow in Workflow.objects.select_related("environment").in_bulk(ids).items():
         steps = [(at, found[pk, number]) for number, (at, _) in enumerate(spans)]
         played = _play(steps, policy, severities, start, policy.settings.window // step)
-        if played is not None and played[0]:
-            told.append(Told(workflow, *played))
+        if played.times:
+            told.append(Told(workflow, played.times, played.failures, played.worst))
+        untold.update(played.untold)
+        untold_workflows.update(played.untold.keys())
     told.sort(key=lambda each: (-each.times, -each.failures))
-    return Preview(told, len(failing) > MOST_WORKFLOWS)
+    kept_back = [Untold(why, n, untold_workflows[why]) for why, n in untold.most_common()]
+    return Preview(told, kept_back, len(failing) > MOST_WORKFLOWS)
+
+
+@dataclass(slots=True)
+class _Played:
+    """What the week would have been for one workflow; `untold`: why not → times."""
+
+    times: int = 0
+    failures: int = 0
+    worst: Severity = Severity.INFO
+    untold: Counter[str] = field(default_factory=Counter)
 
 
 def _spans(range_: TimeRange, step: dt.timedelta) -> Iterator[tuple[dt.datetime, dt.datetime]]:
@@ -79,30 +103,47 @@ def _play(
     severities: dict[ErrorClass, Severity],
     start: dt.datetime,
     window: int,
-) -> tuple[int, int, Severity] | None:
-    """Times told, failures and highest severity from `start` on; None where nothing failed.
-
-    `window` counts steps.
-    """
-    is_open, told_at, times, failures = False, None, 0, 0
-    worst: Severity | None = None
+) -> _Played:
+    """Play the rule from `start` on; `window` counts steps."""
+    played, is_open = _Played(), False
+    last: dict[str, dt.datetime] = {}
     for number, (at, totals) in enumerate(steps):
         within = [each for _, each in steps[max(0, number - max(window, 1) + 1) : number + 1]]
         failed = sum(each.failed for each in within)
         severity = _severity(within, severities)
         if at >= start and totals.failed:
-            failures += totals.failed
-            worst = max(worst or severity, severity)
+            played.failures += totals.failed
+            played.worst = max(played.worst, severity)
         if not failed or (is_open and not totals.failed and totals.succeeded >= policy.threshold):
             # Who hears that it is over hears at once when it is not.
-            is_open, told_at = False, None
+            is_open = False
+            last.clear()
         elif totals.failed and failed >= policy.threshold:
-            rested = told_at is None or at >= told_at + policy.settings.repeat_after
             is_open = True
-            if rested and policy.settings.enabled and policy.settings.tells(severity):
-                told_at = at
-                times += at >= start
-    return (times, failures, worst) if worst is not None else None
+            why_not = _why_not(policy, severity)
+            if why_not not in last or at >= last[why_not] + policy.settings.repeat_after:
+                last[why_not] = at
+                played.times += at >= start and not why_not
+                played.untold[why_not] += at >= start and bool(why_not)
+    played.untold = +played.untold
+    return played
+
+
+def _why_not(policy: Policy, severity: Severity) -> str:
+    if not policy.settings.enabled:
+        return "alerts are off"
+    if not policy.settings.tells(severity):
+        return f"“{severity.slug.capitalize()}” is not ticked"
+    return ""
+
+
+def untold_classes(policy: Policy, severities: dict[ErrorClass, Severity]) -> list[tuple[str, str]]:
+    """(class of errors, severity) of what nobody is told while a workflow has no worse errors."""
+    return [
+        (each.label, severity.slug)
+        for each, severity in severities.items()
+        if not policy.settings.tells(severity)
+    ]
 
 
 def _severity(steps: Sequence[Totals], severities: dict[ErrorClass, Severity]) -> Severity:

@@ -17,8 +17,9 @@ from alerts.models import WorkflowPreference
 from alerts.models.settings import severities
 from alerts.pages.forms import SettingsForm, SeveritiesForm
 from alerts.policy import Policy, policy_for, settings_of
-from alerts.preview import Preview, preview
+from alerts.preview import preview, untold_classes
 from alerts.testing import send_test
+from monitoring.words import ErrorClass, Severity
 from scheduling.due import database_now
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
@@ -72,14 +73,18 @@ def _page(
         "switched_off": health.switched_off_addresses(),
         "mail_configured": django_settings.MAIL_CONFIGURED,
         "preferences": WorkflowPreference.objects.select_related("workflow__environment"),
-        "preview": _preview(Policy(request.tenant, stored)),
+        **_previewed(Policy(request.tenant, stored), severities()),
         **more,
     }
     return render(request, "alerts/settings.html", context, status=status)
 
 
-def _preview(policy: Policy) -> Preview:
-    return preview(policy, severities(), database_now())
+def _previewed(policy: Policy, chosen: dict[ErrorClass, Severity]) -> dict[str, Any]:
+    return {
+        "preview": preview(policy, chosen, database_now()),
+        "alerts_are_on": policy.settings.enabled,
+        "untold_classes": untold_classes(policy, chosen),
+    }
 
 
 @tenant_member(Role.ADMIN)
@@ -95,8 +100,8 @@ def preview_part(request: TenantRequest, slug: str) -> HttpResponse:
     severity_form = SeveritiesForm(request.GET)
     if severity_form.is_valid():
         chosen = severity_form.chosen(severity_form.cleaned_data)
-    found = preview(Policy(request.tenant, stored), chosen, database_now())
-    return render(request, "alerts/settings.html#preview_part", {"preview": found})
+    context = _previewed(Policy(request.tenant, stored), chosen)
+    return render(request, "alerts/settings.html#preview_part", context)
 
 
 _COUNTS_IN_PREVIEW = {

@@ -322,6 +322,22 @@ def test_the_preview_counts_from_the_real_history(
         assert AlertSettings.objects.get().failure_threshold == 3
 
 
+def test_the_settings_say_what_nobody_is_told(admin: Client, workflow: Workflow) -> None:
+    make_settings(workflow.tenant, "ops@example.com")
+    fail(workflow, 3, "Connection timed out after 30000 ms")
+    settle()
+    text = page(admin, f"{INBOX}settings/")
+    assert "fail only by: <b>timeout</b> (info)." in text
+    why = "nobody would have been told, about 1 workflow, because “Info” is not ticked."
+    assert f"<b>1 time</b> {why}" in text
+    query = "enabled=on&failure_threshold=3&time_window_hours=24&repeat_minutes=60"
+    told = page(admin, f"{INBOX}settings/preview/?{query}&alert_on_info=on")
+    assert "told <b>1 time</b>" in told
+    assert "nobody would have been told" not in told
+    off = page(admin, f"{INBOX}settings/preview/?{query.replace('enabled=on', '')}")
+    assert "because alerts are off." in off
+
+
 def test_the_test_button_shows_each_result(admin: Client, tenant: Tenant) -> None:
     make_settings(tenant, "a@example.com")
     text = admin.post(f"{INBOX}settings/test/").content.decode()
