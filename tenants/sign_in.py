@@ -1,6 +1,6 @@
 """Signing in: who guesses is slowed down, and can't lock the right person out by it.
 
-Three kinds of tries are counted apart (docs/decisions/sign-in.md):
+Three kinds of tries are counted apart (docs/decisions/0007-sign-in.md):
 
 - from a browser that signed in to this account before (it holds a device cookie): for itself;
 - from an address that did: for that account and address;

@@ -9,15 +9,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from monitoring.worker import Worker
+from monitoring.worker import Worker, periodic_jobs
 
 
 class Command(BaseCommand):
     """Leads or waits to lead, and does the registered periodic jobs until it is told to stop."""
 
     help = (
-        "Do periodic work: fold numbers, make partitions, prune events, delete what people and"
-        " operators asked to delete. Several may run; one leads. Ends in order at SIGTERM and SIGINT."
+        f"Do periodic work: {', '.join(job.name for job in periodic_jobs())}."
+        " Several may run; one leads. Ends in order at SIGTERM and SIGINT."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
