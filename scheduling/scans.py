@@ -252,9 +252,12 @@ def _complete(scan: Scan, now: dt.datetime) -> None:
 
 
 def previous(scan: Scan) -> Scan | None:
-    """The completed scan before this one with the same workflows in view, else None."""
+    """The completed scan before this one with the same workflows in view, whoever asked for it."""
     same = Scan.objects.filter(
-        id__lt=scan.pk, status=Scan.Status.COMPLETED, scope=scan.scope, schedule=scan.schedule_id
+        id__lt=scan.pk,
+        status=Scan.Status.COMPLETED,
+        scope=scan.scope,
+        selected_ids=scan.selected_ids,
     )
     return same.order_by("-id").first()
 

@@ -150,12 +150,19 @@ def test_an_operator_starts_a_scan_and_watches_it(tenant: Tenant) -> None:
     started = client.post("/t/acme/scans/start/")
     path = started["Location"]
     assert "Waiting for the worker" in page(client, path)
+    polled = client.get(path, headers={"HX-Request": "true", "HX-Target": "scan"}).content.decode()
+    assert "Stop</button>" in polled
     again = client.post("/t/acme/scans/start/", follow=True).content.decode()
     assert "running already" in again
     drain("scan")
     by_workflow = page(client, path)
     assert "Invoice sync" in by_workflow
     assert "every 2s" not in by_workflow, "an ended scan is not asked again"
+    assert by_workflow.count('id="scan-head"') == 1
+    polled = client.get(path, headers={"HX-Request": "true", "HX-Target": "scan"}).content.decode()
+    head = polled.split('id="scan-head" hx-swap-oob="true"')[1]
+    assert "Completed" in head, "the heading keeps up, too"
+    assert "Stop</button>" not in polled
     assert "no-timeout" in page(client, f"{path}?by=rule")
     findings = page(client, f"{path}?by=findings&rule=no-timeout")
     assert "Ask" in findings

@@ -15,7 +15,7 @@ from monitoring.words import Status
 from scheduling import scans, schedules
 from scheduling.comparison import difference
 from scheduling.due import drain
-from scheduling.models import Finding, Scan, ScannedWorkflow
+from scheduling.models import Finding, Scan, ScannedWorkflow, Schedule
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests.monitoring.counted import message, record
@@ -262,6 +262,19 @@ def test_two_scans_are_compared(tenant: Tenant) -> None:
     assert "no-timeout" in fixed
     assert changed.workflow_id == workflow.pk
     assert (after.summary["new"], after.summary["fixed"]) == (len(new), len(fixed))
+
+
+def test_a_scan_is_compared_with_the_one_before_whoever_asked_for_it(tenant: Tenant) -> None:
+    """Found by a new user: after a schedule's "Run now", "Scan now" was compared with nothing."""
+    workflow = defined(tenant, definition(TRIGGER, request_node()))
+    with tenant_scope(tenant):
+        schedule = Schedule.objects.create(tenant=tenant, name="Nightly")
+    by_schedule = scan(tenant, schedule=schedule)
+    of_one = scan(tenant, scope="selected", selected_ids=[workflow.pk])
+    assert of_one.summary["compared_with"] is None, "it looked at others"
+    by_person = scan(tenant)
+    assert by_person.summary["compared_with"] == by_schedule.pk
+    assert (by_person.summary["new"], by_person.summary["fixed"]) == (0, 0)
 
 
 def test_what_was_not_looked_at_again_is_not_fixed(tenant: Tenant) -> None:
