@@ -16,12 +16,12 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from alerts import incidents, links, telling
 from alerts.message import MOST_ITEMS, Item, Message, fact
 from alerts.models import Incident, IncidentEvent, Notification, ScanNews
+from alerts.models.incident import FINDINGS
 from alerts.policy import Policy, policies_for, policy_for
 from alerts.rules.base import Verdict
 from monitoring.words import Severity
 from scheduling.models import Scan, ScannedWorkflow
 
-FINDINGS: Final = "findings"
 SCAN_FAILED: Final = "scan-failed"
 RULE_TITLES: Final = {FINDINGS: "Critical findings or poor health", SCAN_FAILED: "Failed scan"}
 POOR_HEALTH: Final = 50.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.conf import settings
 from django.db import models
 
@@ -10,6 +12,9 @@ from monitoring.words import Severity
 from tenants.models import Tenant
 from tenants.scoping import TenantManager
 
+FINDINGS: Final = "findings"
+"""The rule of incidents that say what a scan found; all others say what goes wrong now."""
+
 
 class IncidentQuerySet(models.QuerySet["Incident"]):
     def unresolved(self) -> IncidentQuerySet:
@@ -17,10 +22,12 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
         return self.exclude(status=Incident.Status.RESOLVED)
 
     def open_first(self) -> IncidentQuerySet:
-        """Open ones before the others, the newest news first."""
+        """What goes wrong now, what scans found, what is over; open ones first, newest news first."""
         rank = models.Case(
+            models.When(status=Incident.Status.RESOLVED, then=4),
+            models.When(rule=FINDINGS, status=Incident.Status.OPEN, then=2),
+            models.When(rule=FINDINGS, then=3),
             models.When(status=Incident.Status.OPEN, then=0),
-            models.When(status=Incident.Status.RESOLVED, then=2),
             default=1,
         )
         return self.annotate(rank=rank).order_by("rank", "-last_at", "-id")

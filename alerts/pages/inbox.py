@@ -102,7 +102,7 @@ def inbox(request: TenantRequest, slug: str) -> HttpResponse:
     rows: list[IncidentRow] = [row_of(each, slug) for each in found[:PAGE_SIZE]]
     context = {
         "asked": asked,
-        "rows": rows,
+        "groups": _groups(rows),
         "statuses": _STATUSES,
         "severities": list(_SEVERITIES),
         "rules": rule_titles(),
@@ -113,6 +113,13 @@ def inbox(request: TenantRequest, slug: str) -> HttpResponse:
         "back": request.get_full_path(),
     }
     return render_part(request, "alerts/inbox.html", context, {"list": "list_part"})
+
+
+def _groups(rows: list[IncidentRow]) -> list[tuple[str, list[IncidentRow]]]:
+    """(heading, rows): one scan's many findings stand apart from what goes wrong now."""
+    found = [("", [row for row in rows if not row.is_from_scan])]
+    found.append(("From scans", [row for row in rows if row.is_from_scan]))
+    return [group for group in found if group[1]]
 
 
 @tenant_member(Role.OPERATOR)

@@ -10,6 +10,7 @@ from django.urls import reverse
 from alerts import scan_news
 from alerts.channels.registry import channels
 from alerts.models import Incident, Notification
+from alerts.models.incident import FINDINGS
 from alerts.rules.base import workflow_rules
 
 _ICONS = {
@@ -44,6 +45,7 @@ class IncidentRow:
     opened_at: dt.datetime
     last_at: dt.datetime
     suppressed: str
+    is_from_scan: bool
 
 
 _TONES = {Incident.Status.OPEN: "bad", Incident.Status.ACKNOWLEDGED: "warn"}
@@ -69,6 +71,7 @@ def row_of(incident: Incident, slug: str) -> IncidentRow:
         opened_at=incident.opened_at,
         last_at=incident.last_at,
         suppressed="" if incident.is_resolved else incident.suppressed,
+        is_from_scan=incident.rule == FINDINGS and not incident.is_resolved,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import messages
+from django.db.models import Count, Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -10,6 +11,7 @@ from django.views.decorators.http import require_http_methods
 
 from alerts import preferences
 from alerts.models import Incident, WorkflowPreference
+from alerts.models.incident import FINDINGS
 from alerts.pages.forms import PreferenceForm
 from alerts.pages.labels import row_of
 from alerts.policy import settings_of
@@ -20,6 +22,7 @@ from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role, Tenant
 
 MOST_SHOWN = 20
+_IN_OVERVIEW = 5
 
 
 def tab(request: TenantRequest, workflow: Workflow) -> Part:
@@ -41,19 +44,26 @@ def tab(request: TenantRequest, workflow: Workflow) -> Part:
 
 
 def open_incidents(request: TenantRequest, tenant: Tenant) -> Part | None:
-    """The overview's card of open incidents; none where there is none."""
+    """The overview's card of open incidents; none where there is none.
+
+    Of what scans found only the number, so that it hides nothing that fails now.
+    """
     unresolved = Incident.objects.unresolved()
-    count = unresolved.count()
+    is_found = Count("pk", filter=Q(rule=FINDINGS))
+    count, from_scans = unresolved.aggregate(all=Count("pk"), found=is_found).values()
     if not count:  # as mostly: rows with all that they show cost more to ask for
         return None
-    found = unresolved.open_first().select_related("workflow__environment")[:5]
+    failing = unresolved.exclude(rule=FINDINGS).open_first()
+    found = failing.select_related("workflow__environment")[:_IN_OVERVIEW]
     slug = tenant.slug
     return Part(
         "alerts/overview_panel.html",
         {
             "rows": [row_of(each, slug) for each in found],
             "count": count,
+            "from_scans": from_scans,
             "all_url": reverse("alerts:inbox", args=[slug]),
+            "scans_url": f"{reverse('alerts:inbox', args=[slug])}?rule={FINDINGS}",
         },
     )
 

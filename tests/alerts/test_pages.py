@@ -25,6 +25,7 @@ from tenants import audit
 from tenants.models import AuditEvent, Role, Tenant
 from tenants.scoping import tenant_scope
 from tests.alerts.factories import fail, make_settings, settle, succeed
+from tests.alerts.test_scan_news import finish_scan
 from tests.monitoring.factories import make_workflow
 from tests.tenants.factories import make_member, signed_in_as
 
@@ -161,6 +162,20 @@ def test_the_overview_and_the_workflow_show_open_incidents(
 ) -> None:
     assert "Open incidents" in page(admin, "/t/alerts/")
     assert incident.title in page(admin, f"/t/alerts/workflows/{workflow.pk}/?tab=alerts")
+
+
+def test_what_fails_now_comes_before_what_a_scan_found(
+    admin: Client, incident: Incident, workflow: Workflow
+) -> None:
+    """Found by a new user: twenty findings of one scan stood above the only outage."""
+    others = [make_workflow(workflow.environment, name=f"Flow {n}") for n in range(6)]
+    finish_scan(incident.tenant, *[(each, 1, 30.0) for each in others])
+    shown = page(admin, INBOX)
+    assert shown.index(incident.title) < shown.index("From scans") < shown.index("Flow 0:")
+    overview = page(admin, "/t/alerts/").split("Open incidents")[1]
+    assert incident.title in overview
+    assert "6 from scans" in overview
+    assert "From scans" not in page(admin, f"{INBOX}?rule=failures")
 
 
 # --- settings -------------------------------------------------------------------------------------
