@@ -36,6 +36,7 @@ def page(browser: Browser, live_server: LiveServer) -> Iterator[Page]:
     page.wait_for_url("**/t/north/")
     page.goto("/t/north/executions/?range=24h")
     expect(page.locator("[data-brush] a")).to_have_count(8)
+    page.wait_for_load_state("networkidle")  # the script comes after the bars
     yield page
     context.close()
     assert troubles == []
