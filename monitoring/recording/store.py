@@ -12,7 +12,8 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -128,16 +129,75 @@ def _may_pass_next_time(error: DatabaseError) -> bool:
     return False
 
 
-class _Entry:
-    """All records of one chunk that are about the same execution."""
+class Entry:
+    """All records of one chunk that are about the same execution, with their places in the chunk.
 
-    __slots__ = ("indexes", "records", "state", "workflow_id")
+    `new_id` is the execution's id if there was none before; `owner` the one that it has.
+    """
 
-    def __init__(self, workflow_id: int) -> None:
+    __slots__ = ("indexes", "new_id", "owner", "records", "workflow_id")
+
+    def __init__(self, workflow_id: int, new_id: uuid.UUID) -> None:
         self.workflow_id = workflow_id
+        self.new_id = self.owner = new_id
         self.records: list[ExecutionRecord] = []
         self.indexes: list[int] = []
-        self.state: ExecutionState | None = None
+
+    def add(self, index: int, record: ExecutionRecord) -> None:
+        """Take another record about this execution."""
+        self.indexes.append(index)
+        self.records.append(record)
+
+    def without(self, indexes: Collection[int]) -> Entry:
+        """The entry without the records of these places."""
+        rest = Entry(self.workflow_id, self.new_id)
+        rest.owner = self.owner
+        for index, record in zip(self.indexes, self.records, strict=True):
+            if index not in indexes:
+                rest.add(index, record)
+        return rest
+
+    def key_row(self) -> tables.KeyRow | None:
+        """The claim of the sender's id for this execution; None where the sender gave none."""
+        record = self.records[0]
+        if record.external_id is None:
+            return None
+        place = record.tenant_id, record.external_id, self.workflow_id, record.environment_id
+        return (*place, self.owner)
+
+
+IdempotencyOwners = Mapping[tuple[int, bytes], tuple[bytes, uuid.UUID]]
+"""(tenant, digest of the key) → digest of the body that it belongs to, and its execution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Which execution each entry is about, and the places of records that are refused."""
+
+    owners: list[uuid.UUID]
+    refused: frozenset[int]
+
+
+def judge(entries: Sequence[Entry], known: IdempotencyOwners) -> Verdict:
+    """Say what the keys of the entries' requests mean, once it is known whose they are.
+
+    A record is refused when its key belongs to another body. One without an id of the sender's is
+    about the execution that its key belongs to.
+    """
+    owners: list[uuid.UUID] = []
+    refused: set[int] = set()
+    for entry in entries:
+        owner = entry.owner
+        for index, record in zip(entry.indexes, entry.records, strict=True):
+            if (key := record.idempotency) is None:
+                continue
+            body_digest, execution_id = known[record.tenant_id, key.digest]
+            if body_digest != key.body_digest:
+                refused.add(index)
+            elif record.external_id is None:
+                owner = execution_id
+        owners.append(owner)
+    return Verdict(owners, frozenset(refused))
 
 
 class _Chunk:
@@ -147,19 +207,17 @@ class _Chunk:
         self.records = records
         self.workflows = workflows
         self.results: list[Result | None] = [None] * len(records)
-        self.entries: list[_Entry] = []
+        self.entries: list[Entry] = []
         self.deltas: dict[tables.DeltaPlace, Delta] = {}
-        self.refused: list[tuple[int, ExecutionRecord]] = []
         self.events: list[tuple[int, dt.datetime, str]] = []
         self.titles: dict[tuple[int, bytes], tuple[str, str, int]] = {}
 
     def store(self) -> list[Result]:
-        workflow_ids = self.workflows.find_or_make(self.records)
-        self._fold_by_identity(workflow_ids)
+        self._fold_by_identity(self.workflows.find_or_make(self.records))
         self._claim()
         written: list[tuple[ExecutionState, Derived]] = []
-        for entry in self.entries:
-            outcome = self._apply(entry)
+        for entry, state in zip(self.entries, self._states(), strict=True):
+            outcome = self._apply(entry, state)
             if outcome is not None:
                 written.append(outcome)
         tables.write(written, self.deltas, self.events, self.titles)
@@ -168,7 +226,7 @@ class _Chunk:
     # --- which records are about the same execution ---------------------------------------------
 
     def _fold_by_identity(self, workflow_ids: Sequence[int]) -> None:
-        of_identity: dict[object, _Entry] = {}
+        of_identity: dict[object, Entry] = {}
         for index, (record, workflow_id) in enumerate(zip(self.records, workflow_ids, strict=True)):
             identity: object
             if record.external_id is not None:
@@ -179,105 +237,75 @@ class _Chunk:
                 identity = index
             entry = of_identity.get(identity)
             if entry is None:
-                entry = of_identity[identity] = _Entry(workflow_id)
+                entry = of_identity[identity] = Entry(workflow_id, first_id(record))
                 self.entries.append(entry)
-            entry.records.append(record)
-            entry.indexes.append(index)
+            entry.add(index, record)
 
     # --- which executions exist already ---------------------------------------------------------
 
     def _claim(self) -> None:
-        """Give every entry an execution: claim its key for a new id, or find whom it belongs to."""
-        new_ids = [first_id(entry.records[0]) for entry in self.entries]
-        owners = self._claim_external_ids(new_ids)
-        owners = self._claim_idempotency(owners)
-        self._release_keys_of_refused(new_ids, owners)
-        existing = {
-            (entry.records[0].tenant_id, owner)
-            for entry, owner, new_id in zip(self.entries, owners, new_ids, strict=True)
-            if owner != new_id and entry.records
-        }
-        states = tables.lock_states(existing) if existing else {}
-        for entry, owner, new_id in zip(self.entries, owners, new_ids, strict=True):
-            if not entry.records:
-                continue
-            if owner == new_id:
-                entry.state = new_state(entry.records[0], owner, entry.workflow_id)
-            else:
-                entry.state = states[owner]
+        """Give every entry an execution: claim its keys for a new id, or find whom they belong to."""
+        self._claim_external_ids()
+        if known := self._claim_idempotency():
+            verdict = judge(self.entries, known)
+            for entry, owner in zip(self.entries, verdict.owners, strict=True):
+                entry.owner = owner
+            if verdict.refused:
+                self._refuse(verdict.refused)
 
-    def _claim_external_ids(self, new_ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
-        owners = list(new_ids)
-        keyed = [
-            (number, entry.records[0], entry.workflow_id)
-            for number, entry in enumerate(self.entries)
-            if entry.records[0].external_id is not None
-        ]
-        known = tables.claim_external_ids(
-            [_key_row(record, workflow_id, owners[number]) for number, record, workflow_id in keyed]
-        )
-        for number, record, workflow_id in keyed:
-            owners[number] = known[workflow_id, record.external_id or ""]
-        return owners
+    def _claim_external_ids(self) -> None:
+        rows = [(entry, entry.key_row()) for entry in self.entries]
+        known = tables.claim_external_ids([row for _, row in rows if row is not None])
+        for entry, row in rows:
+            if row is not None:
+                entry.owner = known[entry.workflow_id, row[1]]
 
-    def _claim_idempotency(self, owners: list[uuid.UUID]) -> list[uuid.UUID]:
-        """Claim the requests' keys; refuse records whose key belongs to another body."""
+    def _claim_idempotency(self) -> IdempotencyOwners:
         wanted: dict[tuple[int, bytes], tuple[bytes, uuid.UUID]] = {}
-        for entry, owner in zip(self.entries, owners, strict=True):
+        for entry in self.entries:
             for record in entry.records:
                 if (key := record.idempotency) is not None:
-                    wanted.setdefault((record.tenant_id, key.digest), (key.body_digest, owner))
+                    wanted.setdefault(
+                        (record.tenant_id, key.digest), (key.body_digest, entry.owner)
+                    )
         if not wanted:
-            return owners
-        known = tables.claim_idempotency_keys(
+            return {}
+        return tables.claim_idempotency_keys(
             [(*place, body_digest, owner) for place, (body_digest, owner) in wanted.items()]
         )
-        for number, entry in enumerate(self.entries):
-            kept: list[tuple[ExecutionRecord, int]] = []
-            for record, index in zip(entry.records, entry.indexes, strict=True):
-                key = record.idempotency
-                if key is None:
-                    kept.append((record, index))
-                    continue
-                body_digest, owner = known[record.tenant_id, key.digest]
-                if body_digest != key.body_digest:
-                    self.results[index] = Result(
-                        Outcome.REJECTED,
-                        external_id=record.external_id,
-                        reason=KEY_REUSED,
-                        kind="key-reused",
-                    )
-                    continue
-                kept.append((record, index))
-                if record.external_id is None:
-                    owners[number] = owner
-            if len(kept) < len(entry.records):
-                self.refused.append((number, entry.records[0]))
-            entry.records = [record for record, _ in kept]
-            entry.indexes = [index for _, index in kept]
-        return owners
 
-    def _release_keys_of_refused(
-        self, new_ids: Sequence[uuid.UUID], owners: Sequence[uuid.UUID]
-    ) -> None:
-        """Give back keys that were claimed for executions that won't exist."""
-        tables.release_external_ids(
-            [
-                _key_row(record, self.entries[number].workflow_id, owners[number])
-                for number, record in self.refused
-                if not self.entries[number].records
-                and record.external_id is not None
-                and owners[number] == new_ids[number]
-            ]
-        )
+    def _refuse(self, refused: frozenset[int]) -> None:
+        """Answer records that are refused, and give back the ids claimed for what won't exist."""
+        for index in refused:
+            external_id = self.records[index].external_id
+            self.results[index] = Result(
+                Outcome.REJECTED, external_id=external_id, reason=KEY_REUSED, kind="key-reused"
+            )
+        emptied = [entry for entry in self.entries if refused.issuperset(entry.indexes)]
+        claimed = [entry.key_row() for entry in emptied if entry.owner == entry.new_id]
+        tables.release_external_ids([row for row in claimed if row is not None])
+        rest = [entry.without(refused) for entry in self.entries]
+        self.entries = [entry for entry in rest if entry.records]
+
+    def _states(self) -> list[ExecutionState]:
+        """What each entry's execution is before its messages; those that exist are locked."""
+        existing = {
+            (entry.records[0].tenant_id, entry.owner)
+            for entry in self.entries
+            if entry.owner != entry.new_id
+        }
+        states = tables.lock_states(existing) if existing else {}
+        return [
+            new_state(entry.records[0], entry.owner, entry.workflow_id)
+            if entry.owner == entry.new_id
+            else states[entry.owner]
+            for entry in self.entries
+        ]
 
     # --- what the messages change ---------------------------------------------------------------
 
-    def _apply(self, entry: _Entry) -> tuple[ExecutionState, Derived] | None:
+    def _apply(self, entry: Entry, state: ExecutionState) -> tuple[ExecutionState, Derived] | None:
         """Merge an entry's messages; return the state to write, None when nothing changed."""
-        state = entry.state
-        if state is None:
-            return None
         changed = is_new = state.is_new
         for place, (record, index) in enumerate(zip(entry.records, entry.indexes, strict=True)):
             first = is_new and place == 0
@@ -324,16 +352,6 @@ class _Chunk:
             )
         if before is None or before.status is not after.status:
             self.events.append((state.tenant_id, state.changed_at, _event(state, derived)))
-
-
-def _key_row(record: ExecutionRecord, workflow_id: int, execution_id: uuid.UUID) -> tables.KeyRow:
-    return (
-        record.tenant_id,
-        record.external_id or "",
-        workflow_id,
-        record.environment_id,
-        execution_id,
-    )
 
 
 def _outcome(first: bool, changed: bool) -> Outcome:

@@ -27,7 +27,7 @@ from monitoring.recording.environments import source_for
 from monitoring.recording.order import body_hash
 from monitoring.recording.payload import json_of
 from monitoring.recording.record import ExecutionRecord, Idempotency, Outcome, Result
-from monitoring.recording.store import record_executions
+from monitoring.recording.store import Entry, Verdict, judge, record_executions
 from monitoring.words import ErrorClass, Severity, Status
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
@@ -253,6 +253,39 @@ def test_a_key_with_an_id_belongs_to_the_execution_of_that_id(tenant: Tenant) ->
     assert again.id == first.id
     with tenant_scope(tenant):
         assert IdempotencyKey.objects.get().execution_id == first.id
+
+
+def test_of_two_messages_about_one_execution_only_that_with_a_used_key_is_refused(
+    tenant: Tenant,
+) -> None:
+    record_executions([keyed(tenant, message(id="first"))])
+    results = record_executions(
+        [
+            keyed(tenant, message(status="running", completedAt=None), b"n" * 16),
+            keyed(tenant, message(version="9")),
+            keyed(tenant, message(), b"m" * 16),
+        ]
+    )
+    assert outcomes(results) == ["created", "rejected", "updated"]
+    with tenant_scope(tenant):
+        stored = Execution.objects.get(external_id="e1")
+        assert (stored.status, stored.version) == (Status.SUCCESS, None)
+
+
+def test_judging_changes_nothing(tenant: Tenant) -> None:
+    mine, others = Entry(1, uuid.uuid4()), Entry(1, uuid.uuid4())
+    mine.add(0, keyed(tenant, message(id=None)))
+    others.add(1, keyed(tenant, message(id="other"), b"u" * 16))
+    others.add(2, record(tenant, message(id="other")))
+    theirs = uuid.uuid4()
+    body = mine.records[0].idempotency
+    assert body is not None
+    known = {
+        (tenant.pk, b"k" * 16): (body.body_digest, theirs),
+        (tenant.pk, b"u" * 16): (b"another body", theirs),
+    }
+    assert judge([mine, others], known) == Verdict([theirs, others.new_id], frozenset({1}))
+    assert (mine.owner, len(others.records)) == (mine.new_id, 2)
 
 
 # --- what the database refuses --------------------------------------------------------------------
