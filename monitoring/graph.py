@@ -2,14 +2,15 @@
 
 Nodes are joined by `key`: what the provider's connections name them by (n8n: the name). A definition
 can be broken: several nodes may share a key, and an edge may name none. Everything is read-only and
-indexed on first use; all questions take time linear in nodes and edges.
+indexed on first use; all questions take time linear in nodes and edges: rules ask them once, not once
+for each node, since senders choose how large and how tangled a definition is.
 """
 
 from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -182,13 +183,20 @@ class Graph:
         found = self.after(trigger.key for trigger in self.triggers)
         return self._with_helpers(found | {trigger.key for trigger in self.triggers})
 
-    def after(self, keys: Iterable[str]) -> set[str]:
-        """Keys of all nodes that data from these nodes may come to, along main edges."""
-        return _walk(keys, self._next)
+    def after(self, keys: Iterable[str], *, without: Collection[str] = ()) -> set[str]:
+        """Keys of all nodes that data from these nodes may come to, along main edges.
+
+        Not those in `without`, nor what only they lead to.
+        """
+        return _walk(keys, self._next, without)
 
     def before(self, keys: Iterable[str]) -> set[str]:
         """Keys of all nodes from which data may come to these nodes, along main edges."""
         return _walk(keys, self._previous)
+
+    def leading_to(self, keys: Collection[str]) -> set[str]:
+        """Keys of the nodes from which one main edge leads to any of these."""
+        return {source for key in keys for source in self._previous.get(key, ())}
 
     def _with_helpers(self, keys: set[str]) -> frozenset[str]:
         found = set(keys)
@@ -220,13 +228,15 @@ def _grouped(pairs: Iterable[tuple[str, Any]]) -> dict[str, tuple[Any, ...]]:
     return {key: tuple(values) for key, values in found.items()}
 
 
-def _walk(keys: Iterable[str], steps: Mapping[str, tuple[str, ...]]) -> set[str]:
+def _walk(
+    keys: Iterable[str], steps: Mapping[str, tuple[str, ...]], without: Collection[str] = ()
+) -> set[str]:
     """What is reached by at least one step."""
     found: set[str] = set()
     waiting = deque(keys)
     while waiting:
         for key in steps.get(waiting.popleft(), ()):
-            if key not in found:
+            if key not in found and key not in without:
                 found.add(key)
                 waiting.append(key)
     return found

@@ -17,7 +17,8 @@
 
 Ids are stable: people ignore findings and write checks against them. The docstring's first sentence is
 the rule's title, the rest explains it; pages and docs/lint.md show both. A class in a module of
-`scheduling/lint/rules/` is all that a rule needs.
+`scheduling/lint/rules/` is all that a rule needs. It takes time linear in the definition (tests hold it
+to that): what is asked of the whole graph is asked once, not for each node.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class NodeFailures:
     passing: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Facts:
     """What history and environment say about a workflow.
 
@@ -62,6 +63,11 @@ class Facts:
     failures_by_node: Mapping[str, NodeFailures] = dataclasses.field(default_factory=dict)
     is_pushed: bool = False
     synced_every: dt.timedelta | None = None
+
+    @cached_property
+    def passing(self) -> int:
+        """The failures of all nodes that pass by themselves."""
+        return sum(each.passing for each in self.failures_by_node.values())
 
     def failures_of(self, node: Node) -> NodeFailures:
         """The failures that a node caused."""

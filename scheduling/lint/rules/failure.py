@@ -63,7 +63,7 @@ _NOTIFYING: Final = re.compile(
 
 
 @register
-class ErrorSwallowed(NodeRule):
+class ErrorSwallowed(Rule):
     """A failure of the node counts as success.
 
     It goes on as if nothing was (“Continue”), and no IF, Switch, Filter or Code behind it looks at
@@ -78,24 +78,40 @@ class ErrorSwallowed(NodeRule):
         "": "Give the step an error output, or look at the error behind it.",
     }
 
-    def check_node(self, number: int, node: Node, subject: Subject) -> Iterator[Violation]:
+    def check(self, subject: Subject) -> Iterator[Violation]:
         """Look at nodes that go on after an error."""
         graph = subject.graph
-        if node.on_error is not OnError.CONTINUE or node.key not in graph.reached:
+        going_on = [node for node in graph.nodes if _goes_on(graph, node)]
+        if not going_on:
             return
-        if node.kind in (NodeKind.HELPER, NodeKind.TRIGGER):
-            return
-        behind = [graph.by_key[key] for key in graph.after([node.key])]
-        if any(_looks_at_error(each) for each in behind):
-            return
-        is_last_notice = not behind and _NOTIFYING.match(node.type.rpartition(".")[2]) is not None
-        is_harmless = is_last_notice or _cleans_up(graph, node)
-        yield self.violation(
-            subject,
-            f"When “{node.name}” fails, the execution goes on and counts as a success.",
-            node,
-            severity=Severity.INFO if is_harmless else None,
-        )
+        nodes = graph.by_key.values()
+        looked_at = graph.before([node.key for node in nodes if _looks_at_error(node)])
+        harmless = {node.key for node in nodes if _cleans_up(graph, node)}
+        followed = graph.leading_to(graph.by_key)
+        for node in going_on:
+            if node.key in looked_at:
+                continue
+            is_last_notice = node.key not in followed and _notifies(node)
+            yield self.violation(
+                subject,
+                f"When “{node.name}” fails, the execution goes on and counts as a success.",
+                node,
+                severity=Severity.INFO if is_last_notice or node.key in harmless else None,
+            )
+
+
+def _goes_on(graph: Graph, node: Node) -> bool:
+    """Whether a node that runs goes on after an error as if nothing was."""
+    return (
+        node.is_live
+        and node.on_error is OnError.CONTINUE
+        and node.kind not in (NodeKind.HELPER, NodeKind.TRIGGER)
+        and node.key in graph.reached
+    )
+
+
+def _notifies(node: Node) -> bool:
+    return _NOTIFYING.match(node.type.rpartition(".")[2]) is not None
 
 
 def _cleans_up(graph: Graph, node: Node) -> bool:
@@ -110,8 +126,10 @@ def _looks_at_error(node: Node) -> bool:
     """Whether the node decides by an error, or only passes it on to somebody."""
     if not node.is_live:
         return False
-    found = _LOOKS_AT_ERROR.search(str(node.parameters)) is not None
-    return found and (node.kind in _LOOKING_KINDS or "error" in str(node.parameters).lower())
+    text = str(node.parameters)
+    if _LOOKS_AT_ERROR.search(text) is None:
+        return False
+    return node.kind in _LOOKING_KINDS or "error" in text.lower()
 
 
 _PAYING: Final = re.compile(
@@ -166,8 +184,10 @@ def _pays(node: Node) -> bool:
 def _evidence(node: Node, subject: Subject) -> str:
     """That the node caused most of the failures that pass by themselves; "" when it did not."""
     own = subject.facts.failures_of(node).passing
-    all_passing = sum(each.passing for each in subject.facts.failures_by_node.values())
-    if own < _LEAST_PASSING or own <= _MOST * all_passing:
+    if own < _LEAST_PASSING:
+        return ""
+    all_passing = subject.facts.passing
+    if own <= _MOST * all_passing:
         return ""
     return f"Caused {own} of the last {all_passing} failures that pass by themselves."
 

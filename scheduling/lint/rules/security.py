@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from monitoring.definition_secrets import DOUBTFUL, MARK
 from monitoring.graph import Node
 from monitoring.words import Severity
-from scheduling.lint.base import NodeRule, Subject, Violation, register, texts_in
+from scheduling.lint.base import NodeRule, Rule, Subject, Violation, register, texts_in
 
 _WORDS: Final = {
     "aws-key": "an AWS key",
@@ -31,7 +31,7 @@ _WORDS: Final = {
 
 
 @register
-class SecretInPlainText(NodeRule):
+class SecretInPlainText(Rule):
     """A key, token or password stands in the workflow itself.
 
     Everybody who may read or export the workflow can use it, and every copy keeps it. Flowwatch stores
@@ -46,11 +46,20 @@ class SecretInPlainText(NodeRule):
         "": "Keep the secret in a store for secrets, and change it at its provider: it has been seen.",
     }
 
-    def check_node(self, number: int, node: Node, subject: Subject) -> Iterator[Violation]:
+    def check(self, subject: Subject) -> Iterator[Violation]:
         """Look for the scrubber's marks in parameters and pinned items."""
-        pinned = texts_in(subject.graph.pinned.get(node.key), "pinned data")
+        pinned = dict(subject.graph.pinned)
+        for number, node in enumerate(subject.graph.nodes):
+            if node.is_live:
+                # Of nodes that share a name, the first one holds what is pinned to it.
+                items = texts_in(pinned.pop(node.key, None), "pinned data")
+                yield from self._check_texts(subject, node, [*subject.strings[number], *items])
+
+    def _check_texts(
+        self, subject: Subject, node: Node, texts: Iterable[tuple[str, str]]
+    ) -> Iterator[Violation]:
         seen: set[str] = set()
-        for field, text in [*subject.strings[number], *pinned]:
+        for field, text in texts:
             for match in MARK.finditer(text) if "[scrubbed:" in text else ():
                 mark, kind = match.group(), match.group(1)
                 if kind not in DOUBTFUL and mark not in seen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping
 
 from monitoring.graph import MAIN, Graph, Node, NodeKind, OnError, TriggerKind
@@ -71,10 +72,18 @@ class UnreachableNode(Rule):
         lost = {n.key: n for n in graph.nodes if n.is_live and n.key not in graph.reached}
         for key in _read_for_parameters(subject) if lost else ():
             lost.pop(key, None)
-        for node in _first_of_each(graph, lost):
-            behind = len((graph.after([node.key]) & lost.keys()) - {node.key})
-            more = f", nor {behind} node{'s' if behind > 1 else ''} behind it" if behind else ""
+        for place, node in enumerate(_first_of_each(graph, lost)):
+            more = _said_behind(graph, node, lost) if place < _MOST_COUNTED else ""
             yield self.violation(subject, f"No trigger reaches “{node.name}”{more}.", node)
+
+
+# So many findings say how much is behind them: each count walks through the graph.
+_MOST_COUNTED = 20
+
+
+def _said_behind(graph: Graph, node: Node, lost: Mapping[str, Node]) -> str:
+    behind = len((graph.after([node.key]) & lost.keys()) - {node.key})
+    return f", nor {behind} node{'s' if behind > 1 else ''} behind it" if behind else ""
 
 
 _READS_PARAMETERS = re.compile(r"\$node\[\s*[\"']([^\"'\]]+)[\"']\s*\]\.parameter")
@@ -95,7 +104,7 @@ def _first_of_each(graph: Graph, lost: Mapping[str, Node]) -> Iterator[Node]:
     for node in [*starts, *lost.values()]:
         if node.key in shown:
             continue
-        shown |= {node.key} | graph.after([node.key])
+        shown |= graph.after([node.key], without=shown) | {node.key}
         if not _helps(graph, node):
             yield node
 
@@ -176,7 +185,8 @@ class DuplicateNodeName(Rule):
                 yield self._violation(subject, nodes)
 
     def _violation(self, subject: Subject, nodes: list[Node]) -> Violation:
-        same = [node for node in nodes if sum(each.key == node.key for each in nodes) > 1]
+        times = Counter(node.key for node in nodes)
+        same = [node for node in nodes if times[node.key] > 1]
         if same:
             message = f"{len(same)} nodes are called “{same[0].key}”."
             return self.violation(subject, message, same[-1])
@@ -237,7 +247,8 @@ def _without_exits(graph: Graph) -> dict[str, set[str]]:
     }
     choices = [graph.by_key[key] for key in steps if graph.by_key[key].kind is NodeKind.BRANCH]
     for _ in range(_MOST_ROUNDS):  # an exit that was found may be the exit of others
-        exits = [node for node in choices if node.key in steps and _is_exit(graph, node, steps)]
+        rings = _numbered_rings(steps)
+        exits = [node for node in choices if node.key in steps and _is_exit(graph, node, rings)]
         if not exits:
             break
         for node in exits:
@@ -262,24 +273,51 @@ def _may_end(node: Node) -> bool:
     return short in _MAY_RETURN_NOTHING
 
 
-def _is_exit(graph: Graph, node: Node, steps: Mapping[str, Collection[str]]) -> bool:
-    """Whether one of the two outputs of an IF does not lead back to it through `steps`."""
-    return any(not _leads_back(graph, node, output, steps) for output in (0, 1))
+def _is_exit(graph: Graph, node: Node, rings: Mapping[str, int]) -> bool:
+    """Whether one of the two outputs of an IF does not lead back to it.
+
+    One does when it leads to a node of the same ring.
+    """
+    ring = rings[node.key]
+    back = {edge.output for edge in graph.outputs(node) if rings.get(edge.target) == ring}
+    return not {0, 1} <= back
 
 
-def _leads_back(
-    graph: Graph, node: Node, output: int, steps: Mapping[str, Collection[str]]
-) -> bool:
-    waiting = [edge.target for edge in graph.outputs(node) if edge.output == output]
+def _numbered_rings(steps: Mapping[str, Collection[str]]) -> dict[str, int]:
+    """Key → number of its ring: nodes have the same when each leads to the other (Kosaraju)."""
+    backward: dict[str, list[str]] = {key: [] for key in steps}
+    for key, targets in steps.items():
+        for target in targets:
+            if target in backward:
+                backward[target].append(key)
+    numbers: dict[str, int] = {}
+    for number, first in enumerate(reversed(_by_end(steps))):
+        waiting = [first]
+        while waiting:
+            key = waiting.pop()
+            if key not in numbers:
+                numbers[key] = number
+                waiting += backward[key]
+    return numbers
+
+
+def _by_end(steps: Mapping[str, Collection[str]]) -> list[str]:
+    """Keys in the order in which a walk in depth is done with them."""
+    ended: list[str] = []
     seen: set[str] = set()
-    while waiting:
-        key = waiting.pop()
-        if key == node.key:
-            return True
-        if key not in seen and key in steps:
-            seen.add(key)
-            waiting += steps[key]
-    return False
+    for first in steps:
+        path = [] if first in seen else [(first, iter(steps[first]))]
+        seen.add(first)
+        while path:
+            key, targets = path[-1]
+            onward = next((each for each in targets if each in steps and each not in seen), None)
+            if onward is None:
+                ended.append(key)
+                path.pop()
+            else:
+                seen.add(onward)
+                path.append((onward, iter(steps[onward])))
+    return ended
 
 
 def _rings(steps: Mapping[str, Collection[str]]) -> Iterator[set[str]]:
@@ -331,26 +369,31 @@ class DisabledInPath(Rule):
     def check(self, subject: Subject) -> Iterator[Violation]:
         """Find disabled nodes that data goes through."""
         graph = subject.graph
+        next_live = _next_live(graph) if any(node.disabled for node in graph.nodes) else {}
         for node in graph.nodes:
             if not node.disabled or node.kind in (NodeKind.TRIGGER, NodeKind.NOTE, NodeKind.HELPER):
                 continue
             if node.type.endswith(".noOp") or node.key not in graph.reached:
                 continue
-            next_live = next((n for n in _next_nodes(graph, node) if n.is_live), None)
-            if next_live is not None:
-                message = f"“{node.name}” is disabled: “{next_live.name}” gets its input unchanged."
+            if node.key in next_live:
+                name = next_live[node.key].name
+                message = f"“{node.name}” is disabled: “{name}” gets its input unchanged."
                 yield self.violation(subject, message, node)
 
 
-def _next_nodes(graph: Graph, node: Node) -> Iterator[Node]:
-    """The nodes that data comes to next, behind further disabled ones too."""
-    seen: set[str] = set()
-    waiting = [node]
+def _next_live(graph: Graph) -> dict[str, Node]:
+    """Key → the nearest live node that data comes to next, behind further disabled ones too."""
+    found: dict[str, Node] = {}
+    for key, node in graph.by_key.items():
+        targets = (graph.by_key[edge.target] for edge in graph.outputs(node))
+        live = next((target for target in targets if target.is_live), None)
+        if live is not None:
+            found[key] = live
+    waiting = deque(found)
     while waiting:
-        for edge in graph.outputs(waiting.pop()):
-            if edge.target not in seen:
-                seen.add(edge.target)
-                target = graph.by_key[edge.target]
-                yield target
-                if target.disabled:
-                    waiting.append(target)
+        key = waiting.popleft()
+        if graph.by_key[key].disabled:
+            for before in sorted(each for each in graph.leading_to([key]) if each not in found):
+                found[before] = found[key]
+                waiting.append(before)
+    return found

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from monitoring.graph import Node, NodeKind, TriggerKind
+from monitoring.graph import Graph, Node, NodeKind, TriggerKind
 from monitoring.words import Severity
-from scheduling.lint.base import NodeRule, Subject, Violation, register
+from scheduling.lint.base import Rule, Subject, Violation, register
 
 _STEPS_TO_CHECK: Final = 2
 _NAMES_HEADER: Final = re.compile(
@@ -20,7 +20,7 @@ _HEX: Final = re.compile(r"[0-9a-fA-F-]{20,}")
 
 
 @register
-class WebhookNoAuth(NodeRule):
+class WebhookNoAuth(Rule):
     """Anybody who knows the address can start the workflow.
 
     A webhook or form trigger has the authentication “None”, and none of the next two nodes checks a
@@ -29,45 +29,47 @@ class WebhookNoAuth(NodeRule):
     """
 
     id, severity = "webhook-no-auth", Severity.CRITICAL
-    applies_to = frozenset({NodeKind.TRIGGER})
     fixes = {
         "n8n": "Open the trigger → Authentication → “Header Auth” (a form: “Basic Auth”) and choose or"
         " create a credential; senders that sign are checked by a Crypto node (Hmac) and an IF behind it.",
         "": "Demand a token or check the sender's signature before anything else happens.",
     }
 
-    def check_node(self, number: int, node: Node, subject: Subject) -> Iterator[Violation]:
-        """Look at the trigger's authentication and at what follows it."""
-        if node.trigger not in (TriggerKind.WEBHOOK, TriggerKind.FORM):
-            return
-        if node.parameters.get("authentication", "none") not in ("none", "", None):
-            return
-        if _is_checked(node, subject):
-            return
+    def check(self, subject: Subject) -> Iterator[Violation]:
+        """Look at the triggers' authentication and at what follows them."""
+        graph = subject.graph
+        unlocked = [node for node in graph.triggers if _is_open(node)]
+        checked = _checked(graph) if unlocked else set()
+        for node in unlocked:
+            if node.key not in checked:
+                yield self._violation(subject, node)
+
+    def _violation(self, subject: Subject, node: Node) -> Violation:
         what = "form" if node.trigger is TriggerKind.FORM else "webhook"
         if _is_secret_path(node):
-            yield self.violation(
-                subject,
-                f"The {what} “{node.name}” is open to everybody who learns its random address.",
-                node,
-                severity=Severity.INFO,
+            message = (
+                f"The {what} “{node.name}” is open to everybody who learns its random address."
             )
-        else:
-            path = _path(node)
-            at = f" at “{path}”" if path else ""
-            message = f"The {what} “{node.name}” can be called by anybody{at}."
-            yield self.violation(subject, message, node)
+            return self.violation(subject, message, node, severity=Severity.INFO)
+        path = _path(node)
+        at = f" at “{path}”" if path else ""
+        message = f"The {what} “{node.name}” can be called by anybody{at}."
+        return self.violation(subject, message, node)
 
 
-def _is_checked(trigger: Node, subject: Subject) -> bool:
-    """Whether one of the next two nodes checks who calls."""
-    graph = subject.graph
-    keys = {trigger.key}
+def _is_open(trigger: Node) -> bool:
+    is_called = trigger.trigger in (TriggerKind.WEBHOOK, TriggerKind.FORM)
+    return is_called and trigger.parameters.get("authentication", "none") in ("none", "", None)
+
+
+def _checked(graph: Graph) -> set[str]:
+    """Keys of the nodes of which one of the next two checks who calls."""
+    leading = {node.key for node in graph.by_key.values() if _checks(node)}
+    found: set[str] = set()
     for _ in range(_STEPS_TO_CHECK):
-        keys = {e.target for key in keys for e in graph.outputs(graph.by_key[key])}
-        if any(_checks(graph.by_key[key]) for key in keys):
-            return True
-    return False
+        leading = graph.leading_to(leading)
+        found |= leading
+    return found
 
 
 def _checks(node: Node) -> bool:
