@@ -24,6 +24,7 @@ class Item(msgspec.Struct, frozen=True):
     title: str
     severity: str
     url: str
+    text: str = ""
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,4 +73,13 @@ def read(content: dict[str, Any]) -> Message:
 
 def fact(label: str, value: str) -> Fact:
     """A fact of bounded length."""
-    return Fact(label, value if len(value) <= FACT_LENGTH else value[: FACT_LENGTH - 1] + "…")
+    return Fact(label, _cut(value))
+
+
+def item(title: str, severity: str, url: str, text: str = "") -> Item:
+    """An item whose text is of bounded length."""
+    return Item(title, severity, url, _cut(text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= FACT_LENGTH else text[: FACT_LENGTH - 1] + "…"

@@ -6,27 +6,30 @@ It is settled in steps, so that thousands of incidents hold nobody up; the last 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
 from django.db import connection
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet, Window
+from django.db.models.functions import RowNumber
 
 from alerts import incidents, links, telling
-from alerts.message import MOST_ITEMS, Item, Message, fact
+from alerts.message import MOST_ITEMS, Message, fact, item
 from alerts.models import Incident, IncidentEvent, Notification, ScanNews
 from alerts.models.incident import FINDINGS
 from alerts.policy import Policy, policies_for, policy_for
 from alerts.rules.base import Verdict
 from monitoring.words import Severity
-from scheduling.models import Scan, ScannedWorkflow
+from scheduling.lint.engine import title_of_rule
+from scheduling.models import Finding, Scan, ScannedWorkflow
 
 SCAN_FAILED: Final = "scan-failed"
 RULE_TITLES: Final = {FINDINGS: "Critical findings or poor health", SCAN_FAILED: "Failed scan"}
 POOR_HEALTH: Final = 50.0
 
 _AT_ONCE: Final = 200
+_NAMED: Final = 3
 # Steps of one tenant come one after the other: two scans may speak of the same workflows.
 _TAKE_TURNS: Final = "SELECT pg_advisory_xact_lock(hashtextextended('scan news', %s))"
 
@@ -107,10 +110,17 @@ def _settle_findings(scan: Scan, news: ScanNews, now: dt.datetime) -> bool:
         .order_by("id")[:_AT_ONCE]
     )
     current = [row for row in rows if not row.is_outdated]
+    worst = _worst_findings(scan, [row.workflow_id for row in current if _is_bad(row)])
     policies = policies_for(row.workflow_id for row in current)
     before = _unresolved(policies)
     settled = [
-        _settle_row(row, before.get(row.workflow_id), policies[row.workflow_id], now)
+        _settle_row(
+            row,
+            before.get(row.workflow_id),
+            policies[row.workflow_id],
+            now,
+            worst.get(row.workflow_id, []),
+        )
         for row in current
     ]
     told = [incident for incident in settled if incident is not None and not incident.suppressed]
@@ -138,7 +148,11 @@ def _unresolved(workflow_ids: Iterable[int]) -> dict[int | None, Incident]:
 
 
 def _settle_row(
-    row: ScannedWorkflow, before: Incident | None, policy: Policy, now: dt.datetime
+    row: ScannedWorkflow,
+    before: Incident | None,
+    policy: Policy,
+    now: dt.datetime,
+    worst: Sequence[str],
 ) -> Incident | None:
     """The workflow's incident that was opened, counted or resolved; None where nothing changed."""
     if not _is_bad(row):
@@ -147,7 +161,7 @@ def _settle_row(
         why = "Nothing critical is left, and its health is not poor any more."
         incidents.resolve(before, policy, now, why=why, quietly=True)
         return before
-    subject, verdict = f"workflow:{row.workflow_id}", _verdict(row, before, now)
+    subject, verdict = f"workflow:{row.workflow_id}", _verdict(row, before, now, worst)
     incident = incidents.settle_subject(
         FINDINGS, subject, row.workflow, before, verdict, policy, now, quietly=True
     )
@@ -189,7 +203,21 @@ def _is_poor(row: ScannedWorkflow) -> bool:
     return row.health_score is not None and row.health_score < POOR_HEALTH
 
 
-def _verdict(row: ScannedWorkflow, before: Incident | None, now: dt.datetime) -> Verdict:
+def _worst_findings(scan: Scan, workflow_ids: Collection[int]) -> dict[int, list[str]]:
+    """The worst few findings of workflows in words: what is wrong, and where."""
+    place = Window(RowNumber(), partition_by="workflow_id", order_by=[F("severity").desc(), "pk"])
+    found = Finding.objects.filter(scan=scan, workflow_id__in=workflow_ids)
+    rows = found.annotate(place=place).filter(place__lte=_NAMED).order_by("workflow_id", "place")
+    said: dict[int, list[str]] = {}
+    for workflow_id, rule, node in rows.values_list("workflow_id", "rule", "node_name"):
+        where = f" at “{node}”" if node else ""
+        said.setdefault(workflow_id, []).append(f"{title_of_rule(rule)} ({rule}){where}")
+    return said
+
+
+def _verdict(
+    row: ScannedWorkflow, before: Incident | None, now: dt.datetime, worst: Sequence[str]
+) -> Verdict:
     parts = []
     if row.critical:
         parts.append(f"{row.critical} critical finding{'s' if row.critical > 1 else ''}")
@@ -202,8 +230,14 @@ def _verdict(row: ScannedWorkflow, before: Incident | None, now: dt.datetime) ->
         counted_from=before.counted_from if before and before.counted_from else now,
         last_at=now,
         title=f"{row.workflow.name}: {' and '.join(parts)}",
-        detail=f"{row.findings} findings in all.",
+        detail=_detail(row.findings, worst),
     )
+
+
+def _detail(findings: int, worst: Sequence[str]) -> str:
+    others = findings - len(worst)
+    more = [f"{others:,} more finding{'s' if others > 1 else ''}"] if others > 0 else []
+    return "; ".join([*worst, *more]) + "." if worst or more else ""
 
 
 # --- the one message ------------------------------------------------------------------------------
@@ -254,7 +288,7 @@ def _tell(scan: Scan, news: ScanNews, policy: Policy, now: dt.datetime) -> None:
 
 def _gathered(news: ScanNews) -> _Part:
     lists = (news.opened, news.known, news.resolved)
-    found = Incident.objects.defer("detail").in_bulk([pk for each in lists for pk in each])
+    found = Incident.objects.in_bulk([pk for each in lists for pk in each])
     return _Part(*([found[pk] for pk in each if pk in found] for each in lists))
 
 
@@ -305,7 +339,7 @@ def _message(scan: Scan, part: _Part, policy: Policy, now: dt.datetime) -> Messa
         at=now,
         facts=facts,
         items=[
-            Item(each.title, each.level.slug, links.incident_url(slug, each.pk))
+            item(each.title, each.level.slug, links.incident_url(slug, each.pk), each.detail)
             for each in worst[:MOST_ITEMS]
         ],
         item_count=len(worst),

@@ -12,8 +12,11 @@ from django.views.decorators.http import require_safe
 
 from alerts.incidents import next_telling_at
 from alerts.models import Incident, IncidentEvent
+from alerts.models.incident import FINDINGS
 from alerts.pages.labels import delivery_of, row_of
 from alerts.policy import policy_for
+from monitoring.models import Workflow
+from scheduling.analysis import latest_look
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
 
@@ -50,12 +53,23 @@ def incident_page(request: TenantRequest, slug: str, incident_id: int) -> HttpRe
     }
     if incident.workflow_id is not None:
         context |= _workflow_urls(incident, slug)
+    if incident.workflow is not None and incident.rule == FINDINGS:
+        context |= _finding_urls(incident.workflow, slug)
     return render(request, "alerts/incident.html", context)
 
 
 def _deliveries(incident: Incident, slug: str) -> list[Any]:
     notifications = incident.notifications.select_related("target").prefetch_related("attempts")
     return [delivery_of(each, slug) for each in notifications.order_by("-id")[:MOST_SHOWN]]
+
+
+def _finding_urls(workflow: Workflow, slug: str) -> dict[str, str]:
+    """Where the findings of its newest look are: the workflow's health, and the scan."""
+    health = f"{reverse('monitoring:workflow', args=[slug, workflow.pk])}?tab=health"
+    look = latest_look(workflow)
+    scan = reverse("scheduling:scan", args=[slug, look.scan_id]) if look else ""
+    narrowed = f"{scan}?by=findings&workflow={workflow.pk}" if scan else ""
+    return {"health_url": health, "scan_url": narrowed}
 
 
 def _workflow_urls(incident: Incident, slug: str) -> dict[str, str]:

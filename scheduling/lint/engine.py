@@ -29,6 +29,12 @@ def rules() -> list[Rule]:
     return [RULES[name] for name in sorted(RULES)]
 
 
+def title_of_rule(name: str) -> str:
+    """What a rule finds, in words without a full stop; the name of one that is gone."""
+    rule = RULES.get(name)
+    return rule.title.rstrip(".") if rule else name
+
+
 def check(graph: Graph, facts: Facts) -> list[Violation]:
     """What is wrong with a workflow, the worst first; fingerprints are unique in it."""
     subject = Subject(graph, facts)

@@ -18,11 +18,13 @@ from alerts.models import (
     WorkflowPreference,
 )
 from monitoring.models import Event, Workflow
-from scheduling.models import Scan, ScannedWorkflow
-from tenants.models import Tenant
+from scheduling.lint.engine import title_of_rule
+from scheduling.models import Finding, Scan, ScannedWorkflow
+from tenants.models import Role, Tenant
 from tenants.scoping import tenant_scope
 from tests.alerts.factories import make_settings, settle, work
 from tests.monitoring.factories import make_workflow
+from tests.tenants.factories import make_member, signed_in_as
 
 pytestmark = pytest.mark.django_db
 
@@ -116,6 +118,32 @@ def test_critical_findings_and_poor_health_open_and_the_next_scan_ends_them(
     assert len(mail.outbox) == 2
     assert "Mended: 1 workflow\n" in mail.outbox[1].body
     assert str(mail.outbox[1].subject).startswith("[info] "), "nothing of it is new"
+
+
+def test_what_was_found_is_named_with_its_node(tenant: Tenant, workflow: Workflow) -> None:
+    make_settings(tenant, "ops@example.com")
+    scan = make_scan(tenant, (workflow, 4, 10.0))
+    with tenant_scope(tenant):
+        ScannedWorkflow.objects.update(findings=6)
+        for number, (rule, severity) in enumerate(
+            [("no-timeout", 2), *[("secret-in-plain-text", 3)] * 4]
+        ):
+            Finding.objects.create(
+                tenant=tenant, scan=scan, workflow=workflow, rule=rule, severity=severity,
+                node_name=f"Ask {number}" if number != 2 else "", fingerprint=str(number),
+            )  # fmt: skip
+    end_scans(scan)
+    with tenant_scope(tenant):
+        incident = Incident.objects.get()
+    title = title_of_rule("secret-in-plain-text")
+    said = f"{title} (secret-in-plain-text)"
+    detail = f"{said} at “Ask 1”; {said}; {said} at “Ask 3”; 3 more findings."
+    assert incident.detail == detail
+    assert detail in str(mail.outbox[0].body)
+    client = signed_in_as(make_member(tenant, Role.VIEWER))
+    shown = client.get(f"/t/alerts/alerts/{incident.pk}/").content.decode()
+    assert f"/workflows/{workflow.pk}/?tab=health" in shown
+    assert f"/scans/{scan.pk}/?by=findings&amp;workflow={workflow.pk}" in shown
 
 
 def test_a_scan_without_news_is_a_short_summary_that_can_be_switched_off(
