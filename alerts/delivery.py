@@ -72,7 +72,7 @@ def _channel_to(target: Target, now: dt.datetime) -> Channel:
 
 
 def _choose(target: Target, now: dt.datetime) -> Notification | None:
-    reached = _reached(target, now)
+    reached = reached_lately(target, now)
     retry = _retries(target).filter(next_try_at__lte=now).order_by("next_try_at", "id").first()
     if retry is not None and limits.allowed_at(reached, now) <= now:
         return retry
@@ -86,7 +86,7 @@ def _choose(target: Target, now: dt.datetime) -> Notification | None:
 
 
 def _next_due(target: Target, now: dt.datetime) -> dt.datetime | None:
-    reached = _reached(target, now)
+    reached = reached_lately(target, now)
     times = []
     retry = _retries(target).order_by("next_try_at").values_list("next_try_at", flat=True).first()
     if retry is not None:
@@ -113,7 +113,7 @@ def _retries(target: Target) -> QuerySet[Notification]:
     return tried | _waiting(target).filter(kind=Notification.Kind.SUMMARY)
 
 
-def _reached(target: Target, now: dt.datetime) -> list[dt.datetime]:
+def reached_lately(target: Target, now: dt.datetime) -> list[dt.datetime]:
     """When the target got a message lately, oldest first."""
     counted = Attempt.objects.filter(
         target=target, reached=True, at__gt=now - limits.longest_memory()
@@ -125,12 +125,18 @@ def _reached(target: Target, now: dt.datetime) -> list[dt.datetime]:
 # --- one try --------------------------------------------------------------------------------------
 
 
-def try_to_send(channel: Channel, notification: Notification, now: dt.datetime) -> Outcome:
-    """Send a message through a channel; whatever happens is an outcome."""
+def try_to_send(
+    channel: Channel, notification: Notification, now: dt.datetime, seconds: float | None = None
+) -> Outcome:
+    """Send a message through a channel; whatever happens is an outcome.
+
+    `seconds` is the time there is for it, where that is less than the channel's own deadline.
+    """
     began = time.monotonic()
     sent, error = None, None
     try:
-        sent = channel.send(Envelope(notification.key, read(notification.content), now))
+        message = read(notification.content)
+        sent = channel.send(Envelope(notification.key, message, now, seconds))
     except TransportError as failed:
         error = failed
     except Exception as broken:  # one message that can't be made must not hold back the others

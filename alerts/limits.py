@@ -19,6 +19,8 @@ LONG_SECONDS, MOST_IN_LONG = 3_600.0, 30
 ONE_BY_ONE: Final = 5
 """Messages within the short time that go out each on its own."""
 
+_LATELY: Final = ((SHORT_SECONDS, MOST_IN_SHORT), (LONG_SECONDS, MOST_IN_LONG))
+
 _GATHER_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 60.0
 _LONG_PAUSE_SECONDS: Final = 180.0
@@ -62,10 +64,17 @@ def plan(reached: Sequence[dt.datetime], new: int, now: dt.datetime) -> Plan:
     return Plan(Act.SUM_UP if new > 1 else Act.SEND)
 
 
-def allowed_at(reached: Sequence[dt.datetime], now: dt.datetime) -> dt.datetime:
-    """When the target may get its next message at the earliest, whatever it is."""
+def allowed_at(
+    reached: Sequence[dt.datetime],
+    now: dt.datetime,
+    bounds: Sequence[tuple[float, int]] = _LATELY,
+) -> dt.datetime:
+    """When the target may get its next message at the earliest, whatever it is.
+
+    `bounds` are lengths of time in seconds with the most messages within each.
+    """
     times = [now]
-    for seconds, most in ((SHORT_SECONDS, MOST_IN_SHORT), (LONG_SECONDS, MOST_IN_LONG)):
+    for seconds, most in bounds:
         span = _seconds(seconds)
         within = [at for at in reached if at > now - span]
         if len(within) >= most:

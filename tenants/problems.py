@@ -136,7 +136,7 @@ def unprocessable(
 
 
 def too_many(detail: str, retry_after: int) -> Problem:
-    """429: the tenant's quota is used up; nothing was stored, repeat after `retry_after` seconds."""
+    """429: more than the tenant may; nothing was stored, repeat after `retry_after` seconds."""
     return Problem(
         429, "too-many", "Too many calls", detail, headers={"Retry-After": str(retry_after)}
     )

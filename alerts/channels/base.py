@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from django.conf import settings
+
 from alerts.message import Message
 
 if TYPE_CHECKING:
@@ -17,11 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A message on its way: `key` is the same on every try, `at` the time of this one."""
+    """A message on its way: `key` is the same on every try, `at` the time of this one.
+
+    `seconds` is the time there is for this try, where that is less than the channel's own deadline.
+    """
 
     key: uuid.UUID
     message: Message
     at: dt.datetime
+    seconds: float | None = None
+
+    def deadline(self, longest: float) -> float:
+        """Seconds that the try may take in a channel that takes at most `longest`."""
+        own = settings.PACE.seconds(longest)
+        return own if self.seconds is None else min(own, self.seconds)
 
 
 @dataclass(frozen=True, slots=True)

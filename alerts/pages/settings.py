@@ -18,7 +18,7 @@ from alerts.models.settings import severities
 from alerts.pages.forms import SettingsForm, SeveritiesForm
 from alerts.policy import Policy, policy_for, settings_of
 from alerts.preview import preview, untold_classes
-from alerts.testing import send_test
+from alerts.testing import TooManyTestsError, send_test
 from monitoring.words import ErrorClass, Severity
 from scheduling.due import database_now
 from tenants import audit
@@ -120,21 +120,22 @@ _COUNTS_IN_PREVIEW = {
 @require_POST
 def test(request: TenantRequest, slug: str) -> HttpResponse:
     """Send a test message to every address and show each result."""
-    results = send_test(policy_for())
-    audit.record("alerts.test", tenant=request.tenant, request=request, messages=len(results))
     stored = settings_of(request.tenant)
+    forms = SettingsForm(settings=stored), SeveritiesForm()
+    try:
+        results = send_test(policy_for())
+    except TooManyTestsError as error:
+        messages.warning(request, str(error))
+        answer = _page(request, *forms, status=429)
+        answer["Retry-After"] = str(error.retry_after)
+        return answer
+    audit.record("alerts.test", tenant=request.tenant, request=request, messages=len(results))
     known = channels()
     shown = [
         (f"{known[each.channel].title} {known[each.channel].shown(each.address)}", each)
         for each in results
     ]
-    return _page(
-        request,
-        SettingsForm(settings=stored),
-        SeveritiesForm(),
-        test_results=shown,
-        is_tested=True,
-    )
+    return _page(request, *forms, test_results=shown, is_tested=True)
 
 
 @tenant_member(Role.ADMIN)

@@ -63,7 +63,7 @@ _TITLES = {
     413: "Too many bytes or lines.",
     415: "A content type or encoding that isn't taken here.",
     422: "JSON that breaks the schema, or a key used with another body.",
-    429: "The tenant's quota is used up; repeat after `Retry-After` seconds.",
+    429: "Too many calls, or the tenant's quota is used up; repeat after `Retry-After` seconds.",
     503: "The database is away or too much is waiting; repeat after `Retry-After` seconds.",
 }
 

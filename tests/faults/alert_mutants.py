@@ -17,11 +17,14 @@ def new_key() -> None:
     send = delivery.try_to_send
 
     def try_to_send(
-        channel: Channel, notification: Notification, now: dt.datetime
+        channel: Channel,
+        notification: Notification,
+        now: dt.datetime,
+        seconds: float | None = None,
     ) -> delivery.Outcome:
         kept, notification.key = notification.key, uuid.uuid4()
         try:
-            return send(channel, notification, now)
+            return send(channel, notification, now, seconds)
         finally:
             notification.key = kept
 
@@ -33,11 +36,14 @@ def store_first() -> None:
     send = delivery.try_to_send
 
     def try_to_send(
-        channel: Channel, notification: Notification, now: dt.datetime
+        channel: Channel,
+        notification: Notification,
+        now: dt.datetime,
+        seconds: float | None = None,
     ) -> delivery.Outcome:
         sent = {"state": Notification.State.SENT, "sent_at": now, "next_try_at": None}
         Notification.objects.filter(pk=notification.pk).update(**sent)
-        return send(channel, notification, now)
+        return send(channel, notification, now, seconds)
 
     delivery.try_to_send = try_to_send
 

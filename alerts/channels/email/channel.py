@@ -55,9 +55,11 @@ class Email(Channel):
     def send(self, envelope: Envelope) -> Sent:
         """Hand the mail to the server. 5xx is permanent; everything else is tried again."""
         mail = compose(envelope, self.address)
-        connection: Any = get_connection()
+        seconds = envelope.deadline(DEADLINE_SECONDS)
+        # Nothing can be cut before there is a connection.
+        connection: Any = get_connection(timeout=min(seconds, django_settings.EMAIL_TIMEOUT))
         try:
-            with _deadline(connection, django_settings.PACE.seconds(DEADLINE_SECONDS)):
+            with _deadline(connection, seconds):
                 connection.send_messages([mail])
         except (smtplib.SMTPException, OSError) as error:
             raise _as_transport_error(error) from error

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from urllib.parse import urlsplit
 
 import msgspec
-from django.conf import settings as django_settings
 
 from alerts.channels.base import Channel, Envelope, Sent, TransportError
 from alerts.channels.registry import register
@@ -84,7 +83,7 @@ class Webhook(Channel):
     def send(self, envelope: Envelope) -> Sent:
         """Post the message. 2xx is delivered; 410 ends it; redirects are refusals."""
         body = body_of(envelope)
-        seconds = django_settings.PACE.seconds(outbound.DEADLINE_SECONDS)
+        seconds = envelope.deadline(outbound.DEADLINE_SECONDS)
         try:
             answer = outbound.call(
                 "POST", self.url, body=body, headers=self._headers(envelope, body), seconds=seconds
