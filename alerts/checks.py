@@ -11,7 +11,7 @@ from django.db import transaction
 
 from alerts import incidents, scan_news
 from alerts.models import Check, ScanNews
-from alerts.policy import policy_for
+from alerts.policy import Policy, policy_for
 from alerts.rules.base import WorkflowRule, workflow_rules
 from monitoring.models import Workflow
 from scheduling.due import Claim, LeaseLostError, database_now
@@ -36,7 +36,10 @@ def look_at_workflow(claim: Claim[Check]) -> None:
         if seen is None:
             raise LeaseLostError(f"{KIND} {claim.row.pk} is somebody else's by now")
         now = database_now()
-        looks = [_look(rule, seen.workflow, now) for rule in workflow_rules()]
+        policy = policy_for(seen.workflow.pk)
+        kept_back = incidents.kept_back(seen.workflow)
+        looks = [_look(rule, seen.workflow, policy, now) for rule in workflow_rules()]
+        incidents.tell_kept_back(kept_back, policy, now)
         calm_until = min((look.calm_until for look in looks if look.calm_until), default=None)
         times = [look.again_at for look in looks if look.again_at]
         with claim.finishing() as check:
@@ -55,9 +58,8 @@ class _Look:
     calm_until: dt.datetime | None = None
 
 
-def _look(rule: WorkflowRule, workflow: Workflow, now: dt.datetime) -> _Look:
+def _look(rule: WorkflowRule, workflow: Workflow, policy: Policy, now: dt.datetime) -> _Look:
     """Settle one rule's incident."""
-    policy = policy_for(workflow.pk)
     before = incidents.last_of(rule.slug, rule.subject(workflow), now - policy.settings.window)
     verdict = rule.look(workflow, before, policy, now)
     incident = incidents.settle_subject(

@@ -7,12 +7,14 @@ are stored together.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Final
 
 from django.conf import settings
 
 from alerts import telling
 from alerts.models import Incident, IncidentEvent, Notification
+from alerts.models.incident import FINDINGS
 from alerts.policy import Policy
 from alerts.rules.base import Verdict
 from monitoring.models import Workflow
@@ -174,6 +176,27 @@ def _why_not_now(incident: Incident, policy: Policy) -> str:
         f"People heard of it a short time before: told at {next_at.astimezone(dt.UTC):%H:%M:%S} UTC "
         "if it is still open then."
     )
+
+
+def kept_back(workflow: Workflow) -> list[Incident]:
+    """Lock the incidents about a workflow's findings of which nobody was told.
+
+    Before any target is locked: scans lock theirs in this order, too.
+    """
+    found = Incident.objects.select_for_update(of=("self",)).unresolved().exclude(suppressed="")
+    return list(found.filter(workflow=workflow, rule=FINDINGS).select_related("workflow"))
+
+
+def tell_kept_back(found: Sequence[Incident], policy: Policy, now: dt.datetime) -> None:
+    """Tell of what `kept_back` found as soon as somebody wants to know, without the next scan."""
+    for incident in found:
+        silence = policy.silence(incident.level)
+        if silence == incident.suppressed:
+            continue
+        incident.suppressed = silence
+        if not silence and incident.told_at is None and incident.status == Incident.Status.OPEN:
+            _tell(incident, _Kind.OPENED, policy, now)
+        incident.save()
 
 
 def look_again_at(

@@ -40,6 +40,7 @@ def incident_page(request: TenantRequest, slug: str, incident_id: int) -> HttpRe
     incident = found.first()
     if incident is None:
         raise Http404
+    policy = policy_for(incident.workflow_id)
     context: dict[str, Any] = {
         "incident": incident,
         "row": row_of(incident, slug),
@@ -48,7 +49,8 @@ def incident_page(request: TenantRequest, slug: str, incident_id: int) -> HttpRe
             for event in incident.events.order_by("-at", "-id")[:MOST_SHOWN]
         ],
         "deliveries": _deliveries(incident, slug),
-        "next_telling_at": next_telling_at(incident, policy_for(incident.workflow_id)),
+        "next_telling_at": next_telling_at(incident, policy),
+        "silence": "" if incident.is_resolved else policy.silence(incident.level),
         "back": request.get_full_path(),
     }
     if incident.workflow_id is not None:

@@ -8,7 +8,7 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from alerts import scan_news
+from alerts import preferences, scan_news
 from alerts.models import (
     AlertSettings,
     Incident,
@@ -198,6 +198,32 @@ def test_with_alerts_off_nobody_is_told(tenant: Tenant, workflow: Workflow) -> N
     assert mail.outbox == []
     with tenant_scope(tenant):
         assert Incident.objects.get().suppressed == "Alerts are switched off."
+
+
+def test_what_nobody_was_told_is_told_when_somebody_wants_to_know(
+    tenant: Tenant, workflow: Workflow
+) -> None:
+    make_settings(tenant)
+    finish_scan(tenant, (workflow, 1, 90.0))
+    client = signed_in_as(make_member(tenant, Role.VIEWER))
+    with tenant_scope(tenant):
+        path = f"/t/alerts/alerts/{Incident.objects.get().pk}/"
+    why = "No mail address and no webhook is set."
+    assert f"Nobody was told. {why}" in client.get(path).content.decode()
+    with tenant_scope(tenant), preferences.changing(tenant) as stored:
+        stored.emails = ["ops@example.com"]
+        preferences.save_settings(stored)
+    shown = client.get(path).content.decode()
+    assert "Nobody is told." not in shown
+    assert "it is told soon" in shown
+    for _ in range(2):
+        settle()
+    assert [str(each.subject) for each in mail.outbox] == [
+        "[critical] Invoice sync: 1 critical finding (Alerts)"
+    ]
+    with tenant_scope(tenant):
+        assert Incident.objects.get().suppressed == ""
+    assert "Mail ops@example.com" in client.get(path).content.decode()
 
 
 # --- scans that overtake each other ---------------------------------------------------------------
