@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -15,13 +14,7 @@ import pytest
 from config.home import SOURCE_ROOT
 from tests.config.trees import PATIENCE, Tree
 
-pytestmark = [
-    pytest.mark.processes,
-    pytest.mark.skipif(
-        importlib.util.find_spec("hatchling") is None,
-        reason="hatchling builds the package, and nothing is fetched for a test",
-    ),
-]
+pytestmark = pytest.mark.processes
 
 
 @pytest.fixture(scope="module")
