@@ -35,7 +35,13 @@ _PIECE: Final = 64 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
 
 _END_OF_ZIP: Final = b"PK\x05\x06"
-_LONGEST_END: Final = 22 + 65_535
+_ZIP64: Final = b"PK\x06\x07"
+_ZIP64_LENGTH: Final = 20
+_LONGEST_END: Final = _ZIP64_LENGTH + 22 + 65_535
+# What `zipfile` unpacks piece by piece: the others it unpacks whole, however large that becomes.
+_PACKINGS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_BROKEN: Final = "The zip is broken, encrypted or packed in a way that isn't known."
+_TOO_MANY: Final = f"The zip holds too many files; {MOST_WORKFLOWS:,} workflows fit in one."
 _LARGEST_DIRECTORY: Final = 1024 * 1024
 # A real workflow packs to a tenth; what unpacks to a thousand times its size is a bomb.
 _LARGEST_RATIO: Final = 200
@@ -222,14 +228,19 @@ def _unzipped(file: UploadedFile, name: str) -> Iterator[tuple[str, Any]]:
     found = 0
     try:
         with zipfile.ZipFile(_whole(file)) as archive:
-            for entry in archive.infolist():
+            entries = archive.infolist()
+            if len(entries) > 2 * MOST_WORKFLOWS:  # more than its end says
+                raise Refused(_TOO_MANY)
+            for entry in entries:
                 if entry.is_dir() or _is_hidden(entry.filename):
                     continue
                 found += 1
                 label = f"{name}: {_printable(entry.filename)}"
                 yield label, _entry(archive, entry, budget)
+    except Refused:
+        raise
     except _BROKEN_ZIP:
-        raise Refused("The zip is broken, encrypted or packed in a way that isn't known.") from None
+        raise Refused(_BROKEN) from None
     if not found:
         raise Refused("The zip holds no files.")
 
@@ -247,10 +258,12 @@ def _check_directory(file: UploadedFile) -> None:
     at = tail.rfind(_END_OF_ZIP)
     if at < 0 or len(tail) < at + 22:
         raise Refused("The zip is broken: it ends too early.")
+    if tail[max(0, at - _ZIP64_LENGTH) : at].startswith(_ZIP64):
+        raise Refused(_TOO_MANY)  # what the end says does not count then, and small zips need none
     entries = int.from_bytes(tail[at + 10 : at + 12], "little")
     directory = int.from_bytes(tail[at + 12 : at + 16], "little")
     if entries > 2 * MOST_WORKFLOWS or directory > _LARGEST_DIRECTORY:
-        raise Refused(f"The zip holds too many files; {MOST_WORKFLOWS:,} workflows fit in one.")
+        raise Refused(_TOO_MANY)
 
 
 @dataclass(slots=True)
@@ -264,6 +277,8 @@ def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: _Budget) ->
     """The bytes of one file, counted while they are unpacked: its own word for its size is nothing."""
     if not entry.filename.lower().endswith(".json"):
         return Refused("It is no .json file.")
+    if entry.compress_type not in _PACKINGS:
+        return Refused("It is packed in a way that isn't taken; pack it with “Deflate”.")
     bomb = max(_RATIO_FROM, _LARGEST_RATIO * entry.compress_size)
     pieces: list[bytes] = []
     size = 0

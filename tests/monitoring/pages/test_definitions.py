@@ -46,9 +46,9 @@ def workflow_json(**fields: Any) -> bytes:
     ).encode()
 
 
-def zipped(files: dict[str, bytes]) -> bytes:
+def zipped(files: dict[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", packing) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return buffer.getvalue()
@@ -168,9 +168,42 @@ def _unknown_packing() -> bytes:
     return bytes(content)
 
 
+def _zip64_end() -> bytes:
+    """A zip of 5,000 files, with an end that says one and refers to a second end that is true."""
+    content = bytearray(zipped({f"{n}.txt": b"" for n in range(5_000)}))
+    at = content.rindex(b"PK\x05\x06")
+    count, size, offset = struct.unpack_from("<HLL", content, at + 10)
+    struct.pack_into("<HHLL", content, at + 8, 1, 1, 50, 0)
+    second = struct.pack(
+        "<4sQHHLLQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, offset
+    )
+    return bytes(
+        content[:at] + second + struct.pack("<4sLQL", b"PK\x06\x07", 0, at, 1) + content[at:]
+    )
+
+
+def _end_that_lies() -> bytes:
+    content = bytearray(zipped({f"{n}.txt": b"" for n in range(2_500)}))
+    struct.pack_into("<HH", content, content.rindex(b"PK\x05\x06") + 8, 1, 1)
+    return bytes(content)
+
+
+def test_what_could_only_be_unpacked_whole_is_not_unpacked(
+    client: Client, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packings = (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+    contents = [zipped({"a.json": b" " * 5_000_000}, packing) for packing in packings]
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("it was opened"))
+    for content in contents:
+        [(_, word, said)] = results(upload(client, ("x.zip", content)))
+        assert (word, "packed in a way" in said) == ("refused", True)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
+        (_zip64_end(), "too many files"),
+        (_end_that_lies(), "too many files"),
         (zipped({}), "holds no files"),
         (b"PK\x03\x04 no zip at all", "ends too early"),
         (b"PK", "ends too early"),
@@ -179,9 +212,21 @@ def _unknown_packing() -> bytes:
         (zipped({f"{n}.txt": b"" for n in range(2_001)}), "too many files"),
         (_bomb(), "far more than a workflow"),
         (_encrypted(), "broken, encrypted"),
-        (_unknown_packing(), "broken, encrypted"),
+        (_unknown_packing(), "packed in a way"),
     ],
-    ids=["empty", "none", "two-bytes", "cut", "headless", "many", "bomb", "encrypted", "packing"],
+    ids=[
+        "zip64",
+        "lying",
+        "empty",
+        "none",
+        "two-bytes",
+        "cut",
+        "headless",
+        "many",
+        "bomb",
+        "encrypted",
+        "packing",
+    ],
 )
 def test_hostile_zips_are_refused_with_a_reason(
     client: Client, tenant: Tenant, content: bytes, reason: str
