@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlencode
 
 from django.contrib import messages
+from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
 from django.http import HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from alerts import actions, health
 from alerts.models import Incident, Notification
 from alerts.pages.labels import IncidentRow, row_of, rule_titles
+from monitoring.pages.news import MOST_NEW, UNCHANGED
 from monitoring.words import Severity
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
@@ -67,6 +72,22 @@ class Asked:
         chosen = (self.severity, self.rule, self.workflow_id, self.summary_id)
         return any(chosen) or self.status != _UNRESOLVED
 
+    @property
+    def address(self) -> str:
+        """The query string that asks for the same, from its first page."""
+        asked = {
+            "status": self.status,
+            "severity": self.severity.slug if self.severity else None,
+            "rule": self.rule,
+            "workflow": self.workflow_id,
+            "summary": self.summary_id,
+        }
+        return urlencode({name: value for name, value in asked.items() if value})
+
+    def news_url(self, since: dt.datetime) -> str:
+        """Where to ask what opened after the list was shown."""
+        return f"?{self.address}&{urlencode({'since': since.isoformat()})}"
+
     def incidents(self) -> QuerySet[Incident]:
         """What matches, open ones first."""
         found = Incident.objects.open_first().select_related("workflow__environment")
@@ -97,6 +118,8 @@ def number(text: str) -> int | None:
 def inbox(request: TenantRequest, slug: str) -> HttpResponse:
     """Incidents that match the address' filters; the whole page or its list."""
     asked = Asked.by(request)
+    if request.headers.get("HX-Target") == "news":
+        return _news(request, asked)
     first = (asked.page - 1) * PAGE_SIZE
     found = list(asked.incidents()[first : first + PAGE_SIZE + 1])
     rows: list[IncidentRow] = [row_of(each, slug) for each in found[:PAGE_SIZE]]
@@ -111,6 +134,7 @@ def inbox(request: TenantRequest, slug: str) -> HttpResponse:
         "older_page": asked.page + 1 if len(found) > PAGE_SIZE else None,
         "is_new": not rows and not asked.is_narrowed and not Incident.objects.exists(),
         "back": request.get_full_path(),
+        "news_url": asked.news_url(timezone.now()) if asked.page == 1 else None,
     }
     return render_part(request, "alerts/inbox.html", context, {"list": "list_part"})
 
@@ -120,6 +144,20 @@ def _groups(rows: list[IncidentRow]) -> list[tuple[str, list[IncidentRow]]]:
     found = [("", [row for row in rows if not row.is_from_scan])]
     found.append(("From scans", [row for row in rows if row.is_from_scan]))
     return [group for group in found if group[1]]
+
+
+def _news(request: TenantRequest, asked: Asked) -> HttpResponse:
+    """How many incidents opened since the list was shown; no content while it says so already."""
+    try:
+        since = dt.datetime.fromisoformat(request.GET.get("since", ""))
+    except ValueError as error:
+        raise BadRequest("This address was not made here.") from error
+    number = asked.incidents().filter(opened_at__gt=since)[:MOST_NEW].count()
+    if str(number) == request.GET.get("shown", "0"):
+        return HttpResponse(status=UNCHANGED)
+    said = f"{MOST_NEW - 1}+" if number == MOST_NEW else str(number)
+    context = {"number": number, "said": said, "list_url": f"?{asked.address}"}
+    return render(request, "alerts/inbox.html#news_part", context)
 
 
 @tenant_member(Role.OPERATOR)

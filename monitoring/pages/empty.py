@@ -14,11 +14,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from monitoring.example import first_execution
+from monitoring.models import Execution
+from monitoring.pages.news import UNCHANGED
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Membership, Role, Scope
 from tenants.tokens import issue_token
 
 SHELL_VARIABLE = "FLOWWATCH_TOKEN"
+WAITING = "first-steps"
+"""Id of the element that asks, every two seconds, whether there is something to show."""
 
 
 def ingest_command(request: HttpRequest, token: str = f"${SHELL_VARIABLE}") -> str:
@@ -45,6 +49,18 @@ def first_steps(request: TenantRequest) -> dict[str, Any]:
         "whom_to_ask": [] if may_make_token else _who_makes_tokens(),
         "token_url": reverse("monitoring:ingest-token", args=[request.tenant.slug]),
     }
+
+
+def is_waiting_for_the_first(request: HttpRequest) -> bool:
+    """Whether a page with the first steps asks if an execution has come (its HTML names the part)."""
+    return request.headers.get("HX-Target") == WAITING
+
+
+def first_has_come() -> HttpResponse:
+    """Load the page anew once something was recorded; until then no content."""
+    if not Execution.objects.exists():
+        return HttpResponse(status=UNCHANGED)
+    return HttpResponse(headers={"HX-Refresh": "true"})
 
 
 def _who_makes_tokens() -> list[str]:

@@ -17,7 +17,7 @@ from django.views.decorators.vary import vary_on_headers
 from monitoring import history
 from monitoring.history import BrokenCursor, HistoryPage
 from monitoring.models import BulkJob, Execution
-from monitoring.pages.empty import first_steps
+from monitoring.pages.empty import first_has_come, first_steps, is_waiting_for_the_first
 from monitoring.pages.export import FORMS
 from monitoring.pages.filters import USUAL_TRIGGERS, Filters
 from monitoring.pages.histogram import HEIGHT, has_histogram, shape_of
@@ -41,6 +41,8 @@ EVER: Final = dt.timedelta(days=3_650)
 @shareable_range
 def execution_list(request: TenantRequest, slug: str) -> HttpResponse:
     """Executions that match the address' filters, newest first; the whole page or a part of it."""
+    if is_waiting_for_the_first(request):
+        return first_has_come()
     filters = Filters(request)
     if filters.typed is not None and not filters.query_problems:
         return redirect(request.path + filters.address())

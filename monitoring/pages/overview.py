@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from monitoring.metrics.trends import (
 )
 from monitoring.models import Execution, Workflow
 from monitoring.pages.addresses import execution_urls, workflow_urls
-from monitoring.pages.empty import first_steps
+from monitoring.pages.empty import first_has_come, first_steps, is_waiting_for_the_first
 from monitoring.pages.figures import (
     Figure,
     UnderWay,
@@ -40,9 +41,10 @@ from monitoring.pages.figures import (
     percentile_figure,
     title_of,
 )
+from monitoring.pages.news import UNCHANGED
 from monitoring.pages.rows import reason, rows_of
 from monitoring.pages.time_range import PageRange, page_range, shareable_range, span_query
-from monitoring.panels import Place, panels_at
+from monitoring.panels import Part, Place, panels_at
 from monitoring.recent import (
     UNFINISHED,
     Recent,
@@ -73,13 +75,19 @@ WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 @shareable_range
 def overview(request: TenantRequest, slug: str) -> HttpResponse:
     """Show the verdict, key figures, when things ran and failed, and what needs a look."""
+    if is_waiting_for_the_first(request):
+        return first_has_come()
     shown = page_range(request)
     kpis = kpis_with_percentiles(of_tenant(request.tenant), shown.range)
     if not kpis.totals.total and not Workflow.objects.exists():
         return render(request, "monitoring/overview_empty.html", first_steps(request))
+    number_under_way, under_way = _under_way()
+    panels = panels_at(Place.OVERVIEW, request, request.tenant)
+    stamp = _stamp(kpis, number_under_way, under_way, panels)
+    if request.GET.get("stamp") == stamp:
+        return HttpResponse(status=UNCHANGED)
     failing = workflows_needing_a_look(of_tenant(request.tenant), shown.range, limit=CANDIDATES)
     latest = latest_of(failing, shown.range)
-    number_under_way, under_way = _under_way()
     heat_range, heat_note = _heat_range(shown.range)
     context = {
         "time_range": shown,
@@ -91,9 +99,25 @@ def overview(request: TenantRequest, slug: str) -> HttpResponse:
         "heat": _heat(failure_heat_map(of_tenant(request.tenant), heat_range)),
         "workflows": _workflow_rows(failing_first(failing, latest)[:NEED_A_LOOK], shown, slug),
         "under_way": rows_of(under_way, slug, ""),
-        "panels": panels_at(Place.OVERVIEW, request, request.tenant),
+        "panels": panels,
+        "stamp": stamp,
+        "has_ended": bool(request.GET.get("end")),
     }
     return render(request, "monitoring/overview.html", context)
+
+
+def _stamp(
+    kpis: Kpis, number: UnderWay, under_way: Sequence[Execution], panels: Sequence[Part]
+) -> str:
+    """What a page that stays open compares: the same while nothing on it would change.
+
+    What is under way changes with each minute, because it says for how long.
+    """
+    totals = kpis.totals
+    running = [(each.id, each.status, each.node_done_count) for each in under_way]
+    minute = timezone.now().replace(second=0, microsecond=0) if running else None
+    seen = (totals.counts, totals.duration_sums, number, running, minute, panels)
+    return hashlib.blake2b(repr(seen).encode(), digest_size=8).hexdigest()
 
 
 # --- verdict ------------------------------------------------------------------------------------

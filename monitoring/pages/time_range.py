@@ -35,10 +35,12 @@ class RangeLink:
 class PageRange:
     """A time range and its words; what `components/time_range.html` takes as `time_range`.
 
-    `problem` says why it is another than the address names; `more` are ranges of this page's own.
+    `asked` is the query string that asked for it, `problem` why it is another than the address
+    names; `more` are ranges of this page's own.
     """
 
     range: TimeRange
+    asked: str = ""
     problem: str = ""
     more: tuple[RangeLink, ...] = ()
 
@@ -150,5 +152,6 @@ def page_range(request: HttpRequest, default: str = DEFAULT_PRESET) -> PageRange
     try:
         found = TimeRange.from_query(asked, now=now, zone=zone, naive_zone=zone, default=default)
     except TimeRangeError as error:
-        return PageRange(TimeRange.of_preset(default, now=now, zone=zone), str(error))
-    return PageRange(found)
+        return PageRange(TimeRange.of_preset(default, now=now, zone=zone), problem=str(error))
+    given = {name: request.GET[name] for name in ("range", "start", "end") if name in request.GET}
+    return PageRange(found, urlencode(given))

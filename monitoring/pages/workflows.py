@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from monitoring.models import Environment, Workflow
 from monitoring.pages.addresses import execution_urls, workflow_urls
-from monitoring.pages.empty import first_steps
+from monitoring.pages.empty import first_has_come, first_steps, is_waiting_for_the_first
 from monitoring.pages.figures import as_percent, title_of
 from monitoring.pages.rows import reason
 from monitoring.pages.time_range import page_range, shareable_range
@@ -92,6 +92,8 @@ class WorkflowRow:
 @shareable_range
 def workflow_list(request: TenantRequest, slug: str) -> HttpResponse:
     """Show workflows with their numbers in the range, in any order, a page at a time."""
+    if is_waiting_for_the_first(request):
+        return first_has_come()
     shown, asked = page_range(request), Asked.by(request.GET)
     found = list_workflows(
         shown.range,

@@ -10,6 +10,7 @@ import "./rows.js";
 import "./keys.js";
 import "./palette.js";
 import "./requests.js";
+import "./live.js";
 import { all } from "./dom.js";
 
 // Heavy ones come only where needed.

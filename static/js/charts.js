@@ -138,16 +138,27 @@ async function show(frame) {
   const plot = one(".chart-plot", frame);
   try {
     const data = await fetchJson(frame.dataset.chartUrl);
-    if (!data.x.length || !data.series.some((series) => series.values.some((value) => value !== null))) return say(plot, "Nothing in this range.");
+    if (isEmpty(data)) return say(plot, "Nothing in this range.");
     const Plotly = await plotly(frame.dataset);
     plot.replaceChildren();
     await draw(Plotly, plot, data);
-    tools(frame, plot, data, Plotly);
-    listen(Plotly, plot, data);
+    tools(frame, plot, Plotly);
+    listen(Plotly, plot);
   } catch (error) {
     say(plot, error.message, make("button", { class: "btn tiny", type: "button", onclick: () => { say(plot, "Loading…"); show(frame); } }, "Try again"));
   }
 }
+
+const isEmpty = (data) => !data.x.length || !data.series.some((series) => series.values.some((value) => value !== null));
+
+/** Draw what has come since, unless somebody is looking closer; what can't be had now comes with the next look. */
+async function refresh(plot) {
+  const frame = plot.closest("[data-chart-url]");
+  if (plot.hidden || one("[data-chart-reset]:not([hidden])", frame.closest(".card") || frame) || plot.matches(":hover")) return;
+  const data = await fetchJson(frame.dataset.chartUrl).catch(() => null);
+  if (data && !isEmpty(data)) draw(await library, plot, data);
+}
+document.addEventListener("flowwatch:refreshed", () => { for (const plot of charts.keys()) if (plot.isConnected) refresh(plot); });
 
 function say(plot, text, ...more) {
   settle(plot);
@@ -163,14 +174,15 @@ async function draw(Plotly, plot, data) {
   plot.classList.toggle("clickable", Boolean(data.links));
 }
 
-function listen(Plotly, plot, data) {
-  if (data.links) plot.on("plotly_click", ({ points, event }) => {
-    const url = data.links[points[0].pointIndex];
+function listen(Plotly, plot) {
+  const now = () => charts.get(plot);
+  plot.on("plotly_click", ({ points, event }) => {
+    const url = now().links?.[points[0].pointIndex];
     if (!url) return;
     if (event.metaKey || event.ctrlKey) open(url, "_blank", "noopener"); else location.assign(url);
   });
   // Charts over the same times move together.
-  const partners = () => [...charts].filter(([other, its]) => other !== plot && other.isConnected && its.x[0] === data.x[0] && its.x.length === data.x.length).map(([other]) => other);
+  const partners = () => [...charts].filter(([other, its]) => other !== plot && other.isConnected && its.x[0] === now().x[0] && its.x.length === now().x.length).map(([other]) => other);
   let led = false;
   const lead = (work) => (event) => {
     if (plot.dataset.led || led) return;
@@ -178,7 +190,7 @@ function listen(Plotly, plot, data) {
     for (const other of partners()) { other.dataset.led = "1"; Promise.resolve(work(other, event)).finally(() => delete other.dataset.led); }
     led = false;
   };
-  plot.on("plotly_hover", lead((other, { points }) => Plotly.Fx.hover(other, { xval: wall(points[0].x) + (step(data) || 0) / 2, yval: 0 })));
+  plot.on("plotly_hover", lead((other, { points }) => Plotly.Fx.hover(other, { xval: wall(points[0].x) + (step(now()) || 0) / 2, yval: 0 })));
   plot.on("plotly_unhover", lead((other) => Plotly.Fx.unhover(other)));
   plot.on("plotly_relayout", (event) => {
     const zoomed = "xaxis.range[0]" in event;
@@ -189,12 +201,13 @@ function listen(Plotly, plot, data) {
   });
 }
 
-function tools(frame, plot, data, Plotly) {
+function tools(frame, plot, Plotly) {
+  const data = charts.get(plot);
   const legend = make("span", { class: "legend" }, ...data.series.map((series) => make("span", { class: /^[a-z]+$/.test(series.tone || "") ? `is-${series.tone} ${series.tone}` : "accent" }, make("i"), make("span", { text: series.name }))));
   const reset = make("button", { class: "btn tiny", type: "button", "data-chart-reset": true, hidden: true, onclick: () => Plotly.relayout(plot, { "xaxis.autorange": true }) }, "Reset zoom");
   const turn = () => {
     const old = one(".chart-table", frame);
-    if (old) old.remove(); else frame.append(table(data, frame.dataset.chartTitle));
+    if (old) old.remove(); else frame.append(table(charts.get(plot), frame.dataset.chartTitle));
     plot.hidden = !old;
     toggle.setAttribute("aria-pressed", String(!old));
     if (old) Plotly.Plots.resize(plot);

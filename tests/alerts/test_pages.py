@@ -79,6 +79,22 @@ def test_the_inbox_shows_open_incidents_and_filters_by_its_address(
     assert incident.title in page(admin, f"{INBOX}?status=nonsense&page=x&summary=y&workflow=-1")
 
 
+def test_the_inbox_tells_how_many_came_since_it_was_shown(
+    admin: Client, workflow: Workflow, incident: Incident
+) -> None:
+    shown = page(admin, INBOX)
+    [address] = re.findall(r'id="news"[^>]* hx-get="([^"]+)"', shown)
+    asked = {"HX-Request": "true", "HX-Target": "news"}
+    assert admin.get(html.unescape(address), headers=asked).status_code == 204
+    fail(make_workflow(workflow.environment, name="Other"), 3)
+    settle()
+    answer = admin.get(html.unescape(address), headers=asked)
+    assert "1 new" in answer.content.decode()
+    other = html.unescape(address).replace("status=unresolved", "status=resolved")
+    assert admin.get(other, headers=asked).status_code == 204
+    assert admin.get(f"{INBOX}?since=x", headers=asked).status_code == 400
+
+
 def test_many_incidents_are_acknowledged_and_resolved_at_once(
     admin: Client, incident: Incident, workflow: Workflow
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,7 @@ from monitoring.models import Workflow
 from monitoring.words import Status
 from tenants.scoping import tenant_scope
 from tests.browser.chromium import watch
+from tests.monitoring.counted import message, record
 from tests.monitoring.factories import (
     NodeSpec,
     make_environment,
@@ -86,3 +88,28 @@ def test_a_running_execution_is_followed_to_its_end(page: Page, workflow: Workfl
     page.clock.run_for(6_000)
     expect(page.locator("h1")).to_contain_text("failed")
     expect(page.locator("#goes-on")).not_to_be_attached()
+
+
+def test_the_overview_keeps_up_and_keeps_the_focus(page: Page, workflow: Workflow) -> None:
+    now = timezone.now()
+    record(message(workflow, now - dt.timedelta(minutes=9)))
+    page.goto("/t/north/")
+    expect(page.locator("h1")).to_have_text("All right")
+    link = page.get_by_role("link", name="All workflows")
+    link.focus()
+    record(*(message(workflow, now - dt.timedelta(minutes=n), Status.FAILED) for n in range(1, 6)))
+    page.clock.run_for(21_000)
+    expect(page.locator("h1")).to_have_text("All right except 1 thing")
+    page.clock.run_for(100)  # htmx settles by the clock
+    expect(page.get_by_role("link", name="All workflows")).to_be_focused()
+    expect(page.locator("#live-workflows tbody tr")).to_have_count(1)
+    page.clock.run_for(21_000)
+    expect(page.locator("h1")).to_have_text("All right except 1 thing")
+
+
+def test_the_first_execution_shows_itself(page: Page, workflow: Workflow) -> None:
+    page.goto("/t/north/executions/")
+    expect(page.get_by_text("Nothing recorded yet")).to_be_visible()
+    make_execution(workflow, Status.SUCCESS, started_at=timezone.now())
+    page.clock.run_for(2_500)
+    expect(page.locator("tbody tr")).to_have_count(1)

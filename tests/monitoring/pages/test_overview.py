@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from html import unescape
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -77,6 +79,39 @@ def test_a_tenant_without_executions_learns_how_to_send_one(viewer: Client) -> N
     assert "Nothing recorded yet" in page
     assert "curl" in page
     assert "/api/executions" in page
+
+
+def test_the_first_steps_ask_until_something_was_recorded(
+    viewer: Client, workflow: Workflow
+) -> None:
+    for address in (PAGE, f"{PAGE}executions/", f"{PAGE}workflows/"):
+        asked = {"HX-Request": "true", "HX-Target": "first-steps"}
+        assert viewer.get(address, headers=asked).status_code == 204
+    run(workflow, [S])
+    assert viewer.get(PAGE, headers=asked)["HX-Refresh"] == "true"
+
+
+def test_an_open_overview_is_told_cheaply_that_nothing_changed(
+    viewer: Client, workflow: Workflow
+) -> None:
+    run(workflow, [S] * 3)
+    whole = CaptureQueriesContext(connection)
+    with whole:
+        page = viewer.get(PAGE).content.decode()
+    [stamp] = re.findall(r'"stamp": "(\w+)"', page)
+    with CaptureQueriesContext(connection) as asked:
+        assert viewer.get(f"{PAGE}?stamp={stamp}").status_code == 204
+    assert len(asked) < len(whole) * 0.7
+    run(workflow, [F])
+    answer = viewer.get(f"{PAGE}?stamp={stamp}")
+    assert answer.status_code == 200
+    assert f'"stamp": "{stamp}"' not in answer.content.decode()
+
+
+def test_an_overview_of_the_past_asks_for_nothing(viewer: Client, workflow: Workflow) -> None:
+    run(workflow, [S] * 3)
+    past = "start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"
+    assert "live-stamp" not in viewer.get(f"{PAGE}?{past}").content.decode()
 
 
 def test_all_is_right_when_everything_succeeds(viewer: Client, workflow: Workflow) -> None:
