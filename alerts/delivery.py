@@ -11,7 +11,6 @@ import logging
 import random
 import time
 from dataclasses import dataclass
-from typing import Final
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -21,13 +20,13 @@ from alerts.channels.base import Channel, Envelope, Sent, TransportError
 from alerts.channels.registry import channels
 from alerts.message import read
 from alerts.models import Attempt, Notification, Target
+from alerts.models.delivery import SAID_LENGTH
 from alerts.policy import settings_of
 from scheduling.due import Claim, database_now, free_connection
 from tenants.audit import printable
 
 logger = logging.getLogger(__name__)
 
-SAID_LENGTH: Final = 500
 _State = Notification.State
 
 

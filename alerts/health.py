@@ -17,9 +17,14 @@ from alerts.channels.base import Channel
 from alerts.channels.registry import channels
 from alerts.message import Message, fact
 from alerts.models import Attempt, Notification, Target
+from alerts.models.delivery import SAID_LENGTH
 from alerts.policy import policy_for
 from monitoring.models import Event
+from tenants.audit import printable
 from tenants.models import Membership, Role, Tenant
+
+FEWEST_TRIES: Final = 8
+"""Failed tries that an address has at least before it is switched off: days without a message are none."""
 
 TARGET_OFF: Final = "alerts.target-off"
 """Kind of events with {"target", "said"}."""
@@ -42,8 +47,13 @@ def note_failure(target: Target, channel: Channel, said: str, now: dt.datetime) 
     if channel.patience is None or target.switched_off_at is not None:
         return
     patience = dt.timedelta(seconds=settings.PACE.seconds(channel.patience))
-    if now - target.failing_since >= patience:
+    if now - target.failing_since >= patience and _has_failed_often(target):
         _switch_off(target, said, now)
+
+
+def _has_failed_often(target: Target) -> bool:
+    failed = Attempt.objects.filter(target=target, is_delivered=False, at__gte=target.failing_since)
+    return failed[:FEWEST_TRIES].count() >= FEWEST_TRIES
 
 
 def _switch_off(target: Target, said: str, now: dt.datetime) -> None:
@@ -55,7 +65,7 @@ def _switch_off(target: Target, said: str, now: dt.datetime) -> None:
     Event.objects.create(
         tenant_id=target.tenant_id,
         kind=TARGET_OFF,
-        body={"target": target.pk, "said": said},
+        body={"target": target.pk, "said": printable(said, SAID_LENGTH)},
         created_at=now,
     )
 

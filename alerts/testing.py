@@ -23,6 +23,7 @@ from alerts.channels.base import Channel, TransportError
 from alerts.channels.registry import channels
 from alerts.message import Message
 from alerts.models import Notification, Target
+from alerts.models.delivery import SAID_LENGTH
 from alerts.policy import Policy
 from alerts.telling import send_to, targets_of
 from scheduling.due import database_now, free_connection
@@ -114,7 +115,7 @@ def _store(test: _Test, outcomes: Sequence[delivery.Outcome]) -> list[Result]:
                     channel.slug,
                     notification.target.address,
                     outcome.error is None,
-                    printable(told.said, delivery.SAID_LENGTH),
+                    printable(told.said, SAID_LENGTH),
                     outcome.latency_ms,
                 )
             )

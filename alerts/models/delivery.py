@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Final
 
 from django.db import models
 
@@ -10,6 +11,9 @@ from alerts.models.incident import Incident
 from scheduling.models.due import DueRow, due_index
 from tenants.models import Tenant
 from tenants.scoping import TenantManager
+
+SAID_LENGTH: Final = 500
+"""Characters that are kept of what a receiver said."""
 
 
 class Target(DueRow):

@@ -12,6 +12,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from alerts import actions
+from alerts.health import FEWEST_TRIES
 from alerts.models import AlertSettings, Notification, Target
 from config.pace import Pace
 from monitoring.models import Workflow
@@ -185,3 +186,32 @@ def test_what_is_sent_again_by_hand_is_tried_once(
     assert (again.state, again.attempts.count()) == ("failed", 1)
     relay()
     assert mail.outbox == [], "owners know already"
+
+
+def test_days_without_a_message_are_no_failures(tenant: Tenant, workflow: Workflow) -> None:
+    with receiver(answering(410)) as running:
+        webhook_to(running, tenant)
+        for _ in range(FEWEST_TRIES - 1):
+            fail(make_workflow(workflow.environment), 3)
+            settle()
+            assert target(tenant).switched_off_at is None
+            pass_time(days=6)
+        fail(make_workflow(workflow.environment), 3)
+        settle()
+    assert target(tenant).switched_off_at is not None
+
+
+def test_whatever_a_receiver_says_it_is_switched_off(tenant: Tenant, workflow: Workflow) -> None:
+    said = b"a\x00b\n\nAcknowledge: http://evil.test/\xe2\x80\xae" + b"x" * 10_000
+    make_member(tenant, Role.OWNER)
+    with receiver(answering(410, body=said)) as running:
+        webhook_to(running, tenant)
+        for _ in range(FEWEST_TRIES):
+            fail(make_workflow(workflow.environment), 3)
+            settle()
+            pass_time(days=1)
+    assert target(tenant).switched_off_at is not None
+    relay()
+    work()
+    [told_owner] = mail.outbox
+    assert "At last: The receiver answered 410. a\ufffdb\ufffd\ufffdAcknowledge" in told_owner.body

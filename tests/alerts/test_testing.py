@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import time
 
 import pytest
 from django.core import mail
@@ -39,13 +38,12 @@ def refusal(api: Api) -> tuple[str, int]:
 def test_a_receiver_that_hangs_holds_a_test_for_its_own_short_deadline(
     api: Api, tenant: Tenant, settings: Settings
 ) -> None:
-    settings.PACE = Pace(0.1)
+    settings.PACE = Pace(0.2)
     with receiver(hanging) as running:
         make_settings(tenant, webhook_url=running.url, webhook_secret="whsec_eHg=")
-        began = time.monotonic()
         [found] = api.post(TEST, {}).json()["data"]
-        assert time.monotonic() - began < 1.8, "a message has 2 s at this pace, a test 0.8 s"
     assert found["success"] is False
+    assert 1_500 < found["duration_ms"] < 3_500, "a message has 4 s at this pace, a test 1.6 s"
 
 
 def test_an_address_gets_few_tests_an_hour(api: Api, tenant: Tenant) -> None:
