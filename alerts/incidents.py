@@ -125,6 +125,7 @@ def _take(incident: Incident, verdict: Verdict) -> None:
     incident.count = verdict.count
     incident.severity = max(Severity(incident.severity or verdict.severity), verdict.severity)
     incident.last_at = verdict.last_at
+    incident.first_at = verdict.first_at or incident.first_at
     incident.title = verdict.title
     incident.detail = verdict.detail or incident.detail
 

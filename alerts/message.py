@@ -36,6 +36,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     opened_at: dt.datetime
     last_at: dt.datetime
+    first_at: dt.datetime | None = None
     workflow_id: str | None = None
     workflow_name: str | None = None
     environment: str | None = None

@@ -192,7 +192,7 @@ def _facts(incident: Incident) -> list[Fact]:
         facts.append(fact("Workflow", incident.workflow.name))
         facts.append(fact("Environment", incident.workflow.environment.name))
     facts.append(fact("Count", f"{incident.count:,}"))
-    facts.append(fact("Since", _clock(incident.opened_at)))
+    facts.append(fact("Since", _clock(incident.since)))
     facts.append(fact("Last", _clock(incident.last_at)))
     if incident.acknowledged_by:
         facts.append(fact("Acknowledged by", incident.acknowledged_by))
@@ -211,6 +211,7 @@ def _about(incident: Incident) -> About:
         status=incident.status,
         count=incident.count,
         opened_at=incident.opened_at,
+        first_at=incident.since,
         last_at=incident.last_at,
         workflow_id=workflow.external_id if workflow else None,
         workflow_name=workflow.name if workflow else None,

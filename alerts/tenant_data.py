@@ -58,6 +58,7 @@ def incident_records(tenant: Tenant) -> Iterator[Mapping[str, object]]:
             "title": incident.title,
             "detail": incident.detail,
             "count": incident.count,
+            "first_at": incident.first_at,
             "opened_at": incident.opened_at,
             "last_at": incident.last_at,
             "acknowledged_at": incident.acknowledged_at,

@@ -72,6 +72,13 @@ def last_failures(
     return last_and_failed(workflow_ids, start, end)[1]
 
 
+def first_failure(workflow_id: int, start: dt.datetime, last: dt.datetime) -> dt.datetime:
+    """When the first failed or partial execution in [start, last) began; `last` when none did."""
+    bounds = (uuid_floor(start), uuid_floor(last))
+    params = [list(_PROBLEMS), current_tenant().pk, workflow_id, *bounds]
+    return min([last, *(time_of(found) for (found,) in fetch_all(_FIRST_FAILURE, params))])
+
+
 def last_and_failed(
     workflow_ids: Collection[int], start: dt.datetime, end: dt.datetime
 ) -> tuple[dict[int, Recent], dict[int, Recent]]:
@@ -193,6 +200,13 @@ _LAST_AND_FAILED: Final = _OF_EACH.format(
         ]
     )
 )
+_FIRST_FAILURE: Final = """
+SELECT e.id FROM unnest(%s::smallint[]) AS asked (status) CROSS JOIN LATERAL (
+    SELECT e.id FROM monitoring_execution e
+    WHERE e.status = asked.status AND e.status <> 3 AND e.tenant_id = %s AND e.workflow_id = %s
+        AND e.id >= %s AND e.id < %s
+    ORDER BY e.id LIMIT 1
+) e"""
 # One row for each workflow: a hundred and more rows of each would cost more to carry than to find.
 _LAST_RATED: Final = f"""
 SELECT w.id, e.ids, e.statuses, e.versions, e.reasons, e.nodes

@@ -55,7 +55,8 @@ class IncidentAnswer(msgspec.Struct):
     title: str
     detail: str
     count: int
-    opened_at: dt.datetime
+    first_at: Annotated[dt.datetime, msgspec.Meta(description="When what is counted began.")]
+    opened_at: Annotated[dt.datetime, msgspec.Meta(description="When it became an incident.")]
     last_at: dt.datetime
     acknowledged_at: dt.datetime | None
     acknowledged_by: str | None
@@ -75,6 +76,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "title": "Orders intake failed 3 times in 24 hours",
     "detail": "Fetch orders: HTTP 500",
     "count": 3,
+    "first_at": "2026-02-14T10:12:40Z",
     "opened_at": "2026-02-14T10:30:05Z",
     "last_at": "2026-02-14T10:30:04Z",
     "acknowledged_at": None,
@@ -193,6 +195,7 @@ def _answer(incident: Incident) -> IncidentAnswer:
         title=incident.title,
         detail=incident.detail,
         count=incident.count,
+        first_at=incident.since,
         opened_at=incident.opened_at,
         last_at=incident.last_at,
         acknowledged_at=incident.acknowledged_at,

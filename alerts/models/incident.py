@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Final
 
 from django.conf import settings
@@ -37,7 +38,8 @@ class Incident(models.Model):
     """One problem, opened by a rule about a subject ("workflow:7", "schedule:2").
 
     A constraint of the database keeps it the only unresolved one of its rule and subject. `count` is
-    what the rule counts (failures since `counted_from`, times that a scan found it). `suppressed`
+    what the rule counts (failures since `counted_from`, the first of them at `first_at`; times that a
+    scan found it). `suppressed`
     says why nobody is told; "" means somebody is. `told_at` and `told_count` are of the last message
     that it is a problem; with `told_over`, people have heard since then that it is over.
     """
@@ -64,6 +66,7 @@ class Incident(models.Model):
     told_at = models.DateTimeField(null=True)
     told_count = models.PositiveIntegerField(default=0)
     told_over = models.BooleanField(default=False)
+    first_at = models.DateTimeField(null=True)
     opened_at = models.DateTimeField()
     last_at = models.DateTimeField()
     acknowledged_at = models.DateTimeField(null=True)
@@ -100,6 +103,11 @@ class Incident(models.Model):
     @property
     def is_resolved(self) -> bool:
         return self.status == self.Status.RESOLVED
+
+    @property
+    def since(self) -> dt.datetime:
+        """When it began; people are told of it later, when it is a problem."""
+        return self.first_at or min(self.opened_at, self.last_at)
 
     @property
     def level(self) -> Severity:

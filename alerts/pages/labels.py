@@ -42,7 +42,7 @@ class IncidentRow:
     workflow: str
     environment: str
     count: int
-    opened_at: dt.datetime
+    since: dt.datetime
     last_at: dt.datetime
     suppressed: str
     is_from_scan: bool
@@ -68,7 +68,7 @@ def row_of(incident: Incident, slug: str) -> IncidentRow:
         workflow=workflow.name if workflow else "",
         environment=workflow.environment.name if workflow else "",
         count=incident.count,
-        opened_at=incident.opened_at,
+        since=incident.since,
         last_at=incident.last_at,
         suppressed="" if incident.is_resolved else incident.suppressed,
         is_from_scan=incident.rule == FINDINGS and not incident.is_resolved,

@@ -19,7 +19,7 @@ class Verdict:
 
     `is_problem` opens an incident where none is open, and again one that was resolved when `count`
     has grown since. `why_over` ("" when it is not) resolves one that is open. `look_again_at` is
-    when time alone can change the verdict.
+    when time alone can change the verdict. `first_at` is when what is counted began, where the rule knows.
     """
 
     is_problem: bool
@@ -27,6 +27,7 @@ class Verdict:
     count: int
     counted_from: dt.datetime
     last_at: dt.datetime
+    first_at: dt.datetime | None = None
     title: str
     detail: str = ""
     why_over: str = ""

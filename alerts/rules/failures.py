@@ -11,7 +11,7 @@ from alerts.rules.base import Verdict, WorkflowRule, register
 from monitoring.metrics.ranges import totals_of_spans
 from monitoring.metrics.subject import of_workflow
 from monitoring.models import Workflow
-from monitoring.recent import Recent, last_failures, last_rated
+from monitoring.recent import Recent, first_failure, last_failures, last_rated
 from monitoring.words import Severity, Status
 
 AHEAD: Final = dt.timedelta(days=1, minutes=5)
@@ -46,6 +46,7 @@ class FailuresOverThreshold(WorkflowRule):
             count=ever.failed,
             counted_from=counted_from,
             last_at=min(newest.started_at, now) if newest else now,
+            first_at=_first_at(workflow, before, counted_from, newest, now) if is_problem else None,
             title=_title(workflow, ever.failed, counted_from, now),
             detail=_reason(newest),
             why_over=self._why_over(workflow, recently.failed, policy, end) if before else "",
@@ -60,6 +61,19 @@ class FailuresOverThreshold(WorkflowRule):
         if len(last) == needed and all(each.status is Status.SUCCESS for each in last):
             return f"{needed} successes in a row." if needed > 1 else "It succeeded again."
         return ""
+
+
+def _first_at(
+    workflow: Workflow,
+    before: Incident | None,
+    counted_from: dt.datetime,
+    newest: Recent | None,
+    now: dt.datetime,
+) -> dt.datetime | None:
+    """When the first failure that counts began; looked up once for an incident."""
+    if newest is None or (before is not None and before.first_at is not None):
+        return None
+    return min(first_failure(workflow.pk, counted_from, newest.started_at), now)
 
 
 _mildest: Final = Severity.INFO

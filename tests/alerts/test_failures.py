@@ -59,6 +59,26 @@ def test_three_failures_are_one_incident_and_one_mail(tenant: Tenant, workflow: 
     assert len(mail.outbox) == 1
 
 
+def test_people_hear_since_when_it_fails_and_not_since_when_that_counts(
+    tenant: Tenant, workflow: Workflow
+) -> None:
+    """Found by a new user: "Since" was when the incident opened, and lay after "Last"."""
+    make_settings(tenant, "ops@example.com")
+    began = timezone.now() - dt.timedelta(hours=2)
+    fail(workflow, at=began - dt.timedelta(days=3))
+    for minutes in (0, 30, 60):
+        fail(workflow, at=began + dt.timedelta(minutes=minutes))
+    settle()
+    incident = the_incident(tenant)
+    assert incident.first_at is not None
+    assert abs(incident.first_at - began) < dt.timedelta(seconds=1)
+    assert incident.since <= incident.last_at <= incident.opened_at
+    assert f"Since: {began.astimezone(dt.UTC):%d %b %Y %H:%M:%S} UTC" in str(mail.outbox[0].body)
+    fail(workflow)
+    settle()
+    assert the_incident(tenant).first_at == incident.first_at
+
+
 def test_successes_in_a_row_resolve_it_and_those_who_were_told_hear_of_it(
     tenant: Tenant, workflow: Workflow
 ) -> None:
