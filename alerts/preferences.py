@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from alerts import subscriptions, telling
-from alerts.channels.webhook.channel import new_secret
+from alerts.channels.webhook.channel import is_secret, new_secret
 from alerts.models import (
     AlertSettings,
     Incident,
@@ -88,14 +88,18 @@ def changing(tenant: Tenant) -> Iterator[AlertSettings]:
         _follow_up()
 
 
-def save_settings(settings: AlertSettings, *, renew_secret: bool = False) -> str | None:
+def save_settings(
+    settings: AlertSettings, *, renew_secret: bool = False, proposed_secret: str = ""
+) -> str | None:
     """Store changed settings; return the webhook's secret when a new one was made.
 
-    The secret before goes on signing for a day.
+    `proposed_secret` is taken for the first one, so that receivers can know it before anything is
+    sent. The secret before goes on signing for a day.
     """
     secret = None
     if settings.webhook_url and (renew_secret or not settings.webhook_secret):
-        secret = new_secret()
+        is_known = is_secret(proposed_secret) and not settings.webhook_secret
+        secret = proposed_secret if is_known else new_secret()
         settings.webhook_secret_before = settings.webhook_secret
         settings.webhook_secret, settings.webhook_secret_renewed_at = secret, timezone.now()
     settings.save()

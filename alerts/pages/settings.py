@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from alerts import health, preferences
 from alerts.channels.registry import channels
+from alerts.channels.webhook.channel import is_secret, new_secret
 from alerts.models import WorkflowPreference
 from alerts.models.settings import severities
 from alerts.pages.forms import SettingsForm, SeveritiesForm
@@ -50,7 +51,8 @@ def _save(request: TenantRequest, form: SettingsForm, severity_form: SeveritiesF
     with preferences.changing(request.tenant) as stored:
         for name, value in form.changed.items():
             setattr(stored, name, value)
-        secret = preferences.save_settings(stored)
+        proposed = request.POST.get("proposed_secret", "")
+        secret = preferences.save_settings(stored, proposed_secret=proposed)
         preferences.save_severities(request.tenant.pk, severity_form.chosen(severity_form.changed))
         changed = [*form.changed, *severity_form.changed]
         audit.record("alerts.settings", tenant=request.tenant, request=request, changed=changed)
@@ -70,6 +72,7 @@ def _page(
         "form": form,
         "severity_form": severity_form,
         "has_webhook": bool(stored.webhook_url),
+        "proposed_secret": "" if stored.webhook_secret else _proposed_secret(request),
         "switched_off": health.switched_off_addresses(),
         "mail_configured": django_settings.MAIL_CONFIGURED,
         "preferences": WorkflowPreference.objects.select_related("workflow__environment"),
@@ -77,6 +80,12 @@ def _page(
         **more,
     }
     return render(request, "alerts/settings.html", context, status=status)
+
+
+def _proposed_secret(request: TenantRequest) -> str:
+    """What will sign messages to the first webhook, the same until it is saved."""
+    said = request.POST.get("proposed_secret", "")
+    return said if is_secret(said) else new_secret()
 
 
 def _previewed(policy: Policy, chosen: dict[ErrorClass, Severity]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from alerts import links
+from alerts.channels.webhook.channel import is_secret, new_secret
 from alerts.models import (
     AlertSettings,
     Incident,
@@ -331,6 +332,34 @@ def test_the_webhooks_secret_is_shown_once(admin: Client, tenant: Tenant) -> Non
     with tenant_scope(tenant):
         assert AlertSettings.objects.get().webhook_secret in renewed
     assert secret not in renewed
+
+
+def test_the_secret_is_known_before_the_first_message(admin: Client, tenant: Tenant) -> None:
+    """Found by a new user: the first message came before the receiver could know the secret."""
+    sent = as_shown(admin, f"{INBOX}settings/")
+    proposed = sent["proposed_secret"]
+    refused = admin.post(f"{INBOX}settings/", sent | {"failure_threshold": "0"})
+    assert proposed in refused.content.decode(), "the same until it is saved"
+    saved = admin.post(f"{INBOX}settings/", sent | {"webhook_url": "https://example.com/h"})
+    assert proposed in saved.content.decode()
+    with tenant_scope(tenant):
+        assert AlertSettings.objects.get().webhook_secret == proposed
+    assert "proposed_secret" not in page(admin, f"{INBOX}settings/")
+    admin.post(f"{INBOX}settings/", sent | {"proposed_secret": new_secret()})
+    with tenant_scope(tenant):
+        assert AlertSettings.objects.get().webhook_secret == proposed, "only the first one"
+
+
+@pytest.mark.parametrize("said", ["", "whsec_", "whsec_YWJj", "x" * 44, "whsec_" + "é" * 44])
+def test_a_proposed_secret_that_is_none_of_ours_is_not_taken(
+    admin: Client, tenant: Tenant, said: str
+) -> None:
+    data = FORM | {"webhook_url": "https://example.com/h", "proposed_secret": said}
+    admin.post(f"{INBOX}settings/", data)
+    with tenant_scope(tenant):
+        made = AlertSettings.objects.get().webhook_secret
+    assert is_secret(made)
+    assert made != said
 
 
 def test_the_preview_counts_from_the_real_history(

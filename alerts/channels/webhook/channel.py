@@ -23,13 +23,24 @@ if TYPE_CHECKING:
 
 MOST_BYTES: Final = 20_000
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - the beginning of every secret, not one
+_SECRET_BYTES: Final = 32
 _GONE: Final = 410
 _EXCERPT: Final = 400
 
 
 def new_secret() -> str:
     """A secret in the form of Standard Webhooks."""
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+
+
+def is_secret(text: str) -> bool:
+    """Whether a text is a secret as `new_secret` makes them."""
+    encoded = text.removeprefix(SECRET_PREFIX)
+    try:
+        known = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return False
+    return text.startswith(SECRET_PREFIX) and len(known) == _SECRET_BYTES
 
 
 def signature(secret: str, key: str, timestamp: int, body: bytes) -> str:
