@@ -11,11 +11,12 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from django.conf import settings
 from django.db import IntegrityError, models, transaction
-from django.db.models import Count, F, Q
+from django.db.models import Count, F, Q, Sum
 
 from monitoring import health
 from monitoring.definitions import current_versions, graph_of
@@ -39,6 +40,14 @@ WINDOW: Final = dt.timedelta(days=7)
 MOST_PENALTY: Final = 20.0
 _AT_ONCE: Final = 50
 _STEP_SECONDS: Final = 5.0
+# A step that has found so many ends, since storing them takes its time, too.
+_STEP_FINDINGS: Final = 5_000
+_INSERTED_AT_ONCE: Final = 1_000
+# Findings of one rule and severity in one workflow that get rows of their own.
+MOST_LISTED: Final = 100
+TOOK_TOO_LONG: Final = "took too long"
+FINDINGS: Final = Count("id") + Sum("more")
+"""How many findings rows stand for."""
 _ACTIVE_WITHIN: Final = dt.timedelta(days=30)
 _RETRY_MINUTES: Final = (1, 5, 15)
 MAX_ATTEMPTS: Final = len(_RETRY_MINUTES) + 1
@@ -56,7 +65,7 @@ def execution_penalty(failure_rate: float | None) -> float:
     return min((failure_rate or 0.0) * MOST_PENALTY, MOST_PENALTY)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Looked:
     """What the linter says of one workflow; `structure_score` is None without a definition."""
 
@@ -74,11 +83,30 @@ class Looked:
             return None
         return max(self.structure_score - self.execution_penalty, 0.0)
 
+    @cached_property
+    def listed(self) -> Sequence[tuple[Violation, int]]:
+        """The first violations of each rule and severity, the last of them with how many more are."""
+        groups: dict[tuple[str, Severity], list[Violation]] = {}
+        for violation in self.violations:
+            groups.setdefault((violation.rule, violation.severity), []).append(violation)
+        more = {
+            id(g[MOST_LISTED - 1]): len(g) - MOST_LISTED for g in groups.values() if g[MOST_LISTED:]
+        }
+        kept = {id(each) for group in groups.values() for each in group[:MOST_LISTED]}
+        return [(each, more.get(id(each), 0)) for each in self.violations if id(each) in kept]
+
 
 def do_step(claim: Claim[Scan]) -> None:
     """Look at the next workflows of a scan and store what was found; the last step sums it up."""
-    batch = list(in_scope(claim.row).filter(id__gt=claim.row.position).order_by("id")[:_AT_ONCE])
-    looked = list(_look_at(batch))
+    row = claim.row
+    batch = list(in_scope(row).filter(id__gt=row.position).order_by("id")[:_AT_ONCE])
+    careful_until = row.careful_until
+    if batch and row.attempts > 1:
+        careful_until = max(careful_until, batch[-1].pk)
+    if batch and batch[0].pk <= careful_until:
+        looked = _look_carefully(claim, batch[0])
+    else:
+        looked = list(_look_at(batch))
     with claim.finishing() as scan:
         if scan.status not in Scan.OPEN:
             return
@@ -86,6 +114,7 @@ def do_step(claim: Claim[Scan]) -> None:
         if scan.status == Scan.Status.PENDING:
             scan.status, scan.started_at = Scan.Status.RUNNING, now
             scan.workflow_count = in_scope(scan).count()
+        scan.careful_until, scan.looking_at = careful_until, None
         _store(scan, looked, now)
         if len(looked) < _AT_ONCE and len(looked) == len(batch):
             _complete(scan, now)
@@ -154,10 +183,27 @@ def _look_at(workflows: Sequence[Workflow]) -> Iterator[Looked]:
     totals = totals_by_workflow(ids, window, percentiles=False, durations=False)
     facts = facts_of(ids, now=now)
     end = time.monotonic() + _STEP_SECONDS
+    found = 0
     for workflow in workflows:
-        yield _lint(workflow, versions.get(workflow.pk), facts[workflow.pk], totals[workflow.pk])
-        if time.monotonic() > end:
+        looked = _lint(workflow, versions.get(workflow.pk), facts[workflow.pk], totals[workflow.pk])
+        yield looked
+        found += len(looked.listed)
+        if found >= _STEP_FINDINGS or time.monotonic() > end:
             return
+
+
+def _look_carefully(claim: Claim[Scan], workflow: Workflow) -> list[Looked]:
+    """Lint one workflow after keeping that it is looked at; pass over one that was not survived.
+
+    `last_error` is what an attempt said that ended by itself, so it was not the workflow.
+    """
+    if claim.row.looking_at == workflow.pk and not claim.row.last_error:
+        version = current_versions([workflow.pk]).get(workflow.pk)
+        return [Looked(workflow, version, (), None, 0.0, problem=TOOK_TOO_LONG)]
+    with claim.holding() as scan:
+        scan.looking_at, scan.last_error = workflow.pk, ""
+        scan.save(update_fields=["looking_at", "last_error"])
+    return list(_look_at([workflow]))
 
 
 def _lint(
@@ -178,12 +224,18 @@ def _lint(
 
 def _store(scan: Scan, looked: Sequence[Looked], now: dt.datetime) -> None:
     ScannedWorkflow.objects.bulk_create([_scanned(scan, each) for each in looked])
-    findings = [_finding(scan, each, violation) for each in looked for violation in each.violations]
-    Finding.objects.bulk_create(findings)
+    findings = [
+        _finding(scan, each, violation, more) for each in looked for violation, more in each.listed
+    ]
+    Finding.objects.bulk_create(findings, batch_size=_INSERTED_AT_ONCE)
     health.store([_health(each, now) for each in looked])
     scan.workflows_scanned += len(looked)
-    scan.issues_found += len(findings)
-    scan.critical_issues += sum(one.severity == Severity.CRITICAL for one in findings)
+    # Workflows that were made meanwhile are looked at, too.
+    scan.workflow_count = max(scan.workflow_count or 0, scan.workflows_scanned)
+    scan.issues_found += sum(len(each.violations) for each in looked)
+    scan.critical_issues += sum(
+        1 + one.more for one in findings if one.severity == Severity.CRITICAL
+    )
     if looked:
         scan.position = looked[-1].workflow.pk
 
@@ -204,7 +256,8 @@ def _scanned(scan: Scan, looked: Looked) -> ScannedWorkflow:
     )
 
 
-def _finding(scan: Scan, looked: Looked, violation: Violation) -> Finding:
+def _finding(scan: Scan, looked: Looked, violation: Violation, more: int) -> Finding:
+    said = f" And {more:,} more of this rule in this workflow." if more else ""
     return Finding(
         tenant=scan.tenant,
         scan=scan,
@@ -213,10 +266,11 @@ def _finding(scan: Scan, looked: Looked, violation: Violation) -> Finding:
         severity=violation.severity,
         node_id=violation.node_id,
         node_name=violation.node_name,
-        message=violation.message,
+        message=violation.message + said,
         fix=violation.fix,
         evidence=violation.evidence,
         fingerprint=violation.fingerprint,
+        more=more,
     )
 
 
@@ -263,7 +317,7 @@ def previous(scan: Scan) -> Scan | None:
 
 
 def _counted(scan: Scan, field: str) -> dict[str, int]:
-    rows = scan.findings.values_list(field).annotate(n=Count("id")).order_by(field)
+    rows = scan.findings.values_list(field).annotate(n=FINDINGS).order_by(field)
     return {Severity(key).slug if field == "severity" else key: n for key, n in rows}
 
 

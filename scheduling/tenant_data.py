@@ -82,4 +82,5 @@ _findings = columns_of(
     "fix",
     "evidence",
     "fingerprint",
+    "more",
 )

@@ -17,8 +17,10 @@ class Scan(DueRow):
     """One run of the linter over a scope, or a due time that was missed.
 
     It is worked in steps from `position` (the id of the last workflow done) and keeps what it has
-    done. `summary`: {"by_severity": {severity: n}, "by_rule": {rule: n}} and, where there is a scan
-    to compare with, {"new": n, "first_seen": n, "fixed": n} (`scheduling.comparison.Difference`).
+    done. From the step on that a process did not survive until `careful_until` it takes workflows one
+    by one, with `looking_at` kept beforehand: who is found there again is passed over. `summary`:
+    {"by_severity": {severity: n}, "by_rule": {rule: n}} and, where there is a scan to compare with,
+    {"new": n, "first_seen": n, "fixed": n} (`scheduling.comparison.Difference`).
     """
 
     class Status(models.TextChoices):
@@ -45,6 +47,8 @@ class Scan(DueRow):
     issues_found = models.PositiveIntegerField(default=0)
     critical_issues = models.PositiveIntegerField(default=0)
     position = models.BigIntegerField(default=0)
+    careful_until = models.BigIntegerField(default=0)
+    looking_at = models.BigIntegerField(null=True)
     summary = models.JSONField(default=dict)
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
@@ -117,7 +121,8 @@ class ScannedWorkflow(models.Model):
 class Finding(models.Model):
     """One violation of a lint rule that a scan found.
 
-    `fingerprint` is the same for the same violation in another scan, whatever moved around it.
+    `fingerprint` is the same for the same violation in another scan, whatever moved around it. `more`
+    counts those of the same rule, severity and workflow that have no row of their own.
     """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
@@ -133,6 +138,7 @@ class Finding(models.Model):
     fix = models.TextField(default="")
     evidence = models.TextField(default="")
     fingerprint = models.CharField(max_length=64)
+    more = models.PositiveIntegerField(default=0)
 
     objects = TenantManager["Finding"]()
 

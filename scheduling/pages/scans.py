@@ -19,8 +19,8 @@ from scheduling import schedules
 from scheduling.models import Finding, Scan, ScannedWorkflow, Schedule
 from scheduling.pages.schedules import walls
 from scheduling.retention import NEWEST_KEPT
+from scheduling.scans import FINDINGS, previous
 from scheduling.scans import cancel as cancel_scan
-from scheduling.scans import previous
 from scheduling.schedules import ScanRunsError
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
@@ -102,7 +102,7 @@ def cancel(request: TenantRequest, slug: str, scan_id: int) -> HttpResponse:
 
 def severities(scan: Scan) -> list[tuple[str, int]]:
     """(severity, findings of it) of a scan, the worst first."""
-    counted = dict(scan.findings.values_list("severity").annotate(n=Count("id")))
+    counted = dict(scan.findings.values_list("severity").annotate(n=FINDINGS))
     return [(each.slug, counted.get(each.value, 0)) for each in sorted(Severity, reverse=True)]
 
 
@@ -122,7 +122,7 @@ def _by_workflow(request: TenantRequest, scan: Scan) -> dict[str, Any]:
 def _by_rule(request: TenantRequest, scan: Scan) -> dict[str, Any]:
     rules = (
         scan.findings.values("rule", "severity")
-        .annotate(findings=Count("id"), workflows=Count("workflow", distinct=True))
+        .annotate(findings=FINDINGS, workflows=Count("workflow", distinct=True))
         .order_by("-severity", "-findings", "rule")
     )
     rows = [rule | {"severity": Severity(rule["severity"]).slug} for rule in rules]

@@ -332,3 +332,120 @@ def test_health_that_is_unknown_both_times_has_not_changed(tenant: Tenant) -> No
     before, after = scan(tenant), scan(tenant)
     with tenant_scope(tenant):
         assert not difference(before, after).changed.exists()
+
+
+def wide(count: int) -> dict[str, Any]:
+    """A workflow with so many requests without time limit, all behind one trigger."""
+    nodes = [request_node() | {"id": f"r{n}", "name": f"Ask {n}"} for n in range(count)]
+    targets = [{"node": node["name"], "type": "main", "index": 0} for node in nodes]
+    connections = {"Start": {"main": [targets]}}
+    return definition(TRIGGER, *nodes) | {"connections": connections}
+
+
+def test_many_findings_of_one_rule_are_counted_and_the_first_are_listed(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scans, "MOST_LISTED", 3)
+    defined(tenant, wide(10))
+    done = scan(tenant)
+    with tenant_scope(tenant):
+        listed = list(Finding.objects.filter(scan=done, rule="no-timeout").order_by("pk"))
+        row = ScannedWorkflow.objects.get()
+    assert [each.more for each in listed] == [0, 0, 7]
+    assert listed[-1].message.endswith("And 7 more of this rule in this workflow.")
+    assert done.summary["by_rule"]["no-timeout"] == 10
+    assert done.issues_found == row.findings == sum(done.summary["by_rule"].values())
+    assert done.issues_found == sum(done.summary["by_severity"].values())
+
+
+def test_findings_are_stored_a_few_at_a_time(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scans, "_STEP_FINDINGS", 10)
+    monkeypatch.setattr(scans, "_INSERTED_AT_ONCE", 4)
+    stored: list[int] = []
+    store = scans._store
+
+    def watched(*args: Any) -> None:
+        store(*args)
+        stored.append(len(args[1]))
+
+    monkeypatch.setattr(scans, "_store", watched)
+    for _ in range(3):
+        defined(tenant, wide(10))
+    assert scan(tenant).workflows_scanned == 3
+    assert stored == [1, 1, 1], "a step ends where it has found enough"
+
+
+def test_a_workflow_that_kills_its_worker_is_passed_over(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are scanned, whatever the linter does with it."""
+    documents = [definition(TRIGGER, request_node()) for _ in range(5)]
+    workflows = [defined(tenant, document) for document in documents]
+    deadly, tried = workflows[2], []
+    lint = scans._lint
+
+    class Killed(BaseException):
+        pass
+
+    def kills(workflow: Workflow, *args: Any) -> Any:
+        if workflow == deadly:
+            tried.append(workflow)
+            raise Killed
+        return lint(workflow, *args)
+
+    monkeypatch.setattr(scans, "_lint", kills)
+    with tenant_scope(tenant):
+        started = schedules.run_now(tenant, None, by=None)
+        for _ in range(2):
+            with pytest.raises(Killed):
+                drain("scan")
+            Scan.objects.update(leased_until=dt.datetime.now(dt.UTC))
+        drain("scan")
+        started.refresh_from_db()
+        problems = dict(ScannedWorkflow.objects.values_list("workflow_id", "problem"))
+    assert (started.status, started.workflows_scanned) == ("completed", 5), started.last_error
+    assert problems == {each.pk: None for each in workflows} | {deadly.pk: "took too long"}
+    assert len(tried) == 2
+
+
+def test_an_attempt_that_failed_by_itself_blames_no_workflow(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow = defined(tenant, definition(TRIGGER))
+    look, failures = scans._look_at, iter(range(2))
+
+    def fails_twice(workflows: Any) -> Any:
+        if next(failures, None) is not None:
+            raise RuntimeError("the disk is full")
+        return look(workflows)
+
+    monkeypatch.setattr(scans, "_look_at", fails_twice)
+    monkeypatch.setattr(scans, "rest", lambda attempts: dt.timedelta(0))
+    started = scan(tenant)
+    with tenant_scope(tenant):
+        for _ in range(2):
+            Scan.objects.filter(status__in=Scan.OPEN).update(due_at=dt.datetime.now(dt.UTC))
+            drain("scan")
+        started.refresh_from_db()
+        assert ScannedWorkflow.objects.get(workflow=workflow).problem is None
+    assert started.status == "completed"
+
+
+def test_workflows_that_are_made_during_a_scan_count_in_both_numbers(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scans, "_AT_ONCE", 1)
+    defined(tenant, definition(TRIGGER))
+    look = scans._look_at
+
+    def makes_more(workflows: Any) -> Any:
+        if Scan.objects.filter(position__gt=0).exists() and Workflow.objects.count() < 3:
+            defined(tenant, definition(TRIGGER))
+        return look(workflows)
+
+    defined(tenant, definition(TRIGGER))
+    monkeypatch.setattr(scans, "_look_at", makes_more)
+    done = scan(tenant)
+    assert (done.workflows_scanned, done.workflow_count) == (3, 3)
