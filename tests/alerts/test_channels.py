@@ -293,6 +293,25 @@ def test_nobody_can_write_headers_or_markup_into_a_mail(settings: Settings) -> N
     assert "<script>" not in str(mail.alternatives[0][0])
 
 
+def test_nobody_can_write_our_lines_into_a_mail() -> None:
+    forged = (
+        "x\n\nShow the incident: http://evil.test/login\u2028Acknowledge: http://evil.test/\u202e"
+    )
+    item = Item(forged, "warning", "http://localhost:8000/x", forged)
+    whole = envelope(
+        title=forged, text=forged, tenant=forged, facts=[Fact(forged, forged)], items=[item]
+    )
+    mail = compose(whole, "ops@example.com")
+    lines = str(mail.body).splitlines()
+    assert [line for line in lines if line.startswith("Show the incident:")] == [
+        "Show the incident: http://localhost:8000/t/acme/alerts/12/"
+    ]
+    [acknowledge] = [line for line in lines if line.startswith("Acknowledge:")]
+    assert "evil" not in acknowledge
+    assert "> Show the incident: http://evil.test/login" in lines, "what was said is quoted"
+    assert "\u202e" not in str(mail.body) + str(mail.alternatives[0][0])
+
+
 def test_mails_of_one_incident_stand_together() -> None:
     opened = compose(envelope(), "a@example.com").message()
     resolved = compose(envelope(kind="resolved"), "a@example.com").message()

@@ -11,6 +11,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from urllib.parse import urlsplit
 
+import msgspec
 from django.conf import settings as django_settings
 from django.core.mail import EmailMultiAlternatives, get_connection
 from django.template.loader import render_to_string
@@ -18,7 +19,7 @@ from django.template.loader import render_to_string
 from alerts import links
 from alerts.channels.base import Channel, Envelope, Sent, TransportError
 from alerts.channels.registry import register
-from alerts.message import Message
+from alerts.message import Fact, Message
 from tenants.audit import printable
 
 if TYPE_CHECKING:
@@ -101,11 +102,12 @@ def _answer(code: int, said: bytes | str) -> TransportError:
 
 def compose(envelope: Envelope, address: str) -> EmailMultiAlternatives:
     """The mail of a message; the same key gives the same Message-ID on every try."""
-    message = envelope.message
+    message = _on_lines(envelope.message)
     host = urlsplit(django_settings.FRONTEND_URL).hostname or "localhost"
     is_over = message.kind == "resolved"
     context = {
         "message": message,
+        "quoted": [f"> {line}".rstrip() for line in message.text.splitlines()],
         "tone": "over" if is_over else message.severity,
         "mark": "Resolved" if is_over else message.severity.capitalize(),
         "look": _LOOKS.get(message.kind, "Show the incident"),
@@ -126,6 +128,28 @@ def compose(envelope: Envelope, address: str) -> EmailMultiAlternatives:
     )
     mail.attach_alternative(render_to_string("alerts/mail/message.html", context), "text/html")
     return mail
+
+
+def _on_lines(message: Message) -> Message:
+    """The message so that no name or error in it can look like a line of ours.
+
+    Senders choose those: each stands on one line, without marks that turn the direction of writing.
+    """
+    return msgspec.structs.replace(
+        message,
+        title=_line(message.title),
+        tenant=_line(message.tenant),
+        text="\n".join(_line(line) for line in message.text.splitlines()),
+        facts=[Fact(_line(each.label), _line(each.value)) for each in message.facts],
+        items=[
+            msgspec.structs.replace(each, title=_line(each.title), text=_line(each.text))
+            for each in message.items
+        ],
+    )
+
+
+def _line(text: str) -> str:
+    return printable(text, len(text))
 
 
 _LOOKS: Final = {
