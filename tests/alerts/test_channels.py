@@ -194,6 +194,8 @@ def test_a_renewed_secret_and_the_one_before_both_verify_for_a_day() -> None:
         (429, ["Retry-After: 7"], False, 7.0),
         (429, ["retry-after: nonsense"], False, None),
         (429, ["Retry-After: -5"], False, None),
+        (429, ["Retry-After: Fri, 31 Dec 99999999999 23:59:59 GMT"], False, None),
+        (429, ["Retry-After: " + "9" * 5_000], False, None),
         (410, [], True, None),
         (404, [], False, None),
         (301, ["Location: http://127.0.0.1/"], False, None),
