@@ -24,7 +24,7 @@ from monitoring.models import Workflow
 from monitoring.words import ErrorClass, Severity
 from tenants import audit, problems
 from tenants.api_access import Access, ApiRequest
-from tenants.roles import Role
+from tenants.roles import Role, Scope, scopes_allow
 
 Threshold = Annotated[int, Meta(ge=1, le=HIGHEST_THRESHOLD)]
 Hours = Annotated[int, Meta(ge=1, le=LONGEST_WINDOW_HOURS)]
@@ -81,7 +81,11 @@ class WorkflowAnswer(msgspec.Struct):
 
 
 class SettingsAnswer(msgspec.Struct):
-    """The settings of the tenant."""
+    """The settings of the tenant.
+
+    Who may not change them reads addresses without what only their receivers should know: of a mail
+    address what follows the @, of the webhook its host.
+    """
 
     enabled: bool
     failure_threshold: int
@@ -295,7 +299,7 @@ def _said(change: SettingsChange) -> list[str]:
 
 def _demand_whole_tenant(request: ApiRequest) -> None:
     """Refuse a token of one environment: what it asks for holds for all environments."""
-    if request.token is not None and request.token.environment_id is not None:
+    if _bound_to(request) is not None:
         raise problems.forbidden(
             "This token is bound to one environment: it may change `workflows` of that one only."
         )
@@ -357,9 +361,8 @@ def _apply_to_workflows(request: ApiRequest, changes: list[WorkflowChange]) -> N
 
 
 def _workflow(request: ApiRequest, change: WorkflowChange, loc: list[str | int]) -> Workflow:
-    bound = request.token.environment_id if request.token else None
     found = Workflow.objects.filter(external_id=change.workflow_id)
-    for environment_id in (bound, change.environment_id):
+    for environment_id in (_bound_to(request), change.environment_id):
         if environment_id is not None:
             found = found.filter(environment_id=environment_id)
     several = list(found.select_related("environment")[:20])
@@ -383,16 +386,35 @@ def _workflow(request: ApiRequest, change: WorkflowChange, loc: list[str | int])
 def _answer(
     request: ApiRequest, settings: AlertSettings, secret: str | None = None
 ) -> SettingsAnswer:
+    emails, webhook = settings.emails, settings.webhook_url
+    if not _may_change(request) or _bound_to(request) is not None:
+        emails, webhook = [_masked(each) for each in emails], webhook and Webhook.shown(webhook)
     return SettingsAnswer(
         **{name: getattr(settings, name) for name in _PLAIN},
-        alert_email=", ".join(settings.emails) or None,
-        alert_emails=settings.emails,
-        webhook_url=settings.webhook_url or None,
+        alert_email=", ".join(emails) or None,
+        alert_emails=emails,
+        webhook_url=webhook or None,
         webhook_switched_off_at=_switched_off_at(),
         webhook_secret=secret,
         severities={each.slug: level.slug for each, level in severities().items()},
         workflows=_preferences(request),
     )
+
+
+def _may_change(request: ApiRequest) -> bool:
+    """Whether the caller may change settings; with a bound token, those of its environment."""
+    if request.token is not None:
+        return scopes_allow(frozenset(request.token.scopes), Scope.WRITE)
+    return request.membership is not None and Role(request.membership.role).at_least(Role.ADMIN)
+
+
+def _bound_to(request: ApiRequest) -> int | None:
+    """The environment that a token is bound to."""
+    return request.token.environment_id if request.token else None
+
+
+def _masked(email: str) -> str:
+    return f"…@{email.rpartition('@')[2]}"
 
 
 def _switched_off_at() -> dt.datetime | None:
@@ -402,15 +424,18 @@ def _switched_off_at() -> dt.datetime | None:
 
 def _preferences(request: ApiRequest) -> list[WorkflowAnswer]:
     found = WorkflowPreference.objects.select_related("workflow").order_by("id")
-    if request.token is not None and request.token.environment_id is not None:
-        found = found.filter(workflow__environment_id=request.token.environment_id)
+    bound = _bound_to(request)
+    if bound is not None:
+        found = found.filter(workflow__environment_id=bound)
+    may_change = _may_change(request)
     return [
         WorkflowAnswer(
             workflow_id=each.workflow.external_id,
             environment_id=each.workflow.environment_id,
             enabled=each.enabled,
             failure_threshold=each.failure_threshold,
-            alert_email=", ".join(each.emails) or None,
+            alert_email=", ".join(email if may_change else _masked(email) for email in each.emails)
+            or None,
         )
         for each in found
     ]

@@ -48,7 +48,7 @@ def incident_page(request: TenantRequest, slug: str, incident_id: int) -> HttpRe
             (*_ICONS[IncidentEvent.Kind(event.kind)], event)
             for event in incident.events.order_by("-at", "-id")[:MOST_SHOWN]
         ],
-        "deliveries": _deliveries(incident, slug),
+        "deliveries": _deliveries(incident, slug) if _may_see_deliveries(request) else [],
         "next_telling_at": next_telling_at(incident, policy),
         "silence": "" if incident.is_resolved else policy.silence(incident.level),
         "back": request.get_full_path(),
@@ -58,6 +58,11 @@ def incident_page(request: TenantRequest, slug: str, incident_id: int) -> HttpRe
     if incident.workflow is not None and incident.rule == FINDINGS:
         context |= _finding_urls(incident.workflow, slug)
     return render(request, "alerts/incident.html", context)
+
+
+def _may_see_deliveries(request: TenantRequest) -> bool:
+    """Messages name addresses and what receivers said: who may read the delivery log sees them."""
+    return Role(request.membership.role).at_least(Role.OPERATOR)
 
 
 def _deliveries(incident: Incident, slug: str) -> list[Any]:

@@ -291,3 +291,29 @@ def test_operators_acknowledge_by_their_session(
     client = signed_in_as(make_member(tenant, role))
     answer = client.post(f"/api/alerts/incidents/{pk}/ack", b"{}", content_type="application/json")
     assert answer.status_code == status
+
+
+def test_who_may_not_change_addresses_reads_them_masked(workflow: Workflow, tenant: Tenant) -> None:
+    make_settings(tenant, "a@example.com", webhook_url="https://hooks.example.com/T0/secret")
+    with tenant_scope(tenant):
+        WorkflowPreference.objects.create(
+            tenant=tenant, workflow=workflow, emails=["own@example.com"]
+        )
+
+    def shown(client: Any) -> tuple[str, ...]:
+        found = client.get(SETTINGS)
+        found = found if isinstance(found, dict) else found.json()
+        [own] = found["workflows"]
+        assert found["alert_email"] == found["alert_emails"][0]
+        return found["webhook_url"], *found["alert_emails"], own["alert_email"]
+
+    whole = ("https://hooks.example.com/T0/secret", "a@example.com", "own@example.com")
+    masked = ("https://hooks.example.com/…", "…@example.com", "…@example.com")
+    bound = {"environment_id": workflow.environment_id}
+    assert shown(api_for(tenant, "write")) == whole
+    assert shown(api_for(tenant, "read")) == masked
+    assert shown(api_for(tenant, "read", **bound)) == masked
+    assert shown(api_for(tenant, "write", **bound)) == (*masked[:2], "own@example.com")
+    assert shown(signed_in_as(make_member(tenant, Role.ADMIN))) == whole
+    for role in (Role.OPERATOR, Role.VIEWER):
+        assert shown(signed_in_as(make_member(tenant, role))) == masked

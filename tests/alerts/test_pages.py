@@ -149,6 +149,17 @@ def test_an_incident_says_what_is_not_told_yet(
     assert "It is not repeated: person-" in page(admin, f"{INBOX}{incident.pk}/")
 
 
+def test_viewers_do_not_see_whom_an_incident_was_told_to(
+    admin: Client, incident: Incident, tenant: Tenant
+) -> None:
+    path = f"{INBOX}{incident.pk}/"
+    assert "ops@example.com" in page(admin, path)
+    assert "ops@example.com" in page(signed_in_as(make_member(tenant, Role.OPERATOR)), path)
+    text = page(signed_in_as(make_member(tenant)), path)
+    assert "Who was told" not in text
+    assert "ops@example.com" not in text
+
+
 def test_an_incident_says_why_nobody_is_told(admin: Client, workflow: Workflow) -> None:
     fail(workflow, 3)
     settle()
