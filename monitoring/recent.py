@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
+
+from django.utils import timezone
 
 from monitoring.ids import time_of, uuid_floor
 from monitoring.models.execution import REASON_LENGTH
@@ -107,6 +109,19 @@ def last_rated(
         states = [_STATUSES[status] for status in statuses]
         found[workflow_id] = list(map(Recent, ids, states, *texts))
     return found
+
+
+def signs(last: Mapping[int, Recent]) -> dict[int, tuple[Recent, Recent | None]]:
+    """Workflow id → the execution whose status is its sign, and the newest one while that goes on.
+
+    The sign is how the newest finished, so that a failing workflow looks so while it runs again.
+    """
+    going = [pk for pk, newest in last.items() if newest.status in UNFINISHED]
+    ended = last_rated(going, timezone.now(), 1) if going else {}
+    return {
+        pk: (ended[pk][0] if pk in ended else newest, newest if pk in going else None)
+        for pk, newest in last.items()
+    }
 
 
 def unfinished(most: int) -> list[tuple[uuid.UUID, Status]]:

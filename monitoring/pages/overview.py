@@ -49,6 +49,7 @@ from monitoring.recent import (
     UNFINISHED,
     Recent,
     last_and_failed,
+    signs,
     unfinished,
 )
 from monitoring.verdict import CANDIDATES, Finding, failing_first, findings, latest_of
@@ -292,12 +293,15 @@ def _heat_cell(heat: HeatMap, weekday: int, hour: int, most: int) -> HeatCell:
 
 @dataclass(frozen=True, slots=True)
 class LookRow:
-    """A workflow with failures; `change` is in percentage points."""
+    """A workflow with failures; `change` is in percentage points, `going` the status of its newest
+    execution while that is not finished.
+    """
 
     name: str
     url: str
     environment: str
     status: str
+    going: str
     failed: int
     total: int
     rate: float | None
@@ -315,16 +319,19 @@ def _workflow_rows(failing: Sequence[RankedWorkflow], shown: PageRange, slug: st
     sparks = sparklines_by_workflow(ids, shown.range)
     last, failures = last_and_failed(ids, shown.start, shown.end)
     workflow_url, execution_url = workflow_urls(slug), execution_urls(slug)
+    shown_by = signs(last)
     rows = []
     for found in failing:
         workflow = found.workflow
+        sign, going = shown_by.get(workflow.pk, (None, None))
         failure = failures.get(workflow.pk)
         rows.append(
             LookRow(
                 name=title_of(workflow),
                 url=workflow_url(workflow.pk),
                 environment=workflow.environment.name,
-                status=last[workflow.pk].status.slug if workflow.pk in last else "unknown",
+                status=sign.status.slug if sign else "unknown",
+                going=going.status.slug if going else "",
                 failed=found.totals.failed,
                 total=found.totals.total,
                 rate=as_percent(found.totals.failure_rate),

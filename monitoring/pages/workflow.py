@@ -37,7 +37,7 @@ from monitoring.pages.rows import rows_of
 from monitoring.pages.since_version import led_to_version, since_version_link
 from monitoring.pages.time_range import PageRange, RangeLink, page_range, shareable_range
 from monitoring.panels import Part, Place, Tab, panels_at, register_tab, tabs_at
-from monitoring.recent import Recent, last_executions
+from monitoring.recent import Recent, last_executions, signs
 from monitoring.run_grid import GridRow, RunGrid, run_grid
 from monitoring.words import PROBLEMS
 from tenants import audit
@@ -77,14 +77,19 @@ def workflow_page(request: TenantRequest, slug: str, workflow_id: int) -> HttpRe
     if part is None:
         raise Http404
     shown = page_range(request)
-    last = last_executions([workflow.pk]).get(workflow.pk)
+    newest = last_executions([workflow.pk])
+    last = newest.get(workflow.pk)
+    sign, going = signs(newest).get(workflow.pk, (None, None))
     context = {
         "time_range": replace(shown, more=_more_ranges(request, last)),
         "workflow": workflow,
         "title": title_of(workflow),
         "statistics": _all_time(workflow_statistics([workflow])[workflow.pk]),
         "last": last,
-        "last_url": reverse("monitoring:execution", args=[slug, last.id]) if last else "",
+        "sign": sign,
+        "sign_url": reverse("monitoring:execution", args=[slug, sign.id]) if sign else "",
+        "going": going,
+        "going_url": reverse("monitoring:execution", args=[slug, going.id]) if going else "",
         "tabs": _tab_links(tabs, key, workflow, shown, slug),
         "part": part,
     }

@@ -17,6 +17,7 @@ from monitoring.pages.empty import first_has_come, first_steps, is_waiting_for_t
 from monitoring.pages.figures import as_percent, title_of
 from monitoring.pages.rows import reason
 from monitoring.pages.time_range import page_range, shareable_range
+from monitoring.recent import Recent, signs
 from monitoring.words import Status
 from monitoring.workflow_list import BUSIEST, PAGE_SIZE, Listing, ListPage, Order, list_workflows
 from tenants.access import TenantRequest, tenant_member
@@ -73,6 +74,7 @@ class WorkflowRow:
     url: str
     environment: str
     status: str
+    going: str
     total: int
     failed: int
     partial: int
@@ -146,22 +148,29 @@ def _column(label: str, order: Order, asked: Asked) -> Column:
 
 def _rows(listings: Sequence[Listing], slug: str) -> list[WorkflowRow]:
     workflow_url, execution_url = workflow_urls(slug), execution_urls(slug)
-    return [_row(listing, workflow_url, execution_url) for listing in listings]
+    shown_by = signs({each.workflow.pk: each.last for each in listings if each.last})
+    return [
+        _row(each, shown_by.get(each.workflow.pk, (None, None)), workflow_url, execution_url)
+        for each in listings
+    ]
 
 
 def _row(
     listing: Listing,
+    shown_by: tuple[Recent | None, Recent | None],
     workflow_url: Callable[[int], str],
     execution_url: Callable[[uuid.UUID], str],
 ) -> WorkflowRow:
     workflow, totals, failure = listing.workflow, listing.totals, listing.last_failure
     rate = as_percent(totals.failure_rate)
+    sign, going = shown_by
     return WorkflowRow(
         name=title_of(workflow),
         external_id=workflow.external_id,
         url=workflow_url(workflow.pk),
         environment=workflow.environment.name,
-        status=listing.last.status.slug if listing.last else "unknown",
+        status=sign.status.slug if sign else "unknown",
+        going=going.status.slug if going else "",
         total=totals.total,
         failed=totals.failed,
         partial=totals.count(Status.PARTIAL),

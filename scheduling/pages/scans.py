@@ -79,6 +79,7 @@ def scan_page(request: TenantRequest, slug: str, scan_id: int) -> HttpResponse:
     context: dict[str, Any] = {
         "scan": scan,
         "severities": severities(scan),
+        "undefined": _undefined_note(scan),
         "view": view if view in ("rule", "findings") else "workflow",
         "before": previous(scan) if scan.status == Scan.Status.COMPLETED else None,
         "others": Scan.objects.filter(status=Scan.Status.COMPLETED).exclude(pk=scan.pk)[:20],
@@ -98,6 +99,12 @@ def cancel(request: TenantRequest, slug: str, scan_id: int) -> HttpResponse:
             audit.record("scan.canceled", tenant=request.tenant, request=request, subject=subject)
             messages.success(request, "The scan is stopped. What it found stays.")
     return redirect("scheduling:scan", slug, scan.pk)
+
+
+def _undefined_note(scan: Scan) -> str:
+    """Say for how many workflows there was only history to look at."""
+    number = ScannedWorkflow.objects.filter(scan=scan, structure_score=None).count()
+    return f"{number:,} without a definition: only history" if number else ""
 
 
 def severities(scan: Scan) -> list[tuple[str, int]]:

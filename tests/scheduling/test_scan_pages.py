@@ -50,6 +50,16 @@ FORM = {
 }
 
 
+def test_without_a_definition_it_is_said_that_only_history_was_looked_at(tenant: Tenant) -> None:
+    workflow = make_workflow(make_environment(tenant))
+    done = scan(tenant)
+    client = signed_in(tenant, Role.VIEWER)
+    assert "1 without a definition: only history" in page(client, f"/t/acme/scans/{done.pk}/")
+    health = page(client, f"/t/acme/workflows/{workflow.pk}/?tab=health")
+    assert "Only history was looked at" in health
+    assert "Nothing to complain about" not in health
+
+
 def test_an_empty_list_says_what_to_do(tenant: Tenant) -> None:
     shown = page(signed_in(tenant, Role.ADMIN), "/t/acme/scans/")
     assert "No schedule yet" in shown

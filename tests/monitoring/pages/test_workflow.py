@@ -69,6 +69,25 @@ def test_the_head_says_what_it_is_and_how_it_ever_did(
     assert "ever 4 executions, 75.0 % success, 1 failed, 2.0 s on average" in text
 
 
+def test_the_sign_of_a_failing_workflow_that_runs_again_is_how_it_finished_last(
+    viewer: Client, workflow: Workflow, page: str
+) -> None:
+    run(workflow, 3, F)
+    record(message(workflow, timezone.now() - dt.timedelta(minutes=1), Status.RUNNING, None))
+    text = text_of(viewer, page)
+    assert "last run Failed" in text
+    assert "now Running since 1 min ago" in text
+    for address, wanted in (
+        (page, "<h1>"),
+        ("/t/agency/", "sign"),
+        ("/t/agency/workflows/", "sign"),
+    ):
+        shown = html_of(viewer, address)
+        _, _, after = shown.partition("live-workflows" if address == "/t/agency/" else "<main")
+        assert "is-failed" in after[after.index(wanted) :][:150], address
+        assert "Running" in after
+
+
 def test_the_figures_are_those_of_the_range(viewer: Client, workflow: Workflow, page: str) -> None:
     run(workflow, 9)
     run(workflow, 1, F)
