@@ -18,11 +18,14 @@ from tenants.roles import Role
 
 
 class Place(enum.Enum):
-    """A page that takes panels and tabs; its subject is a Tenant, a Workflow, an Execution."""
+    """A page that takes panels and tabs; its subject is a Tenant, a Workflow, an Execution.
+
+    UPLOAD is what stands below the definitions that a tenant has just uploaded."""
 
     OVERVIEW = "overview"
     WORKFLOW = "workflow"
     EXECUTION = "execution"
+    UPLOAD = "upload"
 
 
 @dataclass(frozen=True, slots=True)

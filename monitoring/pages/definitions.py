@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods
 from monitoring.definition_upload import MOST_WORKFLOWS, Outcome, count, store_files
 from monitoring.models import Environment, Workflow, WorkflowVersion
 from monitoring.pages.figures import title_of
-from monitoring.panels import Part, Place, Tab, register_tab
+from monitoring.panels import Part, Place, Tab, panels_at, register_tab
 from monitoring.recording.environments import default_environment
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
@@ -98,6 +98,7 @@ def _stored(request: TenantRequest, form: UploadForm) -> dict[str, Any]:
     counts = count(results)
     return {
         "environment": environment,
+        "panels": panels_at(Place.UPLOAD, request, request.tenant),
         "summary": [
             (_said(outcome, number), number) for outcome, number in counts.items() if number
         ],

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from monitoring.models import Workflow
 from monitoring.words import Severity
 from scheduling import schedules
+from scheduling.lint.engine import title_of_rule
 from scheduling.models import Finding, Scan, ScannedWorkflow, Schedule
 from scheduling.pages.schedules import walls
 from scheduling.retention import NEWEST_KEPT
@@ -132,7 +133,10 @@ def _by_rule(request: TenantRequest, scan: Scan) -> dict[str, Any]:
         .annotate(findings=FINDINGS, workflows=Count("workflow", distinct=True))
         .order_by("-severity", "-findings", "rule")
     )
-    rows = [rule | {"severity": Severity(rule["severity"]).slug} for rule in rules]
+    rows = [
+        rule | {"severity": Severity(rule["severity"]).slug, "title": title_of_rule(rule["rule"])}
+        for rule in rules
+    ]
     return {"page": _page(request, rows, _ROWS)}
 
 

@@ -41,9 +41,7 @@ _WEEKDAYS: Final = list(
 class ScheduleForm(_ScheduleModelForm):
     """When, how often and what is scanned."""
 
-    weekday = forms.TypedChoiceField(
-        choices=_WEEKDAYS, coerce=int, help_text="Counts when it runs every week."
-    )
+    weekday = forms.TypedChoiceField(choices=_WEEKDAYS, coerce=int)
     preferred_time = forms.TimeField(
         label="At",
         widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
@@ -95,6 +93,7 @@ def schedule_new(request: TenantRequest, slug: str) -> HttpResponse:
         tenant=request.tenant,
         name="Default" if is_first else "",
         is_default=is_first,
+        time_zone=request.user.time_zone,
         weekday=timezone.localtime().weekday(),
         created_by=request.user,
     )
@@ -135,7 +134,7 @@ def _edit(request: TenantRequest, schedule: Schedule, *, title: str, submit: str
         "title": title,
         "submit": submit,
         "next_runs": _next_runs(form),
-        "workflows": _workflows(request, form),
+        **_workflows(request, form),
         "find": request.POST.get("q", "") or request.GET.get("q", ""),
         "zone_names": zone_names(),
     }
@@ -192,8 +191,11 @@ def walls(schedule: Schedule) -> list[dt.datetime]:
     return [run.astimezone(timetable.zone).replace(tzinfo=None) for run in runs]
 
 
-def _workflows(request: TenantRequest, form: ScheduleForm) -> list[tuple[Workflow, bool]]:
-    """Workflows to choose from: those that are chosen, then the first that match the search."""
+def _workflows(request: TenantRequest, form: ScheduleForm) -> dict[str, Any]:
+    """Workflows to choose from: those that are chosen, then the first that match the search.
+
+    With `others`, how many match, where not all of them are there.
+    """
     if form.is_bound:
         ids = [
             int(text)
@@ -204,8 +206,14 @@ def _workflows(request: TenantRequest, form: ScheduleForm) -> list[tuple[Workflo
     else:
         chosen = list(form.initial.get("selected", []))
     found = _known().named_like(request.POST.get("q", "").replace("\x00", ""))  # type: ignore[attr-defined]
-    others = found.exclude(pk__in=[one.pk for one in chosen]).order_by("name", "pk")[:_MATCHES]
-    return [*((one, True) for one in chosen), *((one, False) for one in others)]
+    matching = found.exclude(pk__in=[one.pk for one in chosen])
+    others = list(matching.order_by("name", "pk")[:_MATCHES])
+    is_cut = len(others) == _MATCHES
+    return {
+        "workflows": [*((one, True) for one in chosen), *((one, False) for one in others)],
+        "shown": len(others),
+        "others": matching.count() if is_cut else len(others),
+    }
 
 
 def _known() -> QuerySet[Workflow]:

@@ -13,15 +13,16 @@ from scheduling.analysis import correlations, latest_look
 from scheduling.models import Finding, Scan, Schedule
 from scheduling.scans import WINDOW
 from tenants.access import TenantRequest
-from tenants.models import Tenant
+from tenants.models import Role, Tenant
 
 _MOST_FINDINGS = 100
 
 
 def register() -> None:
-    """Add the tab to workflows, and the next scans to the overview."""
+    """Add the tab to workflows, the next scans to the overview, and a scan to uploads."""
     register_tab(Place.WORKFLOW, Tab("health", "Health", _health, rank=40))
     register_panel(Place.OVERVIEW, Panel("scans", _next_scans, rank=60))
+    register_panel(Place.UPLOAD, Panel("scan", _scan_them, rank=10, role=Role.OPERATOR))
 
 
 def _health(request: TenantRequest, workflow: Workflow) -> Part:
@@ -40,6 +41,10 @@ def _health(request: TenantRequest, workflow: Workflow) -> Part:
         context["findings"] = findings.order_by("-severity", "pk")[:_MOST_FINDINGS]
         context["hidden"] = max(look.findings - _MOST_FINDINGS, 0)
     return Part("scheduling/workflow_health.html", context)
+
+
+def _scan_them(request: TenantRequest, tenant: Tenant) -> Part:
+    return Part("scheduling/scan_them.html", {})
 
 
 def _next_scans(request: TenantRequest, tenant: Tenant) -> Part | None:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from monitoring.words import Status
 from scheduling.due import drain
+from scheduling.lint.engine import title_of_rule
 from scheduling.models import Scan, Schedule
 from tenants.models import Role, Tenant
 from tenants.scoping import tenant_scope
@@ -117,6 +118,25 @@ def test_the_next_runs_follow_what_is_typed(tenant: Tenant) -> None:
         assert not Schedule.objects.exists(), "a preview stores nothing"
 
 
+def test_a_new_schedule_starts_in_the_persons_zone_and_its_runs_name_it(tenant: Tenant) -> None:
+    person = make_member(tenant, Role.ADMIN)
+    person.time_zone = "Europe/Lisbon"
+    person.save()
+    client = Client()
+    client.force_login(person)
+    shown = page(client, "/t/acme/scans/schedules/new/")
+    assert 'value="Europe/Lisbon"' in shown
+    assert re.search(r'id="next-runs".*<span class="muted nowrap">Europe/Lisbon', shown)
+
+
+def test_a_list_of_workflows_that_is_cut_says_so(tenant: Tenant) -> None:
+    environment = make_environment(tenant)
+    for number in range(32):
+        make_workflow(environment, name=f"Flow {number}")
+    client = signed_in(tenant, Role.ADMIN)
+    assert "30 of 32 that match are listed" in page(client, "/t/acme/scans/schedules/new/")
+
+
 def test_workflows_are_found_and_stay_chosen(tenant: Tenant) -> None:
     environment = make_environment(tenant)
     invoice = make_workflow(environment, name="Invoice sync")
@@ -173,7 +193,9 @@ def test_an_operator_starts_a_scan_and_watches_it(tenant: Tenant) -> None:
     head = polled.split('id="scan-head" hx-swap-oob="true"')[1]
     assert "Completed" in head, "the heading keeps up, too"
     assert "Stop</button>" not in polled
-    assert "no-timeout" in page(client, f"{path}?by=rule")
+    by_rule = page(client, f"{path}?by=rule")
+    assert "no-timeout" in by_rule
+    assert title_of_rule("no-timeout") in by_rule
     findings = page(client, f"{path}?by=findings&rule=no-timeout")
     assert "Ask" in findings
     assert "Timeout" in findings
