@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO, Final
 
 from django.core.mail.backends.smtp import EmailBackend
 
@@ -64,10 +64,33 @@ class SmtpBackend(EmailBackend):
         return True
 
 
+MOST_SAID: Final = 64 * 1024
+"""Bytes that one reply of a mail server may have."""
+
+
+class _Replies:
+    """What a server says, for smtplib, which would keep lines of one reply without end."""
+
+    def __init__(self, lines: BinaryIO) -> None:
+        self._lines = lines
+        self.left = MOST_SAID
+
+    def readline(self, limit: int) -> bytes:
+        line = self._lines.readline(limit)
+        self.left -= len(line)
+        if self.left < 0:
+            raise OSError("The mail server said too much.")
+        return line
+
+    def close(self) -> None:
+        self._lines.close()
+
+
 class _Conversation(smtplib.SMTP):
-    """Tells its backend of itself before it connects."""
+    """Tells its backend of itself before it connects; reads replies of bounded length."""
 
     sock: socket.socket | None
+    file: _Replies | None
 
     def __init__(self, backend: SmtpBackend, *arguments: Any, **named: Any) -> None:
         self._backend = backend
@@ -79,6 +102,10 @@ class _Conversation(smtplib.SMTP):
         if self._backend.is_cut:
             self.close()
             raise TimeoutError("The mail server took too long.")
+        if self.file is None and self.sock is not None:
+            self.file = _Replies(self.sock.makefile("rb"))
+        if self.file is not None:
+            self.file.left = MOST_SAID
         return super().getreply()
 
 

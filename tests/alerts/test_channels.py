@@ -365,3 +365,25 @@ def test_a_mail_server_that_drips_its_welcome_is_cut_off(settings: Settings) -> 
             Email("ops@example.com").send(envelope())
         assert time.monotonic() - began < 5
     assert not failed.value.permanent
+
+
+@pytest.mark.parametrize("flooded", ["welcome", "answer"])
+def test_a_mail_server_that_never_stops_talking_is_left(flooded: str, settings: Settings) -> None:
+    sent: list[int] = []
+
+    def flooding(connected: socket.socket, running: Receiver) -> None:
+        code = b"220"
+        if flooded == "answer":
+            connected.sendall(b"220 hello\r\n")
+            connected.recv(1_000)
+            code = b"250"
+        while not running.stopped.is_set():
+            sent.append(connected.send((code + b"-" + b"x" * 500 + b"\r\n") * 100))
+
+    with receiver(flooding) as running:
+        use_mail_server(settings, running.port)
+        with pytest.raises(TransportError) as failed:
+            Email("ops@example.com").send(envelope())
+    assert not failed.value.permanent
+    assert "said too much" in failed.value.said
+    assert sum(sent) < 32 * 1024 * 1024, "no more than what lay in buffers"
