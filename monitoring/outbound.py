@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ipaddress
+import logging
 import socket
 import ssl
 import threading
@@ -22,6 +23,8 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
+
+logger = logging.getLogger(__name__)
 
 DEADLINE_SECONDS: Final = 20.0
 MOST_READ: Final = 16 * 1024
@@ -81,7 +84,10 @@ def is_allowed(address: _Address) -> bool:
     if inner is not None:
         return is_allowed(inner)
     return address.is_global and not (
-        address.is_multicast or address.is_reserved or address.is_unspecified or address in _RELAYS
+        address.is_multicast
+        or address.is_reserved
+        or address.is_unspecified
+        or any(address.version == network.version and address in network for network in _INNER)
     )
 
 
@@ -91,8 +97,12 @@ def _plain(address: _Address) -> _Address:
     return mapped or address
 
 
-_RELAYS: Final = ipaddress.IPv4Network("192.88.99.0/24")
-"""Relays of 6to4, which Python takes for public ones."""
+_INNER: Final = (
+    ipaddress.IPv4Network("192.88.99.0/24"),  # relays of 6to4
+    ipaddress.IPv6Network("fec0::/10"),  # site-local
+    ipaddress.IPv6Network("3fff::/20"),  # documentation
+)
+"""What Python takes for public and is not."""
 
 _TRANSLATED: Final = (
     ipaddress.IPv6Network("64:ff9b::/96"),
@@ -119,9 +129,11 @@ def resolve(host: str, port: int, seconds: float) -> list[tuple[socket.AddressFa
     found = _look_up(host, port, seconds)
     for _, text in found:
         if not is_allowed(ipaddress.ip_address(text.partition("%")[0])):
+            # Who named the host may not learn what it is called inside.
+            logger.warning("call refused", extra={"host": host, "address": text})
             raise BadAddressError(
-                f"{host} is {text}, which is not a public address; the operator can allow networks "
-                "by OUTBOUND_ALLOWED_NETWORKS."
+                f"{host} is not a public address; the operator can allow networks by "
+                "OUTBOUND_ALLOWED_NETWORKS."
             )
     return found
 

@@ -193,16 +193,32 @@ def test_a_name_that_is_private_at_the_second_look_is_looked_up_once(
         assert (looks, canary.connections) == (["rebind.example"], 0)
 
 
+@pytest.mark.parametrize(
+    "text", ["fec0::1", "feff:ffff::1", "3fff::1", "3fff:fff:ffff::1", "5f00::1", "192.88.99.1"]
+)
+def test_what_python_takes_for_public_and_is_not(text: str) -> None:
+    assert not outbound.is_allowed(ipaddress.ip_address(text))
+
+
+def test_public_addresses_are_allowed() -> None:
+    for text in ("93.184.216.34", "2606:2800:220:1::1", "3ffe::1", "192.88.98.1"):
+        assert outbound.is_allowed(ipaddress.ip_address(text)), text
+
+
 def test_one_private_address_among_public_ones_refuses_the_name(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def mixed(host: str, port: int, *_args: Any) -> list[Any]:
         rows = ("93.184.216.34", "127.0.0.1")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, port)) for text in rows]
 
     monkeypatch.setattr(socket, "getaddrinfo", mixed)
-    with pytest.raises(BadAddressError, match=r"127\.0\.0\.1"):
+    with caplog.at_level("WARNING"), pytest.raises(BadAddressError) as refused:
         outbound.call("GET", "http://mixed.example/", seconds=1)
+    said = "mixed.example is not a public address"
+    assert said in str(refused.value)
+    assert "127.0.0.1" not in str(refused.value), "strangers learn no names of the inside"
+    assert [vars(each)["address"] for each in caplog.records] == ["127.0.0.1"]
 
 
 def test_a_resolver_that_hangs_does_not_hold_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
