@@ -9,7 +9,7 @@ from django.db import transaction
 
 from alerts import incidents, telling
 from alerts.models import Incident, Notification
-from alerts.policy import policy_for
+from alerts.policy import everybody_named, policy_for
 from scheduling.due import database_now
 from tenants.models import User
 
@@ -72,21 +72,36 @@ def _locked(incident_id: int) -> Incident:
     return found.select_related("workflow__environment").get(pk=incident_id)
 
 
+class NotNamedError(Exception):
+    """The settings don't name the address of a message any more."""
+
+
 def redeliver(notification_id: int) -> Notification | None:
     """Send a message once more, with the same id; None when it waits to be sent anyway.
 
-    Raises Notification.DoesNotExist for one that has no target.
+    Raises Notification.DoesNotExist for one that has no target, NotNamedError.
     """
     with transaction.atomic():
-        found = Notification.objects.exclude(target=None)
+        found = Notification.objects.select_related("target", "incident").exclude(target=None)
         target_id = found.values_list("target_id", flat=True).get(pk=notification_id)
         assert target_id is not None
         telling.wake([target_id])
         notification = found.select_for_update(of=("self",)).get(pk=notification_id)
         if notification.state == Notification.State.PENDING:
             return None
+        if not _is_named(notification):
+            raise NotNamedError
         notification.state = Notification.State.PENDING
         notification.summary = None
         notification.next_try_at, notification.tries = database_now(), 1
         notification.save(update_fields=["state", "summary", "next_try_at", "tries"])
         return notification
+
+
+def _is_named(notification: Notification) -> bool:
+    target, incident = notification.target, notification.incident
+    assert target is not None
+    if notification.kind == Notification.Kind.OFF:
+        return True  # owners hear of it wherever they are
+    named = policy_for(incident.workflow_id).named if incident else everybody_named()
+    return (target.channel, target.address) in named

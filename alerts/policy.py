@@ -94,6 +94,14 @@ def policies_for(workflow_ids: Iterable[int]) -> dict[int, Policy]:
     return {pk: Policy(tenant, settings, own.get(pk), off) for pk in ids}
 
 
+def everybody_named() -> set[Address]:
+    """Whom the settings of the active scope's tenant name, or the preferences of any workflow."""
+    named = set(policy_for().named)
+    for emails in WorkflowPreference.objects.values_list("emails", flat=True):
+        named |= {("email", address) for address in emails}
+    return named
+
+
 def policy_for(workflow_id: int | None = None) -> Policy:
     """The policy of a workflow, or (None) of the tenant of the active scope."""
     tenant = current_tenant()

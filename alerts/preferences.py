@@ -23,10 +23,11 @@ from alerts.models import (
     WorkflowPreference,
 )
 from alerts.models.settings import MOST_ADDRESSES
-from alerts.policy import policy_for, settings_of
+from alerts.policy import everybody_named, settings_of
 from monitoring import outbound
 from monitoring.models import Workflow
 from monitoring.words import ErrorClass, Severity, severity_of
+from tenants.audit import printable
 from tenants.models import Tenant
 
 _BETWEEN_ADDRESSES: Final = re.compile(r"[,;\s]+")
@@ -46,10 +47,16 @@ def mail_addresses(said: str | Iterable[str]) -> list[str]:
         try:
             validate_email(address)
         except ValidationError:
-            raise ValueError(f"“{address[:80]}” is no mail address") from None
+            raise _no_mail_address(address) from None
+        if not address.isprintable():  # quoted, mail may have any character; no server takes them
+            raise _no_mail_address(address)
         if len(address) > 254:
             raise ValueError("A mail address has at most 254 characters")
     return found
+
+
+def _no_mail_address(text: str) -> ValueError:
+    return ValueError(f"“{printable(text, 80)}” is no mail address")
 
 
 def webhook_address(text: str) -> str:
@@ -117,9 +124,7 @@ def _follow_up() -> None:
 
 
 def _suppress_what_waits_for_nobody() -> None:
-    named = set(policy_for().named)
-    for emails in WorkflowPreference.objects.values_list("emails", flat=True):
-        named |= {("email", address) for address in emails}
+    named = everybody_named()
     waiting = Notification.objects.filter(state=Notification.State.PENDING).exclude(target=None)
     waiting = waiting.exclude(kind=Notification.Kind.OFF)  # owners hear of it wherever they are
     targets = waiting.values_list("target_id", "target__channel", "target__address").distinct()

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods
 
 from alerts import actions, links
 from alerts.models import Incident
+from alerts.policy import policy_for
 from tenants import audit
 from tenants.scoping import across_tenants, tenant_scope
 
@@ -24,7 +25,7 @@ def from_link(request: HttpRequest, token: str) -> HttpResponse:
     """Show what the link acknowledges; by POST, acknowledge it."""
     said = links.read_token(token)
     incident = _incident(said[0]) if said else None
-    if said is None or incident is None:
+    if said is None or incident is None or not _is_told(incident, said[1]):
         return render(request, "alerts/acknowledge_void.html", status=410)
     reader = said[1]
     is_done = False
@@ -54,6 +55,12 @@ def _acknowledge(request: HttpRequest, incident: Incident, reader: str) -> Incid
                 incident=incident.pk,
             )
         return done
+
+
+def _is_told(incident: Incident, reader: str) -> bool:
+    """Whether the settings still name the link's reader: with the address its links end."""
+    with tenant_scope(incident.tenant):
+        return reader in policy_for(incident.workflow_id).emails
 
 
 def _incident(incident_id: int) -> Incident | None:

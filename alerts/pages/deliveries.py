@@ -62,6 +62,9 @@ def send_again(request: TenantRequest, slug: str, notification_id: int) -> HttpR
         is_sent = _send_again(request, notification_id)
     except Notification.DoesNotExist:
         raise Http404 from None
+    except actions.NotNamedError:
+        messages.error(request, "Not sent: the settings name this address no more.")
+        return redirect("alerts:deliveries", slug)
     if is_sent:
         messages.success(request, "It is sent again.")
     else:

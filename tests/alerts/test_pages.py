@@ -497,3 +497,33 @@ def test_the_link_needs_the_csrf_token_of_its_page(incident: Incident) -> None:
 def test_a_suspended_tenants_link_is_void(incident: Incident) -> None:
     Tenant.objects.update(suspended_at=incident.opened_at)
     assert Client().get(link_in(str(mail.outbox[0].body))).status_code == 410
+
+
+@pytest.mark.parametrize("taken_out", ["settings", "preference"])
+def test_the_link_ends_when_the_address_is_told_no_more(
+    incident: Incident, workflow: Workflow, taken_out: str
+) -> None:
+    link, stranger = link_in(str(mail.outbox[0].body)), Client()
+    assert stranger.get(link).status_code == 200
+    with tenant_scope(incident.tenant):
+        if taken_out == "settings":
+            AlertSettings.objects.update(emails=["other@example.com"])
+        else:
+            WorkflowPreference.objects.create(
+                tenant=incident.tenant, workflow=workflow, emails=["own@example.com"]
+            )
+    assert stranger.get(link).status_code == 410
+    assert stranger.post(link).status_code == 410
+    assert again(incident).status == "open"
+
+
+def test_nothing_is_sent_again_to_an_address_that_was_taken_out(
+    admin: Client, incident: Incident
+) -> None:
+    with tenant_scope(incident.tenant):
+        AlertSettings.objects.update(emails=["other@example.com"])
+        pk = Notification.objects.get().pk
+    answer = admin.post(f"{INBOX}deliveries/{pk}/send/", follow=True)
+    assert "the settings name this address no more" in answer.content.decode()
+    settle()
+    assert len(mail.outbox) == 1
