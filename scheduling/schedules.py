@@ -16,6 +16,7 @@ from django.db import IntegrityError, transaction
 
 from scheduling.due import REVIVED, Claim, database_now
 from scheduling.models import Scan, Schedule, Scope
+from scheduling.scans import cancel
 from tenants.models import Tenant, User
 
 # Due times that one step records; more than that are missed ones of a long absence.
@@ -70,6 +71,16 @@ def save(schedule: Schedule, workflow_ids: list[int] | None = None) -> None:
             schedule.save(update_fields=[*_SAID, *_PLANNED, *REVIVED])
         if workflow_ids is not None:
             schedule.selected.set(workflow_ids)
+
+
+def delete(schedule: Schedule) -> None:
+    """Delete a stored schedule and stop its open scan; all its scans stay, without a schedule."""
+    with alone(schedule.tenant):
+        # The lock waits for a step that starts a scan of it, and lets none begin.
+        Schedule.objects.select_for_update().filter(pk=schedule.pk).first()
+        for scan in schedule.scans.filter(status__in=Scan.OPEN):
+            cancel(scan)
+        schedule.delete()
 
 
 def start_due_scan(claim: Claim[Schedule]) -> None:
@@ -136,17 +147,20 @@ def _scan_of(schedule: Schedule, *, due_for: dt.datetime | None, due_at: dt.date
 def run_now(tenant: Tenant, schedule: Schedule | None, *, by: User | None) -> Scan:
     """Start a scan of a schedule's workflows (None: of all the tenant's) at once.
 
-    Raises ScanRunsError while one of the same schedule is open.
+    Raises ScanRunsError while one of the same schedule is open, Schedule.DoesNotExist when it was
+    deleted meanwhile.
     """
-    now = database_now()
-    if schedule is None:
-        scan = Scan(tenant=tenant, due_at=now, scope=Scope.ALL)
-    else:
-        scan = _scan_of(schedule, due_for=None, due_at=now)
-    scan.requested_by = by
-    try:
-        with transaction.atomic():
-            scan.save()
-    except IntegrityError as conflict:
-        raise ScanRunsError("A scan of this schedule is running.") from conflict
-    return scan
+    with alone(tenant):
+        now = database_now()
+        if schedule is None:
+            scan = Scan(tenant=tenant, due_at=now, scope=Scope.ALL)
+        else:
+            stored = Schedule.objects.get(pk=schedule.pk)
+            scan = _scan_of(stored, due_for=None, due_at=now)
+        scan.requested_by = by
+        try:
+            with transaction.atomic():
+                scan.save()
+        except IntegrityError as conflict:
+            raise ScanRunsError("A scan of this schedule is running.") from conflict
+        return scan

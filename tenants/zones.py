@@ -19,10 +19,14 @@ AREAS = (
 """Continents and oceans: what stands below other heads ("US/", "Etc/") repeats them."""
 
 
+_NO_PLACES = frozenset({"localtime", "Factory"})
+"""Files of the database that are no zones: what a server is set to, and that it is set to none."""
+
+
 @cache
 def zone_names() -> tuple[str, ...]:
     """All names, sorted; read once, as finding them opens some 600 files."""
-    return tuple(sorted(available_timezones()))
+    return tuple(sorted(available_timezones() - _NO_PLACES))
 
 
 @cache

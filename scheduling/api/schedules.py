@@ -6,7 +6,6 @@ import datetime as dt
 from typing import Annotated, Any, Literal
 
 import msgspec
-from django.db import transaction
 from django.http import HttpResponse
 from django.utils import timezone
 from msgspec import UNSET, UnsetType
@@ -32,7 +31,13 @@ _NEXT_RUNS = 3
 HISTORY_LIMIT = integer("limit", "How many.", low=1, high=500, default=20)
 
 ClockTime = Annotated[
-    str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="HH:MM, 24 hours.")
+    str,
+    msgspec.Meta(
+        # `$` also matches before a line's end, which the length forbids; schemas know no `\\Z`.
+        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$",
+        max_length=5,
+        description="HH:MM, 24 hours.",
+    ),
 ]
 WorkflowId = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
@@ -131,7 +136,7 @@ _ONE_OF_20 = msgspec.to_builtins(Pagination(1, 20, 0, False, None))
 )
 def show_schedule(request: ApiRequest) -> HttpResponse:
     """Show the default schedule with its next three runs."""
-    return json_answer(_answer(default_schedule(request)))
+    return json_answer(_answer(request, default_schedule(request)))
 
 
 @operation(
@@ -149,6 +154,7 @@ def set_schedule(request: ApiRequest) -> HttpResponse:
 
     Fields that are left out stay as they are; a new schedule begins enabled, daily at 02:00.
     """
+    _demand_whole_tenant(request)
     form = read_form(request, ScheduleForm)
     selected = _selected(request, form)
     with schedules.alone(request.tenant):
@@ -156,7 +162,7 @@ def set_schedule(request: ApiRequest) -> HttpResponse:
         _apply(form, schedule)
         schedules.save(schedule, selected)
         _note(request, "schedule.set", schedule.name)
-    return json_answer(_answer(schedule))
+    return json_answer(_answer(request, schedule))
 
 
 @operation(
@@ -169,12 +175,13 @@ def set_schedule(request: ApiRequest) -> HttpResponse:
     problems=(404,),
 )
 def delete_schedule(request: ApiRequest) -> HttpResponse:
-    """Delete the default schedule."""
-    with transaction.atomic():
+    """Delete the default schedule. A scan of it that runs is stopped."""
+    _demand_whole_tenant(request)
+    with schedules.alone(request.tenant):
         schedule = Schedule.objects.filter(is_default=True).first()
         if schedule is None:
             raise problems.not_found()
-        schedule.delete()
+        schedules.delete(schedule)
         _note(request, "schedule.deleted", schedule.name)
     return json_answer(Deleted(True))
 
@@ -193,9 +200,10 @@ def run_now(request: ApiRequest) -> HttpResponse:
 
     409 while one runs.
     """
-    schedule = Schedule.objects.filter(is_default=True).first()
+    _demand_whole_tenant(request)
     try:
-        with transaction.atomic():
+        with schedules.alone(request.tenant):
+            schedule = Schedule.objects.filter(is_default=True).first()
             scan = schedules.run_now(request.tenant, schedule, by=None)
             _note(request, "scan.started", f"scan {scan.pk}")
     except ScanRunsError as error:
@@ -226,6 +234,14 @@ def list_scans(request: ApiRequest) -> HttpResponse:
     return json_answer(page)
 
 
+def _demand_whole_tenant(request: ApiRequest) -> None:
+    """Refuse a token of one environment: a schedule holds for all environments, as its scans do."""
+    if request.token is not None and request.token.environment_id is not None:
+        raise problems.forbidden(
+            "This token is bound to one environment; the schedule and its scans are of all."
+        )
+
+
 def _note(request: ApiRequest, action: str, subject: str) -> None:
     audit.record(action, tenant=request.tenant, request=request, subject=subject)
 
@@ -252,7 +268,7 @@ def default_schedule(request: ApiRequest) -> Schedule:
     return found or Schedule(tenant=request.tenant, name=DEFAULT_NAME, is_default=True)
 
 
-def _answer(schedule: Schedule) -> ScheduleAnswer:
+def _answer(request: ApiRequest, schedule: Schedule) -> ScheduleAnswer:
     stored = schedule.pk is not None
     enabled = stored and schedule.enabled
     return ScheduleAnswer(
@@ -263,15 +279,19 @@ def _answer(schedule: Schedule) -> ScheduleAnswer:
         timezone=schedule.time_zone,
         weekday=schedule.weekday,
         scan_scope=schedule.scope,
-        selected_workflow_ids=_selected_ids(schedule) if stored else [],
+        selected_workflow_ids=_selected_ids(request, schedule) if stored else [],
         last_scan_at=schedule.last_scan_at,
         next_scan_at=schedule.next_scan_at,
         next_runs=schedule.timetable.upcoming(timezone.now(), _NEXT_RUNS) if enabled else [],
     )
 
 
-def _selected_ids(schedule: Schedule) -> list[str]:
-    return list(schedule.selected.order_by("external_id").values_list("external_id", flat=True))
+def _selected_ids(request: ApiRequest, schedule: Schedule) -> list[str]:
+    """What is selected, of the environment that the token is bound to."""
+    selected = schedule.selected.order_by("external_id")
+    if request.token is not None and request.token.environment_id is not None:
+        selected = selected.filter(environment_id=request.token.environment_id)
+    return list(selected.values_list("external_id", flat=True))
 
 
 def _apply(form: ScheduleForm, schedule: Schedule) -> None:

@@ -59,9 +59,9 @@ def start(request: TenantRequest, slug: str) -> HttpResponse:
     """Scan at once: a schedule's workflows, or all."""
     wanted = request.POST.get("schedule", "")
     is_number = wanted.isdecimal() and len(wanted) < 19
-    schedule = get_object_or_404(Schedule.objects.all(), pk=wanted) if is_number else None
     try:
-        with transaction.atomic():
+        with schedules.alone(request.tenant):
+            schedule = get_object_or_404(Schedule.objects.all(), pk=wanted) if is_number else None
             scan = schedules.run_now(request.tenant, schedule, by=request.user)
             subject = f"scan {scan.pk}"
             audit.record("scan.started", tenant=request.tenant, request=request, subject=subject)

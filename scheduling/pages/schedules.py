@@ -111,11 +111,11 @@ def schedule_change(request: TenantRequest, slug: str, schedule_id: int) -> Http
 @tenant_member(Role.ADMIN)
 @require_POST
 def schedule_delete(request: TenantRequest, slug: str, schedule_id: int) -> HttpResponse:
-    """Delete a schedule; its scans stay."""
-    schedule = get_object_or_404(Schedule.objects.all(), pk=schedule_id)
-    with transaction.atomic():
+    """Delete a schedule; its scans stay, one that runs is stopped."""
+    with schedules.alone(request.tenant):
+        schedule = get_object_or_404(Schedule.objects.all(), pk=schedule_id)
         name = schedule.name
-        schedule.delete()
+        schedules.delete(schedule)
         audit.record("schedule.deleted", tenant=request.tenant, request=request, subject=name)
     messages.success(request, f"“{name}” is deleted. Its scans stay in the history.")
     return redirect("scheduling:scans", slug)

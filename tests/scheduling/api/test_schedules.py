@@ -96,8 +96,11 @@ def test_an_id_of_two_environments_asks_which(api: Api, tenant: Tenant) -> None:
         ({"frequency": "hourly"}, ["body", "frequency"]),
         ({"preferredTime": "24:00"}, ["body", "preferred_time"]),
         ({"preferredTime": "7:00"}, ["body", "preferred_time"]),
+        ({"preferredTime": "02:00\n"}, ["body", "preferred_time"]),
         ({"timezone": "Mars/Olympus"}, ["body", "timezone"]),
         ({"timezone": "../../etc/passwd"}, ["body", "timezone"]),
+        ({"timezone": "localtime"}, ["body", "timezone"]),
+        ({"timezone": "Factory"}, ["body", "timezone"]),
         ({"weekday": 7}, ["body", "weekday"]),
         ({"enabled": "yes"}, ["body", "enabled"]),
         ({"scanScope": "some"}, ["body", "scan_scope"]),
@@ -125,6 +128,37 @@ def test_it_is_deleted_once(api: Api) -> None:
     api.post(URL, FORM)
     assert api.send("DELETE", URL).json() == {"deleted": True}
     assert api.send("DELETE", URL).status_code == 404
+
+
+def test_a_running_scan_is_stopped_with_its_schedule(api: Api, tenant: Tenant) -> None:
+    alone = api.post(f"{URL}/run-now", {}).json()["scan_id"]
+    api.post(URL, FORM)
+    of_schedule = api.post(f"{URL}/run-now", {}).json()["scan_id"]
+    assert api.send("DELETE", URL).json() == {"deleted": True}
+    with tenant_scope(tenant):
+        found = dict(Scan.objects.values_list("pk", "status"))
+    assert found == {alone: "pending", of_schedule: "canceled"}
+
+
+def test_a_token_of_one_environment_sees_its_own_workflows_and_sets_nothing(
+    api: Api, tenant: Tenant
+) -> None:
+    own, other = make_environment(tenant), make_environment(tenant)
+    make_workflow(own, external_id="mine")
+    make_workflow(other, external_id="theirs")
+    api.post(URL, {"scanScope": "selected", "selectedWorkflowIds": ["mine", "theirs"]})
+    bound = api_for(tenant, environment_id=own.pk)
+    assert bound.get(URL)["selected_workflow_ids"] == ["mine"]
+    for answer in (
+        bound.post(URL, {"enabled": False}),
+        bound.post(f"{URL}/run-now", {}),
+        bound.send("DELETE", URL),
+    ):
+        assert answer.status_code == 403
+        assert "bound to one environment" in answer.json()["detail"]
+    with tenant_scope(tenant):
+        assert not Scan.objects.exists()
+        assert Schedule.objects.get().enabled
 
 
 def test_run_now_starts_one_scan_at_a_time(api: Api, tenant: Tenant) -> None:
