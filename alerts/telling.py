@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -161,11 +161,12 @@ def note_told(incidents: Sequence[Incident], text: str, now: dt.datetime) -> Non
 
 # --- words --------------------------------------------------------------------------------------
 
-_BEGINNINGS: Final = {
+BEGINNINGS: Final[Mapping[str, str]] = {
     _Kind.RESOLVED: "Resolved: ",
     _Kind.REPEATED: "Still: ",
     _Kind.REOPENED: "Again: ",
 }
+"""How titles of messages begin, by their kind."""
 
 
 def message_of(
@@ -176,7 +177,7 @@ def message_of(
         kind=kind,
         tenant=tenant.name,
         tenant_slug=tenant.slug,
-        title=_BEGINNINGS.get(kind, "") + incident.title,
+        title=BEGINNINGS.get(kind, "") + incident.title,
         severity=incident.level.slug,
         url=links.incident_url(tenant.slug, incident.pk),
         at=now,

@@ -173,7 +173,10 @@ def act(request: TenantRequest, slug: str) -> HttpResponse:
         )
         word = {"acknowledge": "acknowledged", "resolve": "resolved"}[act_name]
         noun = "incident" if done == 1 else "incidents"
-        messages.success(request, f"{done} {noun} {word}.")
+        if done:
+            messages.success(request, f"{done} {noun} {word}.")
+        else:
+            messages.info(request, f"Nothing to do: what you chose was {word} or over already.")
     else:
         messages.warning(request, "Nothing was selected.")
     back = request.POST.get("back", "")

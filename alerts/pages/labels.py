@@ -12,6 +12,7 @@ from alerts.channels.registry import channels
 from alerts.models import Incident, Notification
 from alerts.models.incident import FINDINGS
 from alerts.rules.base import workflow_rules
+from alerts.telling import BEGINNINGS
 
 _ICONS = {
     Notification.State.PENDING: "pending",
@@ -113,7 +114,7 @@ def delivery_of(notification: Notification, slug: str) -> DeliveryRow:
         icon=_ICONS[state],
         state=str(state.label),
         kind=str(Notification.Kind(notification.kind).label),
-        title=notification.content.get("title", ""),
+        title=_title(notification),
         incident_url=reverse("alerts:incident", args=[slug, incident_id]) if incident_id else "",
         channel=channel.title if channel else "",
         address=channel.shown(target.address) if channel and target else "",
@@ -127,6 +128,12 @@ def delivery_of(notification: Notification, slug: str) -> DeliveryRow:
         may_send_again=target is not None and state is not Notification.State.PENDING,
         in_summary=_summary_url(notification, slug),
     )
+
+
+def _title(notification: Notification) -> str:
+    """What it says beside its kind, which its title may begin with."""
+    title: str = notification.content.get("title", "")
+    return title.removeprefix(BEGINNINGS.get(notification.kind, ""))
 
 
 def _summary_url(notification: Notification, slug: str) -> str:

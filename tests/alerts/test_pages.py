@@ -107,6 +107,8 @@ def test_many_incidents_are_acknowledged_and_resolved_at_once(
         f"{INBOX}act/", {"act": "acknowledge", "id": ids, "back": INBOX}, follow=True
     )
     assert "2 incidents acknowledged." in answer.content.decode()
+    answer = admin.post(f"{INBOX}act/", {"act": "acknowledge", "id": ids}, follow=True)
+    assert "Nothing to do: what you chose was acknowledged or over" in answer.content.decode()
     assert again(incident).acknowledged_by.startswith("person-")
     admin.post(f"{INBOX}act/", {"act": "resolve", "id": ids, "back": "https://evil.example/"})
     assert again(incident).is_resolved
@@ -135,6 +137,8 @@ def test_an_incidents_page_shows_what_happened_and_who_was_told(
     text = page(admin, f"{INBOX}{incident.pk}/")
     assert "3 successes in a row." in text
     assert text.count("Mail ops@example.com") == 2
+    log = page(admin, f"{INBOX}deliveries/")
+    assert re.search(r"Resolved: <a[^>]*>Invoice sync failed", log), "its kind is said once"
     assert f"workflow={workflow.pk}&amp;status=failed&amp;status=partial&amp;start=" in text
 
 
