@@ -24,10 +24,18 @@ class Role(models.TextChoices):
 _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2, Role.OWNER: 3}
 
 _EXPLANATION = {
-    Role.OWNER: "Everything, including members and the tenant itself.",
-    Role.ADMIN: "Also delete executions, set up environments, make tokens, and read the audit log.",
-    Role.OPERATOR: "Also upload definitions of workflows.",
-    Role.VIEWER: "Read and export what ran, change nothing.",
+    Role.OWNER: (
+        "Everything; owners alone invite and remove members, give roles, rename and delete the tenant."
+    ),
+    Role.ADMIN: (
+        "All that operators may; also change alert settings, schedules of scans and environments, make"
+        " tokens, delete executions, read the audit log."
+    ),
+    Role.OPERATOR: (
+        "All that viewers may; also acknowledge and resolve incidents, send messages again, upload"
+        " definitions, start and stop scans, save views."
+    ),
+    Role.VIEWER: "Read and export everything that ran, was found and is open; change nothing.",
 }
 
 

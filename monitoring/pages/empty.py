@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
@@ -18,6 +17,7 @@ from monitoring.models import Execution
 from monitoring.pages.news import UNCHANGED
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Membership, Role, Scope
+from tenants.shown_once import lead_to_secret, take_secret
 from tenants.tokens import issue_token
 
 SHELL_VARIABLE = "FLOWWATCH_TOKEN"
@@ -43,8 +43,10 @@ def _origin(request: HttpRequest) -> str:
 def first_steps(request: TenantRequest) -> dict[str, Any]:
     """Context of `monitoring/execution_first_steps.html`."""
     may_make_token = request.membership.may(Role.ADMIN)
+    made = take_secret(request)
     return {
-        "command": ingest_command(request),
+        "command": ingest_command(request, made[1]) if made else ingest_command(request),
+        "made_token": made[0] if made else "",
         "may_make_token": may_make_token,
         "whom_to_ask": [] if may_make_token else _who_makes_tokens(),
         "token_url": reverse("monitoring:ingest-token", args=[request.tenant.slug]),
@@ -73,18 +75,15 @@ def _who_makes_tokens() -> list[str]:
 @require_POST
 @never_cache
 def make_ingest_token(request: TenantRequest, slug: str) -> HttpResponse:
-    """Make a token that can only send executions in, and show it this once inside the command."""
+    """Make a token that can only send executions in; the next page shows it once, in its command."""
     with transaction.atomic():
-        token, secret = issue_token(
+        made, secret = issue_token(
             request.tenant,
             name="First steps",
             scopes=[Scope.INGEST],
             created_by=request.user,
             request=request,
         )
-    context = {
-        "command": ingest_command(request, secret),
-        "token": token,
-        "executions_url": reverse("monitoring:executions", args=[slug]),
-    }
-    return render(request, "monitoring/execution_token.html", context)
+    # Where something was recorded meanwhile no steps are shown any more.
+    page = "tokens" if Execution.objects.exists() else "monitoring:executions"
+    return lead_to_secret(request, reverse(page, args=[slug]), made.name, secret)

@@ -18,6 +18,7 @@ from tenants.deletion import request_deletion
 from tenants.forms import ConfirmForm, InviteForm, RoleForm, TenantForm, TokenForm, save_changed
 from tenants.models import ApiToken, AuditEvent, Membership, Role
 from tenants.settings_menu import setting_pages_for
+from tenants.shown_once import lead_to_secret, take_secret
 from tenants.tokens import issue_token, revoke_token
 
 AUDIT_PAGE = 50
@@ -76,16 +77,18 @@ def tenant_delete(request: TenantRequest, slug: str) -> HttpResponse:
 @tenant_member(Role.ADMIN)
 @require_http_methods(["GET", "HEAD", "POST"])
 def tokens(request: TenantRequest, slug: str) -> HttpResponse:
-    """List tokens and make new ones; a secret is in the answer to its making and nowhere else."""
+    """List tokens and make new ones; a secret is on the page after its making and nowhere else."""
     form = TokenForm(request.POST or None, environments=registry.environments_of(request.tenant))
-    context: dict[str, object] = {}
     if request.method == "POST" and form.is_valid():
         made, secret = issue_token(
             request.tenant, created_by=request.user, request=request, **form.cleaned_data
         )
-        context = {"made": made, "secret": secret}
-        form = TokenForm(environments=registry.environments_of(request.tenant))
-    context |= {"form": form, "tokens": ApiToken.objects.select_related("created_by")}
+        return lead_to_secret(request, request.path, made.name, secret)
+    context = {
+        "form": form,
+        "tokens": ApiToken.objects.select_related("created_by"),
+        "made": take_secret(request),
+    }
     return render(request, "tenants/settings_tokens.html", context)
 
 

@@ -192,7 +192,6 @@ _TENANT = {
         nothing,
         Probe("POST", data=lambda ids: {**_TOKEN, "environment_id": ids.environment}),
         data=lambda ids: _TOKEN,
-        statuses=(200,),
     ),
     "token-revoke": _act(ADMIN, _named("token_id", "token")),
     "members": _page(
@@ -231,7 +230,7 @@ _TENANT = {
         OPERATOR, data=lambda ids: {"name": "Failed", "query": "status=failed"}
     ),
     "monitoring:view-delete": _act(OPERATOR, _named("view_id", "view")),
-    "monitoring:ingest-token": _act(ADMIN, statuses=(200,)),
+    "monitoring:ingest-token": _act(ADMIN),
     "monitoring:execution": _page(
         VIEWER, _execution,
         Probe(query=_named("node", "node")), *_FILTERS,

@@ -108,7 +108,7 @@ TOKEN = {"name": "collector", "scopes": ["ingest"], "expires_in_days": "30"}
 
 
 def make(client: Client, **changes: Any) -> Any:
-    return client.post("/t/acme/settings/tokens/", {**TOKEN, **changes})
+    return client.post("/t/acme/settings/tokens/", {**TOKEN, **changes}, follow=True)
 
 
 def test_a_token_is_shown_once(tenant: Tenant) -> None:
@@ -117,6 +117,7 @@ def test_a_token_is_shown_once(tenant: Tenant) -> None:
     found = re.search(r"fw_\w{8}_\w{43}", text_of(page))
     assert found
     assert "no-store" in page["Cache-Control"]
+    assert page.redirect_chain, "loading the page anew must not make another token"
     listed = text_of(client.get("/t/acme/settings/tokens/"))
     assert found.group() not in listed
     assert found.group()[:11] in listed
@@ -124,6 +125,16 @@ def test_a_token_is_shown_once(tenant: Tenant) -> None:
         token = ApiToken.objects.get()
     assert (token.name, token.scopes) == ("collector", ["ingest"])
     assert token.expires_at is not None
+
+
+def test_a_secret_waits_for_its_page_unreadable_and_for_its_browser_alone(tenant: Tenant) -> None:
+    client = signed_in_as(make_member(tenant, Role.ADMIN))
+    client.post("/t/acme/settings/tokens/", TOKEN)
+    kept = client.session["shown_once"]
+    assert b"fw_" not in bytes.fromhex(kept["masked"])
+    del client.cookies["flowwatch-shown-once"]
+    assert "is made" not in text_of(client.get("/t/acme/settings/tokens/"))
+    assert "shown_once" not in client.session
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,7 @@ def test_an_empty_tenant_sees_the_command_and_whom_to_ask(tenant: Tenant, viewer
 
 def test_an_admin_makes_a_token_that_is_shown_once(tenant: Tenant, admin: Client) -> None:
     assert "Make a token" in get(admin, LIST)
-    page = unescape(admin.post(f"{LIST}token/").content.decode())
+    page = unescape(admin.post(f"{LIST}token/", follow=True).content.decode())
     secret = re.search(r"Bearer (fw_\w+)", page)
     assert secret is not None
     with tenant_scope(tenant):
