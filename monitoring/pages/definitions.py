@@ -15,6 +15,8 @@ from django.views.decorators.http import require_http_methods
 from monitoring.definition_upload import MOST_WORKFLOWS, Outcome, count, store_files
 from monitoring.models import Environment, Workflow, WorkflowVersion
 from monitoring.pages.figures import title_of
+from monitoring.pages.time_range import page_range
+from monitoring.pages.versions_run import versions_that_ran
 from monitoring.panels import Part, Place, Tab, panels_at, register_tab
 from monitoring.recording.environments import default_environment
 from tenants import audit
@@ -134,6 +136,7 @@ def register_tabs() -> None:
 
 
 def _versions(request: TenantRequest, workflow: Workflow) -> Part:
+    shown = page_range(request)
     found = WorkflowVersion.objects.filter(workflow=workflow).select_related("created_by")
     versions = list(found.defer("body")[: _SHOWN + 1])
     context = {
@@ -143,6 +146,8 @@ def _versions(request: TenantRequest, workflow: Workflow) -> Part:
         "may_upload": request.membership.may(Role.OPERATOR),
         "upload_url": reverse("monitoring:definition-upload", args=[request.tenant.slug]),
         "command": _put_command(request, workflow),
+        "ran": versions_that_ran(workflow, shown, request.tenant.slug),
+        "range_label": shown.label,
     }
     return Part("monitoring/workflow_versions.html", context)
 

@@ -88,6 +88,24 @@ def test_the_sign_of_a_failing_workflow_that_runs_again_is_how_it_finished_last(
         assert "Running" in after
 
 
+def test_the_versions_that_ran_are_told_with_how_they_did(
+    viewer: Client, workflow: Workflow, page: str
+) -> None:
+    now = timezone.now()
+    messages = [
+        message(workflow, now - dt.timedelta(hours=10 - n), S if n < 6 else F) for n in range(9)
+    ]
+    for place, one in enumerate(messages):
+        one.version = "7" if place < 6 else "8"
+    record(*messages)
+    text = text_of(viewer, f"{page}?tab=versions&range=24h")
+    assert "Version 8 4 h ago" in text
+    assert re.search(
+        r"Version 8 .* the end 3 3 100.0 % Version 7 before this time .* 6 0 0.0 %", text
+    )
+    assert "No definition yet" in text
+
+
 def test_the_figures_are_those_of_the_range(viewer: Client, workflow: Workflow, page: str) -> None:
     run(workflow, 9)
     run(workflow, 1, F)
