@@ -44,6 +44,8 @@ _LINGER_SECONDS: Final = 0.5
 # A process that ends waits so long for its threads: less than the patience of the watchdog.
 _LAST_SECONDS: Final = 30.0
 _EVERY_ROW: Final = Q()
+AWAKE: Final = Q(tenant__suspended_at=None, tenant__deletion_requested_at=None)
+"""Rows of tenants that are neither suspended nor being deleted; the others rest, and nothing is lost."""
 _LONGEST_PAUSE: Final = dt.timedelta(minutes=15)
 
 
@@ -52,7 +54,7 @@ class CannotReviveError(Exception):
 
 
 class LeaseLostError(Exception):
-    """Somebody else has claimed the row since, or it is gone: nothing may be committed for it."""
+    """Somebody else has claimed the row since, or it is gone or at rest: nothing may be committed."""
 
 
 Row = TypeVar("Row", bound=DueRow)
@@ -94,10 +96,10 @@ class Kind(Generic[Row]):
         return dt.timedelta(seconds=settings.PACE.seconds(self.lease_seconds))
 
     def due(self) -> models.QuerySet[Row]:
-        """Rows that somebody could claim now, in any tenant (ask `across_tenants`)."""
+        """Rows that somebody could claim now, in any tenant that is awake (ask `across_tenants`)."""
         free = Q(leased_until__isnull=True) | Q(leased_until__lte=Now())
         return self.model._default_manager.filter(
-            self.only, free, due_at__lte=Now(), quarantined_at__isnull=True
+            self.only, AWAKE, free, due_at__lte=Now(), quarantined_at__isnull=True
         )
 
 
@@ -138,9 +140,11 @@ class Claim(Generic[Row]):
     def holding(self) -> Iterator[Row]:
         """A transaction in the middle: what the block writes is committed with the renewed lease.
 
-        Raises LeaseLostError before the block when another claim came between.
+        Raises LeaseLostError before the block when another claim came between, or when the tenant
+        was suspended: what is only planned is not done then, while what was done is still recorded
+        by `finishing`.
         """
-        with self._locked() as row:
+        with self._locked(AWAKE) as row:
             yield row
             self._write(row, leased_until=Now() + self.kind.lease)
 
@@ -170,12 +174,14 @@ class Claim(Generic[Row]):
         self.ended = True
 
     @contextmanager
-    def _locked(self) -> Iterator[Row]:
+    def _locked(self, demanded: Q = _EVERY_ROW) -> Iterator[Row]:
         with tenant_scope(self.row.tenant), transaction.atomic():
             held = self.kind.model._default_manager.select_for_update(of=("self",))
-            row = held.filter(pk=self.row.pk, fence=self.row.fence).first()
+            row = held.filter(demanded, pk=self.row.pk, fence=self.row.fence).first()
             if row is None:
-                raise LeaseLostError(f"{self.kind.name} {self.row.pk} is somebody else's by now")
+                raise LeaseLostError(
+                    f"{self.kind.name} {self.row.pk} is somebody else's by now, or its tenant rests"
+                )
             yield row
 
     def _write(self, row: Row, **values: Any) -> None:

@@ -13,7 +13,7 @@ from django.db.models import Count, Max, Min, Q
 from django.db.models.functions import Now
 from django_q.models import OrmQ
 
-from scheduling.due import Kind, database_now, kinds
+from scheduling.due import AWAKE, Kind, database_now, kinds
 from scheduling.models import Cluster, Leader
 from scheduling.wake import LIVING_SECONDS
 from tenants.notices import Notice
@@ -51,7 +51,10 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class KindStatus:
-    """Rows of one kind: due (nobody holds them), overdue among those, leased, quarantined."""
+    """Rows of one kind: due (nobody holds them), overdue among those, leased, quarantined.
+
+    Those of suspended tenants wait for nobody, so they are neither due nor overdue.
+    """
 
     name: str
     due: int
@@ -144,7 +147,7 @@ def _queue() -> Waiting:
 
 
 def _kind(kind: Kind[Any]) -> KindStatus:
-    wanted = Q(quarantined_at__isnull=True, due_at__lte=Now())
+    wanted = AWAKE & Q(quarantined_at__isnull=True, due_at__lte=Now())
     held = Q(leased_until__gt=Now())
     late = dt.timedelta(seconds=settings.PACE.seconds(OVERDUE.total_seconds()))
     counts = kind.model._default_manager.filter(kind.only, due_at__isnull=False).aggregate(

@@ -20,6 +20,7 @@ from config.pace import Pace
 from scheduling import due
 from scheduling.due import MAX_ATTEMPTS, Claim, Kind, LeaseLostError, claim, drain, register_kind
 from scheduling.models import Scan
+from tenants.lifecycle import resume, suspend
 from tenants.models import Tenant
 from tenants.scoping import across_tenants, tenant_scope
 from tests.monitoring.factories import make_tenant
@@ -365,3 +366,43 @@ def test_a_worker_that_ends_lets_its_threads_finish(
     os.close(writer)
     with os.fdopen(reader, "rb") as said:
         assert said.read() == b"done"
+
+
+def ask_for_deletion(tenant: Tenant) -> None:
+    Tenant.objects.filter(pk=tenant.pk).update(deletion_requested_at=Now())
+
+
+@pytest.mark.parametrize("rest", [suspend, ask_for_deletion])
+def test_rows_of_a_tenant_that_is_suspended_or_deleted_rest(
+    tenant: Tenant, rest: Callable[[Tenant], None]
+) -> None:
+    resting = waiting(tenant)
+    awake = waiting(make_tenant("awake"))
+    rest(tenant)
+    assert [held.row.pk for held in claim(kind(at_once=5))] == [awake.pk]
+    assert again(resting).attempts == 0
+
+
+def test_they_go_on_when_it_is_resumed(tenant: Tenant) -> None:
+    scan = waiting(tenant)
+    kind()
+    suspend(tenant)
+    assert drain("test") is False
+    assert again(scan).due_at is not None
+    resume(tenant)
+    drain("test")
+    assert again(scan).due_at is None
+
+
+def test_what_was_claimed_before_is_not_begun_but_what_was_done_is_recorded(
+    tenant: Tenant,
+) -> None:
+    waiting(tenant)
+    [held] = claim(kind())
+    suspend(tenant)
+    with pytest.raises(LeaseLostError), held.holding():
+        pytest.fail("it was begun")
+    with held.finishing() as row:
+        row.issues_found = 1
+        row.save(update_fields=["issues_found"])
+    assert again(held.row).issues_found == 1

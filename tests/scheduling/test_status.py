@@ -22,6 +22,7 @@ from scheduling.status import (
     scheduler_status,
     watch,
 )
+from tenants.lifecycle import suspend
 from tenants.models import AuditEvent, Role, Tenant
 from tenants.scoping import across_tenants, tenant_scope
 from tests.tenants.factories import make_member, make_person, make_tenant
@@ -84,6 +85,13 @@ def test_rows_are_counted_by_what_becomes_of_them(tenant: Tenant) -> None:
     found = {kind.name: kind for kind in scheduler_status().kinds}["delivery"]
     assert (found.due, found.overdue, found.leased, found.quarantined) == (3, 2, 1, 1)
     assert found.oldest is not None
+
+
+def test_rows_of_a_suspended_tenant_are_not_overdue(tenant: Tenant) -> None:
+    deliver(tenant, due_at=Now() - SECOND * 60)
+    suspend(tenant)
+    found = {kind.name: kind for kind in scheduler_status().kinds}["delivery"]
+    assert (found.due, found.overdue, found.oldest) == (0, 0, None)
 
 
 def test_the_answer_has_all_facts(operator: Client) -> None:
