@@ -119,5 +119,6 @@ def record(execution: ExecutionRecord) -> Result:
         try:
             return record_executions([execution])[0]
         except (OperationalError, InterfaceError) as error:
+            logger.warning("Storing an execution failed: %s", error)
             raise Overloaded(_DATABASE_AWAY) from error
     return _writer.record(execution)

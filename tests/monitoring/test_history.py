@@ -265,7 +265,7 @@ def test_rows_carry_names_without_more_queries(
     workflow: Workflow, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     make_executions(workflow, 20, error_message="x" * 1_000)
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(2):
         page = history.page(ExecutionQuery(), limit=20, whole_messages=False)
         said = [(row.workflow.name, row.environment.name, len(row.reason)) for row in page.rows]  # type: ignore[attr-defined]
     assert said == [(workflow.name, workflow.environment.name, 300)] * 20
