@@ -205,7 +205,7 @@ def test_what_nobody_was_told_is_told_when_somebody_wants_to_know(
 ) -> None:
     make_settings(tenant)
     finish_scan(tenant, (workflow, 1, 90.0))
-    client = signed_in_as(make_member(tenant, Role.VIEWER))
+    client = signed_in_as(make_member(tenant, Role.OPERATOR))
     with tenant_scope(tenant):
         path = f"/t/alerts/alerts/{Incident.objects.get().pk}/"
     why = "No mail address and no webhook is set."
