@@ -17,10 +17,11 @@ from django.http import HttpRequest, QueryDict
 from django.utils.datastructures import MultiValueDict
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 
 from monitoring import history
 from monitoring.history import ExecutionQuery
-from monitoring.models import Environment, Workflow
+from monitoring.models import Environment, ErrorGroup, Workflow
 from monitoring.pages.time_range import PageRange, page_range
 from monitoring.query_text import parse_query, query_text
 from monitoring.recording.fingerprint import FINGERPRINT_BYTES
@@ -312,7 +313,14 @@ class Filters:
             return ", ".join(value)
         if name in ("min", "max"):
             return duration(value)
+        if name == "fingerprint":
+            return self._title_of_error(value)
         return str(value)[:80]
+
+    def _title_of_error(self, fingerprint: str) -> str:
+        groups = ErrorGroup.objects.filter(fingerprint=bytes.fromhex(fingerprint))
+        title = groups.values_list("title", flat=True).first()
+        return f"“{Truncator(title).chars(_TITLE_LENGTH)}”" if title else fingerprint[:12]
 
     def address(self, *without: str, **changed: str) -> str:
         """This address' parameters as "?a=b", without cursors and `without`, with `changed`."""
@@ -342,6 +350,7 @@ class Filters:
         ]
 
 
+_TITLE_LENGTH: Final = 80
 _BETWEEN: Final = " · "
 _LABELS: Final = {
     "error": "error",

@@ -7,6 +7,7 @@ import "./copy.js";
 import "./time.js";
 import "./range.js";
 import "./rows.js";
+import "./rove.js";
 import "./keys.js";
 import "./palette.js";
 import "./requests.js";

@@ -68,6 +68,20 @@ def test_dragging_over_bars_shows_their_time(page: Page, first: int, last: int) 
     expect(page.locator("tbody tr")).to_have_count(4)
 
 
+def test_the_bars_are_one_stop_and_arrows_go_through_them(page: Page) -> None:
+    expect(page.locator("[data-brush] a[tabindex='0']")).to_have_count(1)
+    bars = page.locator("[data-brush] a")
+    bars.nth(7).focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(bars.nth(5)).to_be_focused()
+    expect(page.locator("[data-brush] a[tabindex='0']")).to_have_count(1)
+    page.get_by_role("link", name="Skip to list").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('#rows') !== null")
+
+
 def test_escape_takes_the_drag_back_and_a_click_takes_one_bar(page: Page) -> None:
     page.mouse.move(*middle_of(page, 1))
     page.mouse.down()

@@ -13,10 +13,11 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from monitoring import history
-from monitoring.models import Execution, Workflow
+from monitoring.models import ErrorGroup, Execution, Workflow
 from monitoring.words import Status
 from tenants.models import ApiToken, Role, Tenant
 from tenants.scoping import tenant_scope
+from tests.monitoring.counted import message, record
 from tests.monitoring.factories import (
     make_environment,
     make_execution,
@@ -444,3 +445,13 @@ def news_address(page: str) -> str:
     found = re.search(r'id="news"[^>]* hx-get="([^"]+)"', page)
     assert found is not None
     return LIST + found[1]
+
+
+def test_the_filter_by_error_says_its_text(viewer: Client, workflow: Workflow) -> None:
+    failed = message(workflow, timezone.now(), Status.FAILED)
+    failed.error_message = "Card declined"
+    record(failed)
+    with tenant_scope(workflow.tenant):
+        fingerprint = bytes(ErrorGroup.objects.get().fingerprint).hex()
+    assert "same error: “Card declined”" in get(viewer, f"{LIST}?fingerprint={fingerprint}")
+    assert f"same error: {'ab' * 6}" in get(viewer, f"{LIST}?fingerprint={'ab' * 16}")
