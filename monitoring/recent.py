@@ -152,9 +152,11 @@ def _change(
     return VersionChange(version, seen_at, max([before, *others]))
 
 
-def first_version(workflow_id: int, start: dt.datetime, end: dt.datetime) -> str | None:
-    """The version of a workflow's first execution in [start, end) that says one."""
-    return next((version for _, version in _looks(workflow_id, [(start, end)])), None)
+def first_version(
+    workflow_id: int, start: dt.datetime, end: dt.datetime
+) -> tuple[dt.datetime, str] | None:
+    """When a workflow's first execution in [start, end) that says its version began, and which."""
+    return next(iter(_looks(workflow_id, [(start, end)])), None)
 
 
 def first_with_version(

@@ -303,7 +303,7 @@ class LookRow:
     status: str
     going: str
     failed: int
-    total: int
+    rated: int
     rate: float | None
     change: float | None
     spark: Sequence[float | None]
@@ -333,7 +333,7 @@ def _workflow_rows(failing: Sequence[RankedWorkflow], shown: PageRange, slug: st
                 status=sign.status.slug if sign else "unknown",
                 going=going.status.slug if going else "",
                 failed=found.totals.failed,
-                total=found.totals.total,
+                rated=found.totals.rated,
                 rate=as_percent(found.totals.failure_rate),
                 change=found.change,
                 spark=[as_percent(point.totals.failure_rate) for point in sparks[workflow.pk]],

@@ -21,10 +21,14 @@ MOST: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """The time in which a version ran; `since` None: already when the range began, `until` None: still."""
+    """The time in which a version ran; `until` None: still when the range ended.
+
+    `is_first`: it may have run before the range, too.
+    """
 
     version: str
-    since: dt.datetime | None
+    since: dt.datetime
+    is_first: bool
     until: dt.datetime | None
     total: int
     failed: int
@@ -38,7 +42,8 @@ def versions_that_ran(workflow: Workflow, shown: PageRange, slug: str) -> list[V
     if first is None:
         return []
     changes = version_changes(workflow.pk, shown.range.edges(shown.range.chart_step))
-    begins = [(shown.start, first), *((each.seen_at, each.version) for each in changes)][-MOST:]
+    seen_at, version = first
+    begins = [(shown.start, version), *((each.seen_at, each.version) for each in changes)][-MOST:]
     ends = [*(start for start, _ in begins[1:]), shown.end]
     spans = [(start, end) for (start, _), end in zip(begins, ends, strict=True)]
     numbers = totals_of_spans(of_workflow(workflow), spans, percentiles=False)
@@ -46,7 +51,8 @@ def versions_that_ran(workflow: Workflow, shown: PageRange, slug: str) -> list[V
     rows = [
         VersionRow(
             version,
-            since=None if start == shown.start else start,
+            since=seen_at if start == shown.start else start,
+            is_first=start == shown.start,
             until=None if end == shown.end else end,
             total=totals.total,
             failed=totals.failed,

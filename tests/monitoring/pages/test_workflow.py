@@ -86,6 +86,7 @@ def test_the_sign_of_a_failing_workflow_that_runs_again_is_how_it_finished_last(
         _, _, after = shown.partition("live-workflows" if address == "/t/agency/" else "<main")
         assert "is-failed" in after[after.index(wanted) :][:150], address
         assert "Running" in after
+    assert "3 of 3" in text_of(viewer, "/t/agency/"), "what runs is not counted as rated"
 
 
 def test_the_versions_that_ran_are_told_with_how_they_did(
@@ -101,7 +102,7 @@ def test_the_versions_that_ran_are_told_with_how_they_did(
     text = text_of(viewer, f"{page}?tab=versions&range=24h")
     assert "Version 8 4 h ago" in text
     assert re.search(
-        r"Version 8 .* the end 3 3 100.0 % Version 7 before this time .* 6 0 0.0 %", text
+        r"Version 8 .* the end 3 3 100.0 % Version 7 10 h ago .* or before .* 6 0 0.0 %", text
     )
     assert "No definition yet" in text
 
