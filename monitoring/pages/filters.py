@@ -320,7 +320,7 @@ class Filters:
     def _title_of_error(self, fingerprint: str) -> str:
         groups = ErrorGroup.objects.filter(fingerprint=bytes.fromhex(fingerprint))
         title = groups.values_list("title", flat=True).first()
-        return f"“{Truncator(title).chars(_TITLE_LENGTH)}”" if title else fingerprint[:12]
+        return f"“{Truncator(title).chars(_TITLE_LENGTH)}”" if title else fingerprint
 
     def address(self, *without: str, **changed: str) -> str:
         """This address' parameters as "?a=b", without cursors and `without`, with `changed`."""

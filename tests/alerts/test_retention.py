@@ -46,6 +46,8 @@ def test_only_what_is_old_is_read(tenant: Tenant) -> None:
     plans = []
     with across_tenants(), connection.cursor() as cursor:
         cursor.execute("ANALYZE alerts_notification, alerts_incident, alerts_scannews")
+        # So few rows may be read whole at the same price: what matters is that an index can do it.
+        cursor.execute("SET LOCAL enable_seqscan = off")
         for rows in expired():
             sql, values = rows.values("pk")[:500].query.sql_with_params()
             cursor.execute(f"EXPLAIN {sql}", values)

@@ -159,10 +159,16 @@ def test_the_database_may_be_away(carrier: Carrier, tenant: Tenant) -> None:
         carrier.add_chores(10, seconds=0.02)
         carrier.happen(20)
         with superuser(Cluster(home_from(os.environ)), "postgres") as admin:
+            # Of this database only: other tests run beside this one.
             admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE usename = %s AND pid <> %s AND application_name <> 'tests'",
-                [APP_ROLE, connection.connection.info.backend_pid],
+                " WHERE usename = %s AND datname = %s AND pid <> %s"
+                " AND application_name <> 'tests'",
+                [
+                    APP_ROLE,
+                    connection.settings_dict["NAME"],
+                    connection.connection.info.backend_pid,
+                ],
             )
     carrier.wait_until_done()
     carrier.assert_each_once()
