@@ -40,6 +40,8 @@ EXAMPLE, EMPTY, HOSTILE = "example-agency", "empty", "hostile"
 SIZES = ((1440, 900), (390, 844))
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 START_SECONDS = 180
+DEFINITIONS = ROOT / "tests" / "fixtures" / "n8n-workflows"
+SCAN_SECONDS = 8
 # Not pages of ours, or pages that end the session that takes the pictures.
 LEFT_OUT = ("/admin/", "/api/", "/health/", "/v1/", "/sign-out/")
 # Pages that only a pressed button leads to: by tenant, the pages with that button.
@@ -84,7 +86,7 @@ def running_product() -> Iterator[Product]:
     environment.pop("DJANGO_SETTINGS_MODULE", None)
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "manage.py", "run"],
+            [sys.executable, "manage.py", "run", "--end-with-parent"],
             cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
@@ -128,13 +130,26 @@ def add_tenants(product: Product) -> None:
         product.command("create_member", slug, MAIL, "--role", "owner", "--password", PASSWORD)
     token = product.command("create_token", HOSTILE, "--scopes", "ingest")
     for execution in hostile_executions():
-        _post(product, token, execution)
+        _call(product, token, "POST", "/api/executions", json.dumps(execution).encode())
 
 
-def _post(product: Product, token: str, execution: dict[str, object]) -> None:
+def scan_example(product: Product) -> None:
+    """Give the example definitions with something to find, and scan it before and after the last."""
+    token = product.command("create_token", EXAMPLE, "--scopes", "write")
+    *first, last = sorted(DEFINITIONS.glob("02*.json"))
+    for files in (first, [last]):
+        for file in files:
+            path = f"/api/workflows/{file.stem}/definition"
+            _call(product, token, "PUT", path, file.read_bytes())
+        _call(product, token, "POST", "/api/schedules/run-now")
+        time.sleep(SCAN_SECONDS)
+
+
+def _call(product: Product, token: str, method: str, path: str, body: bytes = b"{}") -> None:
     request = urllib.request.Request(
-        f"{product.url}/api/executions",
-        data=json.dumps(execution).encode(),
+        product.url + path,
+        data=body,
+        method=method,
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
     urllib.request.urlopen(request, timeout=30).close()
@@ -303,6 +318,7 @@ def main(only: list[str]) -> int:
     FOLDER.mkdir(exist_ok=True)
     with running_product() as product, chromium() as browser:
         add_tenants(product)
+        scan_example(product)
         album = Album(product, only)
         album.signed_out(browser)
         for slug in (EXAMPLE, EMPTY, HOSTILE):
