@@ -198,7 +198,7 @@ class BodyReader:
             if not reading.expired:
                 raise
             raise self._too_slow() from None
-        except BaseException:
+        except BaseException:  # whatever ends this, what it held must be free again
             body.close()
             raise
         finally:
