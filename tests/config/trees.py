@@ -1,5 +1,6 @@
 """Real ``flowwatch run`` process trees for the tests that kill their parts."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -162,10 +163,10 @@ class Tree:
 
     def throw_away(self) -> None:
         """End what still lives and remove the folder."""
-        for pid in self.pids():
-            os.kill(pid, signal.SIGKILL)
-        for pid in self.postgres():
-            os.kill(pid, signal.SIGKILL)
+        for pid in (*self.pids(), *self.postgres()):
+            # They end each other: one that was listed may be gone by now.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         wait_for(self.gone, PATIENCE, "gone")
         shutil.rmtree(self.home)
         self.log.unlink(missing_ok=True)
