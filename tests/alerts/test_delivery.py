@@ -6,7 +6,6 @@ import datetime as dt
 import ipaddress
 import threading
 import time
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -16,14 +15,13 @@ from django.utils import timezone
 from pytest_django import Settings
 from standardwebhooks import Webhook as Verifier
 
-from alerts import actions, delivery, limits, preferences
+from alerts import actions, delivery, preferences
 from alerts.channels.registry import channels, kind_of_channel
 from alerts.channels.webhook.channel import new_secret
 from alerts.message import read as stored_message
 from alerts.models import AlertSettings, Attempt, Check, Incident, Notification, Target
 from config.pace import Pace
 from monitoring.models import Workflow
-from monitoring.words import Status
 from scheduling import due
 from tenants.models import Tenant
 from tenants.scoping import across_tenants, tenant_scope
@@ -39,7 +37,6 @@ from tests.alerts.receivers import (
     receiver,
 )
 from tests.alerts.test_channels import use_mail_server
-from tests.monitoring.counted import message, record
 from tests.monitoring.factories import make_environment, make_tenant, make_workflow
 
 pytestmark = pytest.mark.django_db
@@ -389,90 +386,6 @@ def drain_until(told: threading.Event) -> None:
         assert due.wait_for_threads(10)
     finally:
         connection.close()
-
-
-# --- storms ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def storm(tenant: Tenant) -> list[Workflow]:
-    """10,000 failures over 500 workflows, recorded."""
-    environment = make_environment(tenant)
-    with tenant_scope(tenant):
-        workflows = Workflow.objects.bulk_create(
-            Workflow(tenant=tenant, environment=environment, external_id=f"s-{n}", name=f"Flow {n}")
-            for n in range(500)
-        )
-    now = timezone.now()
-    failures = [
-        message(workflow, now, Status.FAILED, error_message="HTTP 500")
-        for _ in range(20)
-        for workflow in workflows
-    ]
-    for start in range(0, len(failures), 1_000):
-        record(*failures[start : start + 1_000])
-    return workflows
-
-
-def test_ten_thousand_failures_are_500_incidents_and_a_few_mails(
-    tenant: Tenant, storm: list[Workflow], settings: Settings
-) -> None:
-    settings.PACE = Pace(1)
-    make_settings(tenant, "ops@example.com", "boss@example.com")
-    relay()
-    sent_at: list[float] = []
-    passed = 0.0
-    while passed < 3_600:
-        before = len(mail.outbox)
-        work()
-        sent_at += [passed] * sum(m.to == ["ops@example.com"] for m in mail.outbox[before:])
-        if (wait := until_next_target()) is None:
-            break
-        pass_time(seconds=wait)
-        passed += wait
-    with tenant_scope(tenant):
-        counts = Counter(Incident.objects.values_list("count", flat=True))
-    assert counts == {20: 500}
-    assert sent_at[0] == 0
-    assert sum(at < 300 for at in sent_at) <= 10
-    assert len(sent_at) <= 30
-    for_one = [m for m in mail.outbox if m.to == ["ops@example.com"]]
-    singles = told(tenant, kind="opened", summary=None, target__address="ops@example.com")
-    in_summaries = told(
-        tenant, kind="opened", summary__isnull=False, target__address="ops@example.com"
-    )
-    assert len(singles) + len(in_summaries) == 500, "each incident is told in one way"
-    assert {n.state for n in (*singles, *in_summaries)} == {"sent"}
-    summaries = told(tenant, kind="summary", target__address="ops@example.com")
-    assert len(for_one) == len(singles) + len(summaries)
-    for summary in summaries:
-        held = [n for n in in_summaries if n.summary_id == summary.pk]
-        assert summary.content["item_count"] == len(held)
-        assert summary.content["url"].endswith(f"/alerts/?summary={summary.pk}")
-
-
-def step_all() -> None:
-    for kind in due.kinds():
-        if kind.model.__module__.startswith("alerts."):
-            for held in due.claim(kind):
-                with tenant_scope(held.row.tenant):
-                    held.kind.work(held)
-
-
-def test_without_grouping_a_storm_would_be_over_the_limits(
-    tenant: Tenant, storm: list[Workflow], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The mutant that the test above must catch: every message goes out on its own."""
-    monkeypatch.setattr(
-        limits,
-        "plan",
-        lambda reached, new, now: limits.Plan(limits.Act.SEND if new else limits.Act.NOTHING),
-    )
-    make_settings(tenant, "ops@example.com")
-    relay()
-    for _ in range(60):
-        step_all()
-    assert len(mail.outbox) > 10
 
 
 def test_attempts_that_reached_the_target_count_against_its_limit(

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [posts batches pages lint alerts] [--seconds N] [--repeats N]`: figures.
+"""`python -m tests.bench [posts batches pages lint alerts storm] [--seconds N] [--repeats N]`: figures.
 
 Side by side, all in one run on one machine, the load generator on the same machine: quote the ratios.
 """
@@ -12,7 +12,7 @@ import platform
 
 from tests.bench.site import running_site
 
-PARTS = ("posts", "batches", "pages", "lint", "alerts")
+PARTS = ("posts", "batches", "pages", "lint", "alerts", "storm")
 
 
 def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

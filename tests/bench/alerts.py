@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from typing import Final
 
 from tests.alerts.receivers import Receiver, answering, receiver
 from tests.bench import load
 from tests.bench.posts import CONNECTIONS, posts
-from tests.bench.site import ROOT, Site
+from tests.bench.site import Site, carrier
 
 TENANTS: Final = 60
 """Each has a webhook of its own: an address gets ten messages in five minutes at most."""
@@ -27,7 +21,7 @@ PAUSE_SECONDS: Final = 0.4
 
 def measure(site: Site, token: str, seconds: float, repeats: int) -> list[str]:
     """Lines of the report."""
-    with receiver(answering(200)) as running, _carrier(site):
+    with receiver(answering(200)) as running, carrier(site):
         tokens = json.loads(
             site.command("shell", "--no-imports", "-c", _MAKE % (TENANTS, running.url))
         )
@@ -75,29 +69,6 @@ def _told_after(site: Site, running: Receiver, token: str) -> float:
     took = time.perf_counter() - began
     time.sleep(PAUSE_SECONDS)
     return took
-
-
-@contextlib.contextmanager
-def _carrier(site: Site) -> Iterator[None]:
-    """The tick and two clusters of workers, as `run` starts them."""
-    environment = {**site.environment, "OUTBOUND_ALLOWED_NETWORKS": "127.0.0.0/8"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "manage.py", *command],
-            cwd=ROOT,
-            env=environment,
-            start_new_session=True,
-        )
-        for command in (["run_tick"], ["run_cluster", "a"], ["run_cluster", "b"])
-    ]
-    try:
-        time.sleep(5)  # until the clusters have shown that they live
-        yield
-    finally:
-        for process in processes:
-            os.killpg(process.pid, signal.SIGTERM)
-        for process in processes:
-            process.wait(60)
 
 
 _MAKE: Final = """

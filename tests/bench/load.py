@@ -1,4 +1,4 @@
-"""A closed-loop load: each of some keep-alive connections sends its next request after its answer.
+"""Loads from kept connections: each sends its next request after its answer, or all at a given rate.
 
 One thread and `selectors`, so that the generator takes as little as it can of the machine that it
 shares with the server.
@@ -10,17 +10,29 @@ import dataclasses
 import selectors
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 
 
 @dataclasses.dataclass
 class Report:
-    """What a load measured; latencies in seconds."""
+    """What a load measured; latencies in seconds, in the order of the answers.
+
+    `answers` are the numbers of the requests with the times (`time.perf_counter`) of their answers.
+    """
 
     seconds: float
     latencies: list[float]
     statuses: dict[int, int]
     body_bytes: int
+    answers: list[tuple[int, float]] = dataclasses.field(default_factory=list)
+
+    def count(self, answer: tuple[int, int], latency: float) -> None:
+        """Take in an answer's status and size."""
+        status, size = answer
+        self.latencies.append(latency)
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        self.body_bytes += size
 
     @property
     def rate(self) -> float:
@@ -43,6 +55,7 @@ class _Connection:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sent_at = 0.0
+        self.number = 0
         self.buffer = b""
         self.needed = -1
 
@@ -100,10 +113,7 @@ def run(
             if answer is None:
                 continue
             now = time.perf_counter()
-            status, size = answer
-            report.latencies.append(now - connection.sent_at)
-            report.statuses[status] = report.statuses.get(status, 0) + 1
-            report.body_bytes += size
+            report.count(answer, now - connection.sent_at)
             if now < end:
                 connection.send(following())
             else:
@@ -111,6 +121,41 @@ def run(
                 connection.socket.close()
                 open_connections -= 1
     report.seconds = time.perf_counter() - begun
+    return report
+
+
+def run_at(port: int, requests: Iterator[bytes], *, connections: int, rate: float) -> Report:
+    """Send `requests`, so many a second whatever the answers take, until there are no more.
+
+    A latency begins when its request was to be sent, so that it holds the wait for a free connection.
+    """
+    selector = selectors.DefaultSelector()
+    free = deque(_Connection(port) for _ in range(connections))
+    for connection in free:
+        selector.register(connection.socket, selectors.EVENT_READ, connection)
+    report = Report(0.0, [], {}, 0)
+    number, following = 0, next(requests, None)
+    begun = time.perf_counter()
+    while following is not None or len(free) < connections:
+        early = begun + number / rate - time.perf_counter()
+        if following is not None and free and early <= 0:
+            connection = free.popleft()
+            connection.send(following)
+            connection.number, connection.sent_at = number, begun + number / rate
+            number, following = number + 1, next(requests, None)
+            continue
+        is_next = following is not None and bool(free)
+        for key, _ in selector.select(timeout=early if is_next else 30):
+            connection = key.data
+            answer = connection.receive()
+            if answer is not None:
+                now = time.perf_counter()
+                report.count(answer, now - connection.sent_at)
+                report.answers.append((connection.number, now))
+                free.append(connection)
+    report.seconds = time.perf_counter() - begun
+    for connection in free:
+        connection.socket.close()
     return report
 
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import http.cookiejar
 import itertools
 import json
 import re
 import urllib.parse
-import urllib.request
 
 from tests.bench import load
 from tests.bench.site import Site
 
 EXECUTIONS = 100_000
-PASSWORD = "a-long-password-to-measure-with"
 
 
 def measure(site: Site, token: str, seconds: float, repeats: int) -> list[str]:
     """Lines of the report."""
     site.command("create_tenant", "History", "--slug", "history")
-    site.command(
-        "create_member", "history", "bench@example.com", "--role", "owner", "--password", PASSWORD
-    )
+    site.make_owner("history", "bench@example.com")
     site.command("shell", "--no-imports", "-c", _FILL.format(count=EXECUTIONS))
-    cookie = _sign_in(site)
+    cookie = site.sign_in("bench@example.com")
     lines = [
         f"Pages at {EXECUTIONS:,} executions (HTML or JSON, uncompressed; CPU of web and database):"
     ]
@@ -48,48 +43,16 @@ def _line(site: Site, name: str, path: str, cookie: str, seconds: float) -> str:
     )
 
 
-def _sign_in(site: Site) -> str:
-    """The cookies of a signed-in owner."""
-    jar = http.cookiejar.CookieJar()
-    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
-    address = f"http://127.0.0.1:{site.port}/sign-in/"
-    page = browser.open(address).read().decode()
-    found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
-    assert found is not None
-    fields = {
-        "csrfmiddlewaretoken": found[1],
-        "username": "bench@example.com",
-        "email": "bench@example.com",
-        "password": PASSWORD,
-    }
-    wanted = urllib.request.Request(
-        address, urllib.parse.urlencode(fields).encode(), {"Referer": address}
-    )
-    browser.open(wanted)
-    return "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar)
-
-
-def _get(site: Site, path: str, cookie: str) -> str:
-    wanted = urllib.request.Request(
-        f"http://127.0.0.1:{site.port}{path}", headers={"Cookie": cookie}
-    )
-    with urllib.request.urlopen(wanted) as answer:
-        text: str = answer.read().decode()
-        return text
-
-
 def _pages(site: Site, cookie: str) -> dict[str, str]:
     """Names and paths, with the ids of a failed execution and its workflow."""
-    found = json.loads(_get(site, "/api/executions?status=failed&limit=1&tenant=history", cookie))
+    found = json.loads(site.get("/api/executions?status=failed&limit=1&tenant=history", cookie))
     execution = found["data"][0]["id"]
-    workflow = re.search(
-        r"/t/history/workflows/(\d+)/", _get(site, "/t/history/workflows/", cookie)
-    )
+    workflow = re.search(r"/t/history/workflows/(\d+)/", site.get("/t/history/workflows/", cookie))
     assert workflow is not None
     cursor = None
     for _ in range(20):
         after = f"&cursor={urllib.parse.quote(cursor)}" if cursor else ""
-        page = json.loads(_get(site, f"/api/executions?limit=500&tenant=history{after}", cookie))
+        page = json.loads(site.get(f"/api/executions?limit=500&tenant=history{after}", cookie))
         cursor = page["pagination"]["nextCursor"]
     far = urllib.parse.quote(cursor or "")
     return {

@@ -1,9 +1,14 @@
-"""A throw-away product for measuring: embedded PostgreSQL with its real settings, web and worker."""
+"""A throw-away product for measuring: embedded PostgreSQL with its real settings, web and worker.
+
+`carrier` adds what relays events and works on what is due.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import http.cookiejar
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,11 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+PASSWORD = "a-long-password-to-measure-with"
 
 
 class Site:
@@ -63,6 +70,39 @@ class Site:
             time.sleep(0.1)
         raise TimeoutError("the web server did not become ready")
 
+    def make_owner(self, tenant: str, email: str) -> None:
+        """Somebody who can sign in."""
+        self.command("create_member", tenant, email, "--role", "owner", "--password", PASSWORD)
+
+    def sign_in(self, email: str) -> str:
+        """The cookies of a signed-in owner."""
+        jar = http.cookiejar.CookieJar()
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+        address = f"http://127.0.0.1:{self.port}/sign-in/"
+        page = browser.open(address).read().decode()
+        found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+        assert found is not None
+        fields = {
+            "csrfmiddlewaretoken": found[1],
+            "username": email,
+            "email": email,
+            "password": PASSWORD,
+        }
+        wanted = urllib.request.Request(
+            address, urllib.parse.urlencode(fields).encode(), {"Referer": address}
+        )
+        browser.open(wanted)
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar)
+
+    def get(self, path: str, cookie: str) -> str:
+        """What somebody who signed in reads there."""
+        wanted = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", headers={"Cookie": cookie}
+        )
+        with urllib.request.urlopen(wanted) as answer:
+            text: str = answer.read().decode()
+            return text
+
 
 def _free_port() -> int:
     with socket.socket() as probe:
@@ -105,3 +145,30 @@ def running_site(*, worker: bool = True) -> Iterator[Site]:
                     process.wait(30)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def carrier(site: Site, **environment: str) -> Iterator[None]:
+    """The tick and two clusters of workers, as `run` starts them; they may call this machine."""
+    environment = {
+        **site.environment,
+        "OUTBOUND_ALLOWED_NETWORKS": "127.0.0.0/8",
+        **environment,
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "manage.py", *command],
+            cwd=ROOT,
+            env=environment,
+            start_new_session=True,
+        )
+        for command in (["run_tick"], ["run_cluster", "a"], ["run_cluster", "b"])
+    ]
+    try:
+        time.sleep(5)  # until the clusters have shown that they live
+        yield
+    finally:
+        for process in processes:
+            os.killpg(process.pid, signal.SIGTERM)
+        for process in processes:
+            process.wait(60)

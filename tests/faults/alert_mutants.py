@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from alerts import delivery, incidents, telling
+from alerts import delivery, incidents, limits, telling
 from alerts.channels.base import Channel
 from alerts.models import Incident, Notification
 
@@ -72,9 +72,19 @@ def open_blindly() -> None:
     incidents.last_of = last_of
 
 
+def ungrouped() -> None:
+    """Every message goes out at once and on its own."""
+
+    def plan(reached: Sequence[dt.datetime], new: int, now: dt.datetime) -> limits.Plan:
+        return limits.Plan(limits.Act.SEND if new else limits.Act.NOTHING)
+
+    limits.plan = plan
+
+
 ALERT_MUTANTS: dict[str, Callable[[], None]] = {
     "new-key": new_key,
     "store-first": store_first,
     "repeat-all": repeat_all,
     "open-blindly": open_blindly,
+    "ungrouped": ungrouped,
 }

@@ -27,6 +27,8 @@ _numbers = count(1)
 _MESSAGE_ID = re.compile(r"^Message-ID: <([^@]+)@", re.MULTILINE | re.IGNORECASE)
 # Whoever is not taken care of by now had no lease that runs and no pause of a first try.
 SETTLED_SECONDS = RECOVERY_SECONDS + 15
+# Workflows that fail at once; so many messages that one by one they would be over the limit.
+STORM = 40
 
 
 class Office:
@@ -133,6 +135,10 @@ class Trial:
             self.hook.url: [call.id for call in self.hook.calls],
             **{to: _ids(self.office.post.mails, to) for to in self.mails},
         }
+
+    def most_heard(self) -> int:
+        """The number of messages, tries included, that the address got that got the most."""
+        return max(len(ids) for ids in self.heard().values())
 
     def accepted(self) -> dict[str, list[str]]:
         """Address → ids of the messages that it said it had taken."""

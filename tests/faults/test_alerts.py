@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import pytest
 
+from alerts.limits import MOST_IN_SHORT
 from tenants.models import Tenant
 from tests.alerts.receivers import (
     Receiver,
@@ -26,7 +27,7 @@ from tests.alerts.receivers import (
     hanging,
 )
 from tests.config.trees import wait_for
-from tests.faults.alerting import Hold, Office, Trial, cut, trial, zombies_tries
+from tests.faults.alerting import STORM, Hold, Office, Trial, cut, trial, zombies_tries
 from tests.faults.carrier import KILLS, Carrier
 
 pytestmark = pytest.mark.processes
@@ -129,6 +130,19 @@ def test_nothing_waits_for_ever(carrier: Carrier, office: Office, serve: Serve) 
         [(_, _, state, tries)] = [m for m in hopeless.messages() if m[0] == hopeless.hook.url]
         assert (state, tries) == ("failed", 8)
         assert hopeless.complaints() == {"somebody was never told"}
+
+
+# --- storms ---------------------------------------------------------------------------------------
+
+
+def test_a_storm_is_a_few_messages_that_leave_no_incident_out(
+    carrier: Carrier, office: Office
+) -> None:
+    with trial(office) as storm:
+        storm.fail(STORM)
+        storm.wait_until_settled()
+        assert storm.complaints() == set()
+        assert storm.most_heard() <= MOST_IN_SHORT
 
 
 # --- workers that die or sleep ----------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from alerts.limits import MOST_IN_SHORT
 from config.home import home_from
 from config.postgres.cluster import Cluster
 from tenants.models import Tenant
@@ -18,7 +19,7 @@ from tests.alerts.factories import fail
 from tests.alerts.receivers import at_first
 from tests.config.trees import wait_for
 from tests.database import superuser
-from tests.faults.alerting import Hold, Office, cut, trial, zombies_tries
+from tests.faults.alerting import STORM, Hold, Office, cut, trial, zombies_tries
 from tests.faults.carrier import KILLS, Carrier
 
 pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("cleared")]
@@ -45,6 +46,14 @@ def test_they_would_see_everybody_told_again_when_one_is_refused(
 ) -> None:
     found = complaints_with("repeat-all", tenant, office, refused={"b": "550 no such user"})
     assert "a healthy address was told again" in found
+
+
+@in_make_faults
+def test_they_would_see_a_storm_that_is_not_summed_up(tenant: Tenant, office: Office) -> None:
+    with Carrier(tenant, "ungrouped", ("a",), environment=office.environment), trial(office) as t:
+        t.fail(STORM)
+        t.wait_until_settled()
+        assert t.most_heard() > MOST_IN_SHORT
 
 
 @in_make_faults
