@@ -16,15 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from monitoring.expressions import pieces_of
-from monitoring.recording.scrub import (
-    VALUE_KEYS,
-    TooDeep,
-    is_secret_key,
-    is_secret_pair,
-    mark,
-    replace_secrets,
-    secret_name,
-)
+from monitoring.recording.scrub import VALUE_KEYS, TooDeep, scrubber
 
 __all__ = ["DOUBTFUL", "MARK", "TooDeep", "scrub_definition"]
 
@@ -105,7 +97,7 @@ def _walk(value: Any, depth: int, *, is_code: bool = False) -> Any:
 
 def _item(value: Any, depth: int) -> Any:
     """An item of a list; in `["Authorization", "…"]` the first is the key of the second."""
-    if not is_secret_pair(value):
+    if not scrubber().is_secret_pair(value):
         return _walk(value, depth)
     if depth <= 0:
         raise TooDeep
@@ -114,13 +106,13 @@ def _item(value: Any, depth: int) -> Any:
 
 def _fields(value: dict[str, Any], depth: int) -> Iterator[tuple[str, Any]]:
     """The fields of an object; in `{name: "X-Api-Key", value: …}` the name is the key."""
-    named_by = None if VALUE_KEYS.isdisjoint(value) else secret_name(value)
+    named_by = None if VALUE_KEYS.isdisjoint(value) else scrubber().secret_name(value)
     for key, each in value.items():
         if key == "credentials" and isinstance(each, dict):
             yield key, _names(each, depth - 1)
         elif named_by is not None and key in VALUE_KEYS:
             yield key, _under_secret_key(named_by, each, depth - 1)
-        elif is_secret_key(key):
+        elif scrubber().is_secret_key(key):
             yield key, _under_secret_key(key, each, depth - 1)
         else:
             yield key, _walk(each, depth - 1, is_code=key in _CODE_FIELDS)
@@ -134,7 +126,7 @@ def _under_secret_key(key: str, value: Any, depth: int) -> Any:
             raise TooDeep
         return [_under_secret_key(key, each, depth - 1) for each in value]
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 999:
-        return mark("possible-secret", str(value))
+        return scrubber().mark("possible-secret", str(value))
     if isinstance(value, dict) and isinstance(value.get("value"), str):  # n8n's {"__rl", "value"}
         rest = _walk({name: each for name, each in value.items() if name != "value"}, depth)
         return {**rest, "value": _secret_value(key, value["value"])}
@@ -151,7 +143,7 @@ def _secret_value(key: str, text: str) -> str:
     kind = _judge(literal, is_password=_PASSWORD.search(key) is not None)
     if kind and _PASSING.search(key):
         kind = "possible-secret"
-    return mark(kind, text) if kind else clean
+    return scrubber().mark(kind, text) if kind else clean
 
 
 # --- texts ----------------------------------------------------------------------------------------
@@ -159,9 +151,9 @@ def _secret_value(key: str, text: str) -> str:
 
 def _text(text: str, *, is_code: bool) -> str:
     if is_code:
-        return replace_secrets(text, _judge_code)
+        return scrubber().replace_secrets(text, _judge_code)
     return "".join(
-        replace_secrets(part, _judge_code if is_expression else _judge_text)
+        scrubber().replace_secrets(part, _judge_code if is_expression else _judge_text)
         for part, is_expression in pieces_of(text)
     )
 

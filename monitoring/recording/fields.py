@@ -14,8 +14,8 @@ import msgspec
 from django.conf import settings
 
 from monitoring.counting.histogram import LONGEST_MS
-from monitoring.recording import scrub
 from monitoring.recording.decoding import FieldError, InvalidMessage, too_deep
+from monitoring.recording.scrub import Suspicion, TooDeep, scrubber
 from monitoring.words import Status, status_from_word
 from tenants.times import read_time
 
@@ -62,7 +62,7 @@ class Fields:
         spellings: Spellings,
         errors: list[FieldError],
         latest: dt.datetime,
-        suspicion: scrub.Suspicion,
+        suspicion: Suspicion,
         loc: str = "",
     ) -> None:
         # A plain loop: this is where most of the time of reading a message goes.
@@ -95,7 +95,7 @@ class Fields:
             spellings,
             [],
             received_at + _AHEAD,
-            scrub.suspect(body, depth=settings.LIMITS.depth),
+            scrubber().suspect(body, depth=settings.LIMITS.depth),
         )
 
     def within(self, value: Mapping[str, Any], spellings: Spellings, place: str) -> Fields:
@@ -122,7 +122,7 @@ class Fields:
         text = self._short_text(name)
         if text is None or not self.suspicion.values:
             return text
-        return scrub.scrub_text(text)[: self.limits.text]
+        return scrubber().scrub_text(text)[: self.limits.text]
 
     def identity(self, name: str, *, required: bool = False) -> str | None:
         """An id: text or whole number, exactly as sent.
@@ -246,8 +246,10 @@ class Fields:
         if not self.suspicion.anything:
             return value
         try:
-            return scrub.scrub(value, depth=self.limits.depth, look_at_values=self.suspicion.values)
-        except scrub.TooDeep:
+            return scrubber().scrub(
+                value, depth=self.limits.depth, look_at_values=self.suspicion.values
+            )
+        except TooDeep:
             self.errors.append(too_deep(f"{self.loc}{camel(name)}"))
             return None
 
@@ -259,7 +261,7 @@ class Fields:
         if type(value) is not list or not self._are_few_short_texts(value, _MAX_ENTRIES):
             self.fail(name, f"must be a list of {self._few_short_texts}")
             return None
-        return [scrub.scrub_text(tag) for tag in value]
+        return [scrubber().scrub_text(tag) for tag in value]
 
     def keys(self, name: str) -> dict[str, str] | None:
         """An object of short texts."""
@@ -271,7 +273,7 @@ class Fields:
         ):
             self.fail(name, f"must be an object of {self._few_short_texts}")
             return None
-        return dict(scrub.scrub(value, depth=1))
+        return dict(scrubber().scrub(value, depth=1))
 
     @property
     def _few_short_texts(self) -> str:
