@@ -9,6 +9,7 @@
 #                 and that 200 slow senders are cut at the limits of real life
 #   make shots    screenshots of every page into shots/
 #   make lock     renew requirements/*.txt from pyproject.toml
+#   make client-rules  renew the Python client's copy of the rules for secrets
 
 SHELL := /bin/sh
 VENV := .venv
@@ -24,7 +25,7 @@ SETTINGS_ONLY := SECRET_KEY=only-to-load-the-settings-0123456789abcdefghijklmnop
 	MIGRATION_DATABASE_URL=postgresql://owner@localhost:1/none \
 	FRONTEND_URL=https://flowwatch.example.com ALLOWED_HOSTS=flowwatch.example.com
 
-.PHONY: run test faults check bench shots lock format clean check-format check-lint check-types \
+.PHONY: client-rules run test faults check bench shots lock format clean check-format check-lint check-types \
 	check-imports check-templates check-deploy check-migrations check-vulnerabilities
 .DEFAULT_GOAL := run
 
@@ -70,6 +71,9 @@ format: $(DEV_STAMP)
 lock: $(DEV_STAMP)
 	$(PIP) install pip-tools
 	sh tools/lock.sh
+
+client-rules:
+	cp monitoring/recording/secret_rules.py client/src/flowwatch_client/secret_rules.py
 
 clean:
 	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""Logs what Python workflows did, node by node, into a local file and to Flowwatch."""

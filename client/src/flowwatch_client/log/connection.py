@@ -1,0 +1,131 @@
+"""Connections to the log's file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+from flowwatch_client.log.schema import prepare
+
+BUSY_SECONDS = 5.0
+"""How long a writer waits for another process's commit."""
+
+
+class Connection:
+    """One connection, shared by the threads of a process, one transaction at a time.
+
+    Opened when it is first needed, and closed before each fork: SQLite keeps locks for each process in
+    its own memory, so that a child with an inherited connection, even an unused one, believes to hold
+    locks that it does not have. Parent and child open it again.
+    """
+
+    def __init__(
+        self, path: Path, *, durable: bool = False, busy_seconds: float = BUSY_SECONDS
+    ) -> None:
+        self.path = path
+        self._durable = durable
+        self._busy_seconds = busy_seconds
+        self._lock = threading.Lock()
+        self._opened: sqlite3.Connection | None = None
+        _all.add(self)
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        opened = sqlite3.connect(
+            self.path,
+            timeout=self._busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=64,
+        )
+        try:
+            opened.execute("PRAGMA journal_mode = WAL")
+            opened.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+            opened.execute("PRAGMA foreign_keys = ON")
+            # Checkpoints wait for the disk: the background does them, not the workflow's thread.
+            opened.execute("PRAGMA wal_autocheckpoint = 0")
+            prepare(opened)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def _mine(self) -> sqlite3.Connection:
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction: committed at the end, rolled back on an error. Raises sqlite3.Error."""
+        with self._lock:
+            connection = self._mine()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view of the file. Raises sqlite3.Error."""
+        with self._lock:
+            connection = self._mine()
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
+    def checkpoint(self) -> None:
+        """Move what was committed into the main file, as far as nobody else is in the way."""
+        with self._lock:
+            self._mine().execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def close(self) -> None:
+        """Close it until it is used again."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+        self._opened = None
+
+    def before_fork(self) -> None:
+        self._lock.acquire()
+        with contextlib.suppress(sqlite3.Error):
+            self._close()
+
+    def after_fork(self) -> None:
+        self._lock.release()
+
+
+_all: weakref.WeakSet[Connection] = weakref.WeakSet()
+_closed: list[Connection] = []
+
+
+def _before_fork() -> None:
+    _closed[:] = _all
+    for connection in _closed:
+        connection.before_fork()
+
+
+def _after_fork() -> None:
+    for connection in _closed:
+        connection.after_fork()
+    _closed.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )

@@ -1,0 +1,158 @@
+"""The log as its users see it: write rows, read executions, delete, and what waits to be sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from flowwatch_client.log import outbox
+from flowwatch_client.log.connection import Connection
+from flowwatch_client.rows import ExecutionRow, NodeRow, Row
+
+_EXECUTION_COLUMNS = tuple(field.name for field in dataclasses.fields(ExecutionRow))
+_NODE_COLUMNS = tuple(
+    field.name for field in dataclasses.fields(NodeRow) if field.name not in ("row_id", "run_index")
+)
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+# An execution that is written again keeps its nodes: REPLACE would delete the row, and cascade.
+_PUT_EXECUTION = (
+    f"INSERT INTO executions ({_list(_EXECUTION_COLUMNS)})"
+    f" VALUES ({_marks(len(_EXECUTION_COLUMNS))})"
+    f" ON CONFLICT (id) DO UPDATE SET"
+    f" {_list(f'{name} = excluded.{name}' for name in _EXECUTION_COLUMNS if name != 'id')}"
+)
+_NEXT_RUN = (
+    "(SELECT coalesce(max(run_index) + 1, 0) FROM node_executions"
+    " WHERE execution_id = ? AND node_id = ?)"
+)
+_ADD_NODE = (
+    f"INSERT INTO node_executions ({_list(_NODE_COLUMNS)}, run_index)"
+    f" VALUES ({_marks(len(_NODE_COLUMNS))}, coalesce(?, {_NEXT_RUN}))"
+)
+_CHANGE_NODE = (
+    f"UPDATE node_executions SET {_list(f'{name} = ?' for name in _NODE_COLUMNS)} WHERE id = ?"
+)
+_EXECUTION_OF = f"SELECT {_list(_EXECUTION_COLUMNS)} FROM executions"
+_NODE_OF = f"SELECT {_list(_NODE_COLUMNS)}, run_index, id FROM node_executions"
+
+
+def _execution_values(row: ExecutionRow) -> tuple[object, ...]:
+    return tuple(getattr(row, name) for name in _EXECUTION_COLUMNS)
+
+
+def _node_values(row: NodeRow) -> tuple[object, ...]:
+    return tuple(getattr(row, name) for name in _NODE_COLUMNS)
+
+
+class Log:
+    """One log file. Every method raises sqlite3.Error (or NewerFile, OSError) when it can't be used.
+
+    `durable=True` makes commits survive a power cut, not only the end of the process.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = False) -> None:
+        self.connection = Connection(path, durable=durable)
+
+    @property
+    def path(self) -> Path:
+        return self.connection.path
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Store rows, in their order, in one commit; each is a record to send from then on."""
+        with self.connection.transaction() as connection:
+            for row in rows:
+                if isinstance(row, NodeRow):
+                    self._write_node(connection, row)
+                else:
+                    connection.execute(_PUT_EXECUTION, _execution_values(row))
+                    outbox.add(connection, row.id, None)
+
+    def _write_node(self, connection: sqlite3.Connection, row: NodeRow) -> None:
+        if row.row_id is not None:
+            connection.execute(_CHANGE_NODE, (*_node_values(row), row.row_id))
+        else:
+            added = connection.execute(
+                _ADD_NODE,
+                (*_node_values(row), row.run_index, row.execution_id, row.node_id),
+            )
+            row.row_id = added.lastrowid
+        outbox.add(connection, row.execution_id, row.row_id)
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def get_executions(
+        self, workflow_id: str | None = None, limit: int = 50, offset: int = 0
+    ) -> list[ExecutionRow]:
+        """Executions of one workflow or of all, the latest start first."""
+        where, values = (
+            ("", ()) if workflow_id is None else (" WHERE workflow_id = ?", (workflow_id,))
+        )
+        with self.connection.reading() as connection:
+            found = connection.execute(
+                f"{_EXECUTION_OF}{where} ORDER BY started_at DESC, id DESC LIMIT ? OFFSET ?",
+                (*values, limit, offset),
+            ).fetchall()
+        return [ExecutionRow(**dict(zip(_EXECUTION_COLUMNS, each, strict=True))) for each in found]
+
+    def get_execution(self, execution_id: str) -> tuple[ExecutionRow, list[NodeRow]] | None:
+        """One execution with its nodes in the order they were written; None when there is none."""
+        with self.connection.reading() as connection:
+            found = read_execution(connection, execution_id)
+            if found is None:
+                return None
+            return found, read_nodes(
+                connection, "WHERE execution_id = ? ORDER BY id", (execution_id,)
+            )
+
+    # --- deleting ---------------------------------------------------------------------------------
+
+    def delete_execution(self, execution_id: str) -> bool:
+        """Delete an execution with its nodes; what of it waits to be sent counts as dropped."""
+        with self.connection.transaction() as connection:
+            return _delete(connection, [execution_id]) == 1
+
+    def clear_workflow_executions(self, workflow_id: str) -> int:
+        """Delete all executions of a workflow; their number."""
+        with self.connection.transaction() as connection:
+            ids = connection.execute(
+                "SELECT id FROM executions WHERE workflow_id = ?", (workflow_id,)
+            ).fetchall()
+            return _delete(connection, [each for (each,) in ids])
+
+
+def read_execution(connection: sqlite3.Connection, execution_id: str) -> ExecutionRow | None:
+    found = connection.execute(f"{_EXECUTION_OF} WHERE id = ?", (execution_id,)).fetchone()
+    return (
+        None if found is None else ExecutionRow(**dict(zip(_EXECUTION_COLUMNS, found, strict=True)))
+    )
+
+
+def read_nodes(
+    connection: sqlite3.Connection, where: str, values: Sequence[object]
+) -> list[NodeRow]:
+    names = (*_NODE_COLUMNS, "run_index", "row_id")
+    return [
+        NodeRow(**dict(zip(names, each, strict=True)))
+        for each in connection.execute(f"{_NODE_OF} {where}", values)
+    ]
+
+
+def _delete(connection: sqlite3.Connection, ids: Sequence[str]) -> int:
+    deleted = 0
+    for each in ids:
+        outbox.drop(connection, each)
+        deleted += connection.execute("DELETE FROM executions WHERE id = ?", (each,)).rowcount
+    return deleted

@@ -1,0 +1,93 @@
+"""What waits to be sent, and the sum that always holds: accepted = sent + waiting + dead + dropped."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from collections.abc import Iterable
+from datetime import datetime, timezone
+
+_ADD = "INSERT INTO outbox (execution_id, node_row) VALUES (?, ?)"
+_COUNT = (
+    "INSERT INTO counters (name, value) VALUES (?, ?)"
+    " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
+)
+_AT_ONCE = 500
+"""SQLite takes 999 parameters or more."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """Records: `accepted` = `sent` + `waiting` + `dead` + `dropped`."""
+
+    accepted: int
+    sent: int
+    waiting: int
+    dead: int
+    dropped: int
+
+
+def add(connection: sqlite3.Connection, execution_id: str, node_row: int | None) -> None:
+    connection.execute(_ADD, (execution_id, node_row))
+
+
+def drop(connection: sqlite3.Connection, execution_id: str) -> int:
+    """Forget what waits or was refused of an execution, and count it; how many records."""
+    dropped = 0
+    for table in ("outbox", "dead_letters"):
+        dropped += connection.execute(
+            f"DELETE FROM {table} WHERE execution_id = ?", (execution_id,)
+        ).rowcount
+    count(connection, "dropped", dropped)
+    return dropped
+
+
+def count(connection: sqlite3.Connection, name: str, more: int) -> None:
+    if more:
+        connection.execute(_COUNT, (name, more))
+
+
+def sent(connection: sqlite3.Connection, seqs: Iterable[int]) -> None:
+    """Records that an answer named as stored. Those that are gone already were counted by others."""
+    count(connection, "sent", sum(_remove(connection, part) for part in _parts(seqs)))
+
+
+def refused(connection: sqlite3.Connection, seqs: Iterable[int], reason: str) -> None:
+    """Records that the server refused for good, listed with what it said."""
+    now = datetime.now(timezone.utc).isoformat()
+    for part in _parts(seqs):
+        marks = ", ".join("?" * len(part))
+        connection.execute(
+            "INSERT OR IGNORE INTO dead_letters (seq, execution_id, node_row, reason, refused_at)"
+            f" SELECT seq, execution_id, node_row, ?, ? FROM outbox WHERE seq IN ({marks})",
+            (reason, now, *part),
+        )
+        _remove(connection, part)
+
+
+def counts(connection: sqlite3.Connection) -> Counts:
+    """All five numbers, of one moment when read in one transaction."""
+    counted = dict(connection.execute("SELECT name, value FROM counters").fetchall())
+    accepted = connection.execute(
+        "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'"
+    ).fetchone()
+    (waiting,) = connection.execute("SELECT count(*) FROM outbox").fetchone()
+    (dead,) = connection.execute("SELECT count(*) FROM dead_letters").fetchone()
+    return Counts(
+        accepted=accepted[0] if accepted else 0,
+        sent=counted.get("sent", 0),
+        waiting=waiting,
+        dead=dead,
+        dropped=counted.get("dropped", 0),
+    )
+
+
+def _remove(connection: sqlite3.Connection, seqs: list[int]) -> int:
+    marks = ", ".join("?" * len(seqs))
+    return connection.execute(f"DELETE FROM outbox WHERE seq IN ({marks})", seqs).rowcount
+
+
+def _parts(seqs: Iterable[int]) -> Iterable[list[int]]:
+    all_of_them = list(seqs)
+    for start in range(0, len(all_of_them), _AT_ONCE):
+        yield all_of_them[start : start + _AT_ONCE]

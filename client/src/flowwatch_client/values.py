@@ -1,0 +1,236 @@
+"""Any Python value as JSON text: never an error, never more than the limits, nothing kept alive.
+
+Values that are plain JSON already, as most are, go through the C encoder; a short walk before says
+whether they are and are small enough. All others are copied piece by piece (`_Copier`).
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import json
+import pathlib
+import sys
+import uuid
+from collections.abc import Iterable, Mapping, Set
+from typing import Any
+
+from flowwatch_client.secret_rules import Scrubber
+
+MOST_CHARACTERS = 256 * 1024
+"""Of all texts of a value together; what is more is cut."""
+MOST_ITEMS = 10_000
+"""Of all containers of a value together."""
+MOST_DEPTH = 32
+"""The server takes 64 for a whole message."""
+_LARGEST = 2**63
+_LONGEST_REPR = 500
+_LONGEST_KEY = 500
+
+_encode = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
+).encode
+
+
+def to_json(value: Any, scrubber: Scrubber | None = None) -> str:
+    """JSON text of any value, scrubbed; what is too much is cut with a mark `{"__truncated__": …}`."""
+    try:
+        text = storable(_encode(value if _is_plain(value) else _Copier().copy(value, 0)))
+        return text if scrubber is None else scrub_json(text, scrubber)
+    except Exception as error:  # a value may run any code while it is looked at
+        return _encode(f"[not readable: {type(error).__name__}]")
+
+
+def storable(text: str) -> str:
+    """The text without lone surrogates, which neither SQLite nor the server can keep."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return text
+
+
+def scrub_json(text: str, scrubber: Scrubber) -> str:
+    """The JSON text without secrets. Raises ValueError when it is none."""
+    suspicion = scrubber.suspect(text.encode(), depth=sys.maxsize)
+    if not suspicion.anything:
+        return text
+    return _encode(scrubber.scrub(json.loads(text), depth=64, look_at_values=suspicion.values))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is JSON already, within all limits. Cycles are deeper than any limit."""
+    characters = items = depth = 0
+    level = [value]
+    while level:
+        below: list[Any] = []
+        for each in level:
+            kind = type(each)
+            if kind is str:
+                characters += len(each)
+            elif kind is dict:
+                items += len(each)
+                if items > MOST_ITEMS:
+                    return False
+                for key in each:
+                    if type(key) is not str:
+                        return False
+                    characters += len(key)
+                below.extend(each.values())
+            elif kind is list:
+                items += len(each)
+                if items > MOST_ITEMS:
+                    return False
+                below.extend(each)
+            elif kind is int:
+                if not -_LARGEST <= each < _LARGEST:
+                    return False
+            elif kind is float:
+                if each - each != 0.0:  # NaN and infinities
+                    return False
+            elif each is not None and kind is not bool:
+                return False
+        if characters > MOST_CHARACTERS:
+            return False
+        level = below
+        depth += 1
+        if depth > MOST_DEPTH:
+            return False
+    return True
+
+
+class _Copier:
+    """Copies one value into plain JSON, as long as characters and items last."""
+
+    def __init__(self) -> None:
+        self._characters = MOST_CHARACTERS
+        self._items = MOST_ITEMS
+        self._above: set[int] = set()
+
+    def copy(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if value is None or kind is bool:
+            return value
+        if kind is int:
+            return (
+                value if -_LARGEST <= value < _LARGEST else self._text(str(value)[:_LONGEST_REPR])
+            )
+        if kind is float:
+            return value if value - value == 0.0 else repr(value)
+        if kind is str:
+            return self._text(value)
+        if depth >= MOST_DEPTH:
+            return {"__truncated__": {"depth": MOST_DEPTH}}
+        if id(value) in self._above:
+            return {"__truncated__": {"cycle": kind.__name__}}
+        self._above.add(id(value))
+        try:
+            return self._by_kind(value, depth + 1)
+        finally:
+            self._above.discard(id(value))
+
+    def _by_kind(self, value: Any, depth: int) -> Any:
+        if isinstance(value, (str, int, float)):  # subclasses: enums and such
+            return self.copy(_base(value), depth)
+        if isinstance(value, Mapping):
+            return self._object(value, depth)
+        if isinstance(value, (list, tuple, Set)) or type(value).__name__ in (
+            "deque",
+            "dict_values",
+        ):
+            return self._list(value, depth)
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return self._bytes(value)
+        if isinstance(value, (dt.datetime, dt.date, dt.time)):
+            return value.isoformat()
+        if isinstance(value, dt.timedelta):
+            return str(value)
+        if isinstance(value, (decimal.Decimal, uuid.UUID, pathlib.PurePath)):
+            return self._text(str(value))
+        if isinstance(value, enum.Enum):
+            return self.copy(value.value, depth)
+        if isinstance(value, BaseException):
+            return self._text(f"{type(value).__name__}: {value}")
+        if isinstance(value, type) or callable(value):
+            return self._text(getattr(value, "__qualname__", type(value).__name__))
+        return self._own(value, depth)
+
+    def _own(self, value: Any, depth: int) -> Any:
+        """Objects of libraries and of the workflow itself."""
+        if dataclasses.is_dataclass(value):
+            names = [field.name for field in dataclasses.fields(value)]
+            return self._object({name: getattr(value, name, None) for name in names}, depth)
+        if hasattr(value, "model_fields") or hasattr(type(value), "model_dump"):  # pydantic 2
+            return self._object(dict(value), depth)
+        if hasattr(type(value), "__fields__") and hasattr(value, "dict"):  # pydantic 1
+            return self._object(dict(value), depth)
+        if hasattr(value, "dtype") and hasattr(value, "shape"):  # numpy, pandas
+            return self._array(value, depth)
+        if hasattr(value, "_asdict"):
+            return self._object(value._asdict(), depth)
+        return self._text(_shortened(value))
+
+    def _array(self, value: Any, depth: int) -> Any:
+        size = int(getattr(value, "size", 0))
+        if size == 1 and not value.shape:
+            return self.copy(value.item(), depth)
+        if size <= min(self._items, 1_000) and hasattr(value, "tolist"):
+            return self.copy(value.tolist(), depth)
+        return {
+            "__truncated__": {
+                "type": type(value).__name__,
+                "dtype": str(value.dtype),
+                "shape": list(value.shape),
+            }
+        }
+
+    def _object(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        copied: dict[str, Any] = {}
+        for key, each in value.items():
+            if self._items <= 0:
+                copied["__truncated__"] = {"items": len(value), "kept": len(copied)}
+                break
+            self._items -= 1
+            copied[str(key)[:_LONGEST_KEY]] = self.copy(each, depth)
+        return copied
+
+    def _list(self, value: Iterable[Any], depth: int) -> list[Any]:
+        copied: list[Any] = []
+        for each in value:
+            if self._items <= 0:
+                copied.append({"__truncated__": {"items": _length(value), "kept": len(copied)}})
+                break
+            self._items -= 1
+            copied.append(self.copy(each, depth))
+        return copied
+
+    def _bytes(self, value: bytes | bytearray | memoryview) -> dict[str, Any]:
+        kept = bytes(value[: min(len(value), 64)])
+        return {"__bytes__": {"bytes": len(value), "begins": base64.b64encode(kept).decode()}}
+
+    def _text(self, text: str) -> str | dict[str, Any]:
+        if len(text) <= self._characters:
+            self._characters -= len(text)
+            return text
+        kept, self._characters = text[: self._characters], 0
+        return {"__truncated__": {"characters": len(text), "text": kept}}
+
+
+def _base(value: Any) -> Any:
+    """The plain value of a subclass of str, int or float."""
+    for base in (str, int, float):
+        if isinstance(value, base):
+            return base.__str__(value) if base is str else base(value)
+    raise TypeError
+
+
+def _length(value: Any) -> int | None:
+    return len(value) if hasattr(value, "__len__") else None
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_REPR else f"{text[:_LONGEST_REPR]}…"

@@ -1,0 +1,63 @@
+"""The log keeps what is written, counts every record, and outlives forks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from flowwatch_client.log import outbox
+from flowwatch_client.log.log import Log
+from flowwatch_client.rows import ExecutionRow, NodeRow
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    return Log(tmp_path / "executions.db")
+
+
+def _execution(name: str = "e1") -> ExecutionRow:
+    return ExecutionRow(name, "orders", "Orders", "running", "2026-11-21T20:00:00.000000+00:00")
+
+
+def _node(execution: str = "e1") -> NodeRow:
+    return NodeRow(execution, "read", "read", "function", "success", input="[1]")
+
+
+def _counts(log: Log) -> outbox.Counts:
+    with log.connection.reading() as connection:
+        return outbox.counts(connection)
+
+
+def test_rows_come_back_as_they_were_written(log: Log) -> None:
+    execution, first, second = _execution(), _node(), _node()
+    log.write([execution, first, second])
+    assert (first.run_index, second.run_index) == (None, None)
+    found = log.get_execution("e1")
+    assert found is not None
+    assert found[0] == execution
+    assert [node.run_index for node in found[1]] == [0, 1]
+    assert [node.row_id for node in found[1]] == [first.row_id, second.row_id]
+
+
+def test_each_written_row_is_a_record_to_send(log: Log) -> None:
+    log.write([_execution(), _node()])
+    log.write([_execution()])
+    assert _counts(log) == outbox.Counts(accepted=3, sent=0, waiting=3, dead=0, dropped=0)
+    assert log.delete_execution("e1")
+    assert _counts(log) == outbox.Counts(accepted=3, sent=0, waiting=0, dead=0, dropped=3)
+    assert log.get_execution("e1") is None
+
+
+def test_a_child_writes_beside_its_parent(log: Log) -> None:
+    log.write([_execution()])
+    child = os.fork()
+    if not child:
+        log.write([_node()])
+        os._exit(0)
+    log.write([_node()])
+    assert os.waitpid(child, 0)[1] == 0
+    found = log.get_execution("e1")
+    assert found is not None
+    assert sorted(node.run_index or 0 for node in found[1]) == [0, 1]
