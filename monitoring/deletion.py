@@ -15,7 +15,7 @@ from django.db.backends.utils import CursorWrapper
 from monitoring.counting.buckets import bucket_of
 from monitoring.database import columns, cursor
 from monitoring.models import Workflow
-from monitoring.recording import tables
+from monitoring.recording import contact, tables
 from monitoring.recording.deltas import Delta
 from monitoring.recording.merge import ExecutionState
 from tenants.models import Tenant
@@ -95,6 +95,7 @@ def _delete(tenant_id: int, states: Collection[ExecutionState]) -> None:
             db.execute(_DELETE_KEYS, [*columns(keyed), tenant_id])
         for statement in _DELETE:
             db.execute(statement, [tenant_id, ids])
+        contact.forget(tenant_id, ids)
         tables.write_deltas(db, deltas)
         db.execute(_FORGET_LAST, [tenant_id, workflow_ids])
         db.execute(_FIND_LAST, [tenant_id, workflow_ids])
@@ -105,6 +106,7 @@ def _delete(tenant_id: int, states: Collection[ExecutionState]) -> None:
 TABLES_OF_TENANT: dict[str, tuple[str, ...]] = {
     "monitoring_nodeexecution": ("execution_id", "node_id", "run_index"),
     "monitoring_execution": ("id",),
+    "monitoring_signoflife": ("execution_id",),
     "monitoring_idempotencykey": ("digest",),
     "monitoring_executionkey": ("external_id", "workflow_id", "environment_id"),
     "monitoring_rollupdelta": (),

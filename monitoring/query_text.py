@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from monitoring.words import Status
+from monitoring.words import LOST, Status
 
 LONGEST: Final = 2_000
 _ONE_VALUE: Final = {
@@ -32,7 +32,7 @@ _ONE_VALUE: Final = {
 _OTHER_NAMES: Final = {"environment": "env", "wf": "workflow", "ver": "version"}
 _NAMES: Final = ("status", "duration", *_ONE_VALUE)
 _BOUNDS: Final = {"min": ">", "max": "<"}
-_STATUSES: Final = tuple(status.slug for status in Status)
+_STATUSES: Final = (*(status.slug for status in Status), LOST)
 
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
 _TERM: Final = re.compile(rf"\s*(?:(?P<name>[^\W\d]\w*):)?(?P<value>{_QUOTED}(?=\s|$)|\S*)", re.S)

@@ -6,6 +6,10 @@ Numbers are what the database holds; `slug` is the canonical word that the API a
 from __future__ import annotations
 
 import enum
+from typing import Final
+
+LOST: Final = "lost"
+"""What a running execution shows as that promised heartbeats and fell silent; no status of its own."""
 
 
 class Status(enum.IntEnum):

@@ -26,6 +26,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from monitoring import bulk
 from monitoring.metrics.rollups import fold_step
+from monitoring.recording.contact import mark_lost_step
 from monitoring.recording.tables import ensure_partitions
 from tenants.deletion import delete_marked_tenants_step
 
@@ -173,6 +174,12 @@ def is_led(lock: int = LEADER_LOCK) -> bool:
 def fold() -> bool:
     """Fold what was recorded since; at once again while deltas come faster than they are folded."""
     return fold_step()
+
+
+@periodic("lost contact", every=dt.timedelta(seconds=1))
+def mark_lost() -> bool:
+    """Mark running executions that promised heartbeats and fell silent."""
+    return mark_lost_step()
 
 
 @periodic("make partitions", every=dt.timedelta(hours=1))

@@ -16,6 +16,13 @@ T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 
 Milliseconds = Annotated[int | None, msgspec.Meta(description="Milliseconds; null when unknown.")]
+LostContactAt = Annotated[
+    dt.datetime | None,
+    msgspec.Meta(
+        description="On a running execution that promised heartbeats and fell silent: when it was "
+        "heard of last. Else null."
+    ),
+]
 Percent = Annotated[
     Annotated[float, msgspec.Meta(ge=0, le=100)] | None,
     msgspec.Meta(description="0–100; null when nothing was counted."),

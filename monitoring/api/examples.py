@@ -80,6 +80,8 @@ RECORDED: Final[dict[str, Any]] = {
     "success": True,
 }
 
+HEARD: Final[dict[str, Any]] = {"id": _ID, "external_id": "exec-1001", "success": True}
+
 BATCH_ANSWER: Final[dict[str, Any]] = {
     "summary": {"created": 2, "updated": 0, "unchanged": 0, "rejected": 0, "failed": 0},
     "results": [
@@ -180,6 +182,7 @@ AUTOMATION_EXECUTION: Final[dict[str, Any]] = {
     "retry_count": 0,
     "next_retry_at": None,
     "created_at": _COMPLETED,
+    "lost_contact_at": None,
     "contents_omitted": False,
 }
 
@@ -437,6 +440,7 @@ OBSERVED_EXECUTION: Final[dict[str, Any]] = {
     "error_class": "connection",
     "severity": "warning",
     "mode": "webhook",
+    "lost_contact_at": None,
     "created_at": _COMPLETED,
     "updated_at": _COMPLETED,
 }

@@ -11,7 +11,15 @@ from django.db import transaction
 from django.http import HttpResponse
 
 from monitoring.api import examples
-from monitoring.api.answers import EDITOR, Done, Milliseconds, Page, json_answer, status_schema
+from monitoring.api.answers import (
+    EDITOR,
+    Done,
+    LostContactAt,
+    Milliseconds,
+    Page,
+    json_answer,
+    status_schema,
+)
 from monitoring.api.contents import Contents, contents_of, contents_of_many
 from monitoring.api.endpoints import Answer, operation
 from monitoring.api.finding import (
@@ -86,7 +94,7 @@ class EditorExecution(msgspec.Struct, rename="camel"):
     tags: list[str]
     keys: dict[str, str]
     created_at: dt.datetime
-    lost_contact_at: dt.datetime | None
+    lost_contact_at: LostContactAt
     contents_omitted: Annotated[
         bool,
         msgspec.Meta(

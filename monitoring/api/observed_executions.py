@@ -10,7 +10,14 @@ import msgspec
 from django.http import HttpResponse
 
 from monitoring.api import examples
-from monitoring.api.answers import OBSERVABILITY, Milliseconds, Page, json_answer, status_schema
+from monitoring.api.answers import (
+    OBSERVABILITY,
+    LostContactAt,
+    Milliseconds,
+    Page,
+    json_answer,
+    status_schema,
+)
 from monitoring.api.endpoints import Answer, operation
 from monitoring.api.executions import error_class_slug, severity_slug
 from monitoring.api.finding import environment_of, page_of, workflow_filter
@@ -55,6 +62,7 @@ class ObservedExecution(msgspec.Struct):
     error_class: str | None
     severity: str | None
     mode: str | None
+    lost_contact_at: LostContactAt
     created_at: dt.datetime
     updated_at: dt.datetime
 
@@ -121,6 +129,7 @@ def _observed(execution: Execution) -> ObservedExecution:
         error_class=error_class_slug(execution),
         severity=severity_slug(execution),
         mode=execution.trigger_type,
+        lost_contact_at=execution.lost_contact_at,
         created_at=execution.received_at,
         updated_at=execution.changed_at,
     )

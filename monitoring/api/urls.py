@@ -5,6 +5,7 @@ from monitoring.api import (  # noqa: F401 - importing enters their operations i
     batch,
     definitions,
     executions,
+    heartbeats,
     ingest,
     observability,
     observed_executions,

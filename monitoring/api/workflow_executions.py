@@ -15,6 +15,7 @@ from monitoring.api import examples
 from monitoring.api.answers import (
     AUTOMATION,
     Done,
+    LostContactAt,
     Milliseconds,
     Success,
     SuccessPage,
@@ -98,6 +99,7 @@ class AutomationExecution(msgspec.Struct):
     retry_count: int
     next_retry_at: dt.datetime | None
     created_at: dt.datetime
+    lost_contact_at: LostContactAt
     contents_omitted: Annotated[
         bool,
         msgspec.Meta(
@@ -315,6 +317,7 @@ def _fields(execution: Execution, contents: Contents) -> dict[str, Any]:
         "retry_count": max((execution.attempt or 1) - 1, 0),
         "next_retry_at": None,
         "created_at": execution.received_at,
+        "lost_contact_at": execution.lost_contact_at,
         "contents_omitted": contents.is_omitted,
     }
 

@@ -52,19 +52,20 @@ def _branches(query: ExecutionQuery) -> tuple[list[_Branch], Q]:
         if not workflow_ids:
             return [], Q()
     subject = _subject(workflow_ids, query.environment_id)
-    status = Q(status__in=query.statuses) if query.statuses else Q()
+    statuses = _with_lost(query)
+    status = Q(status__in=statuses) if statuses else Q()
     if query.ids is not None:
         branches: list[_Branch] = [{"id__in": query.ids}] if query.ids else []
         return branches, subject & status & _of_error(query) & _says(query.error_text)
     if query.fingerprint is not None:
         return [{"fingerprint": query.fingerprint}], subject & status & _says(query.error_text)
     if not query.error_text:
-        return _by_index(workflow_ids, query.environment_id, query.statuses, status)
+        return _by_index(workflow_ids, query.environment_id, statuses, status)
     match = error_match(query.error_text)
     says = Q() if match.is_exact else _says(query.error_text)
     if match.fingerprints is not None:
         return [{"fingerprint": one} for one in match.fingerprints], subject & status & says
-    failures = query.statuses or PROBLEMS
+    failures = statuses or PROBLEMS
     branches, rest = _by_index(workflow_ids, query.environment_id, failures, Q(status__in=failures))
     return branches, rest & says
 
@@ -115,8 +116,15 @@ def _says(text: str) -> Q:
     return Q(IContains(Left(F("error_message"), LOOKED_AT), text.strip()))
 
 
+def _with_lost(query: ExecutionQuery) -> frozenset[Status]:
+    """The statuses to look through: those that lost contact are among the running ones."""
+    return query.statuses | {Status.RUNNING} if query.lost else query.statuses
+
+
 def _never_indexed(query: ExecutionQuery) -> Q:
     rest = Q()
+    if query.lost and Status.RUNNING not in query.statuses:
+        rest &= ~Q(status=Status.RUNNING) | Q(lost_contact_at__isnull=False)
     if query.trigger:
         rest &= Q(trigger_type=query.trigger)
     if query.version:

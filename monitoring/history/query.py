@@ -21,12 +21,13 @@ class ExecutionQuery:
 
     `start` and `end` are [start, end) on the time of the id. `error_text` is searched whatever the
     case. `trigger`, `version` and `tag` are compared whole. Durations are milliseconds, both
-    included.
+    included. `lost` lets executions that lost contact match beside `statuses`.
     """
 
     workflow_ids: tuple[int, ...] = ()
     environment_id: int | None = None
     statuses: frozenset[Status] = frozenset()
+    lost: bool = False
     trigger: str = ""
     start: dt.datetime | None = None
     end: dt.datetime | None = None

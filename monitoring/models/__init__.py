@@ -1,4 +1,5 @@
 from monitoring.models.bulk import BulkJob
+from monitoring.models.contact import SignOfLife
 from monitoring.models.definition import WorkflowVersion
 from monitoring.models.environment import Environment
 from monitoring.models.error import ErrorGroup
@@ -30,6 +31,7 @@ __all__ = [
     "Rollup",
     "RollupDelta",
     "SavedView",
+    "SignOfLife",
     "Subject",
     "Workflow",
     "WorkflowVersion",

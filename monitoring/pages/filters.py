@@ -25,7 +25,8 @@ from monitoring.models import Environment, ErrorGroup, Workflow
 from monitoring.pages.time_range import PageRange, page_range
 from monitoring.query_text import parse_query, query_text
 from monitoring.recording.fingerprint import FINGERPRINT_BYTES
-from monitoring.words import Status
+from monitoring.words import LOST, Status
+from tenants.ui.icons import status_word
 from tenants.ui.numbers import duration
 
 MOST_WORKFLOWS: Final = 200
@@ -84,7 +85,7 @@ class ExecutionFilter(forms.Form):
     workflow = forms.CharField(max_length=300, widget=Box)
     environment = forms.ChoiceField(choices=[("", "All")])
     status = forms.MultipleChoiceField(
-        choices=[(s.slug, s.slug) for s in Status],
+        choices=[*((s.slug, s.slug) for s in Status), (LOST, LOST)],
         widget=forms.CheckboxSelectMultiple,  # a list's options would have no ids
     )
     trigger = forms.CharField(max_length=255, widget=Box)
@@ -254,10 +255,12 @@ class Filters:
         environment = given.get("environment")
         ids = self._ids
         fingerprint = given.get("fingerprint")
+        signs = frozenset(given.get("status", ()))
         return ExecutionQuery(
             workflow_ids=self.workflow_ids,
             environment_id=int(environment) if environment else None,
-            statuses=frozenset(Status[slug.upper()] for slug in given.get("status", ())),
+            statuses=frozenset(Status[slug.upper()] for slug in signs - {LOST}),
+            lost=LOST in signs,
             trigger=given.get("trigger", ""),
             # Who asks for an id means that one, whenever it ran.
             start=self.time_range.start if ids is None else None,
@@ -310,7 +313,7 @@ class Filters:
         if name == "environment":
             return self._environment_name(int(value))
         if name == "status":
-            return ", ".join(value)
+            return ", ".join(status_word(slug).lower() for slug in value)
         if name in ("min", "max"):
             return duration(value)
         if name == "fingerprint":

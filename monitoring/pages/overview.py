@@ -42,7 +42,7 @@ from monitoring.pages.figures import (
     title_of,
 )
 from monitoring.pages.news import UNCHANGED
-from monitoring.pages.rows import reason, rows_of
+from monitoring.pages.rows import reason, rows_of, shown_status
 from monitoring.pages.time_range import PageRange, page_range, shareable_range, span_query
 from monitoring.panels import Part, Place, panels_at
 from monitoring.recent import (
@@ -115,7 +115,7 @@ def _stamp(
     What is under way changes with each minute, because it says for how long.
     """
     totals = kpis.totals
-    running = [(each.id, each.status, each.node_done_count) for each in under_way]
+    running = [(each.id, shown_status(each), each.node_done_count) for each in under_way]
     minute = timezone.now().replace(second=0, microsecond=0) if running else None
     seen = (totals.counts, totals.duration_sums, number, running, minute, panels)
     return hashlib.blake2b(repr(seen).encode(), digest_size=8).hexdigest()

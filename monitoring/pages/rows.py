@@ -11,10 +11,7 @@ from django.utils import timezone
 
 from monitoring.models import Execution
 from monitoring.pages.addresses import execution_urls
-from monitoring.words import Status
-
-LOST = "lost"
-"""What a running execution shows as when nothing was heard of it for too long."""
+from monitoring.words import LOST, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +41,8 @@ def shown_status(execution: Execution) -> str:
 
 
 def goes_on(execution: Execution) -> bool:
-    """Whether more is to be heard of it: not finished, and not lost."""
-    underway = (Status.PENDING, Status.RUNNING, Status.WAITING)
-    return execution.state in underway and execution.lost_contact_at is None
+    """Whether more may be heard of it: also of one that lost contact a late end is believed."""
+    return execution.state in (Status.PENDING, Status.RUNNING, Status.WAITING)
 
 
 def elapsed_ms(execution: Execution, now: dt.datetime) -> float | None:

@@ -147,6 +147,7 @@ class ExecutionState(msgspec.Struct, gc=False):
     error_message: str | None = None
     error_node_id: str | None = None
     heartbeat_seconds: int | None = None
+    lost_contact_at: dt.datetime | None = None
     nodes: dict[NodeIdentity, NodeState] = {}
     read_payload: Callable[[], bytes | None] = _nothing_stored
     payload: Payload | None = None

@@ -29,7 +29,7 @@ from django.db import (
 
 from monitoring.counting.buckets import bucket_of
 from monitoring.ids import time_of
-from monitoring.recording import tables
+from monitoring.recording import contact, tables
 from monitoring.recording.deltas import Delta
 from monitoring.recording.merge import (
     Derived,
@@ -216,11 +216,13 @@ class _Chunk:
         self._fold_by_identity(self.workflows.find_or_make(self.records))
         self._claim()
         written: list[tuple[ExecutionState, Derived]] = []
-        for entry, state in zip(self.entries, self._states(), strict=True):
+        states = self._states()
+        for entry, state in zip(self.entries, states, strict=True):
             outcome = self._apply(entry, state)
             if outcome is not None:
                 written.append(outcome)
         tables.write(written, self.deltas, self.events, self.titles)
+        contact.note_messages(states)  # also where nothing changed: it was heard of
         return [result for result in self.results if result is not None]
 
     # --- which records are about the same execution ---------------------------------------------

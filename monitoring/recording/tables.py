@@ -183,7 +183,7 @@ _STATE_COLUMNS = (
     "tenant_id", "id", "environment_id", "workflow_id", "external_id", "status", "order_keys",
     "received_at", "changed_at", "started_at", "completed_at", "updated_at", "duration_ms",
     "trigger_type", "attempt", "retry_of", "parent_execution_id", "parent_node_id", "version",
-    "tags", "keys", "error_message", "error_node_id", "heartbeat_seconds",
+    "tags", "keys", "error_message", "error_node_id", "heartbeat_seconds", "lost_contact_at",
 )  # fmt: skip
 _NODE_STATE_COLUMNS = (
     "node_id", "run_index", "status", "order_keys", "position", "name", "type", "started_at",

@@ -366,6 +366,12 @@ _API = {
     "monitoring:api-execution": _reading(
         *_execution_of_either, probes=_CHOICE_PROBES, DELETE=Call(_DELETE)
     ),
+    "monitoring:api-execution-heartbeat": Entry(
+        {"POST": Call(_INGEST, unaudited="it is the sender's record")},
+        _execution_of_either,
+        (Probe("POST", _named("environment_id", "environment")),),
+        is_json=True,
+    ),
     "monitoring:api-workflow-executions": _reading(probes=_LIST_PROBES),
     "monitoring:api-workflow-execution": _reading(
         *_execution_of_either, probes=_CHOICE_PROBES, DELETE=Call(_DELETE)

@@ -290,6 +290,34 @@ def test_going_on_is_shown_instead_of_a_duration(viewer: Client, workflow: Workf
     assert 'aria-label="Lost contact"' in page
 
 
+def test_what_lost_contact_is_found_as_if_it_were_a_status(
+    viewer: Client, workflow: Workflow
+) -> None:
+    _running, lost, _failed = (
+        make_execution(workflow, status, trigger_type=f"by-{name}")
+        for name, status in (
+            ("running", Status.RUNNING),
+            ("lost", Status.RUNNING),
+            ("failed", Status.FAILED),
+        )
+    )
+    with tenant_scope(workflow.tenant):
+        Execution.objects.filter(id=lost.id).update(lost_contact_at=timezone.now())
+
+    def shown(query: str) -> set[str]:
+        return set(re.findall(r"by-(\w+)", get(viewer, f"{LIST}?{query}")))
+
+    assert shown("status=lost") == {"lost"}
+    assert shown("status=lost&status=failed") == {"lost", "failed"}
+    assert shown("status=lost&status=running") == {"lost", "running"}
+    assert shown("status=lost&workflow=Invoice+sync&trigger=by-lost") == {"lost"}
+    asked = viewer.get(LIST, {"q": "status:lost"})
+    assert asked["Location"] == f"{LIST}?status=lost"
+    page = get(viewer, f"{LIST}?status=lost")
+    assert 'value="status:lost"' in page
+    assert "status: lost contact" in page
+
+
 def test_what_came_since_is_counted_within_the_filter_and_never_on_later_pages(
     viewer: Client, workflow: Workflow, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
@@ -373,7 +401,7 @@ def test_each_status_is_ticked_by_its_own_word(viewer: Client, workflow: Workflo
     page = get(viewer, LIST)
     choice = r'<label for="([^"]+)"><input type="checkbox" name="status" value="\w+" id="([^"]+)"'
     pairs = re.findall(choice, page)
-    assert len({one for one, _ in pairs}) == len(Status)
+    assert len({one for one, _ in pairs}) == len(Status) + 1, "and lost contact"
     assert all(named == own for named, own in pairs)
 
 
