@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from flowwatch_client.log import outbox
+from flowwatch_client.log import outbox, writer
 from flowwatch_client.log.log import Log
 from flowwatch_client.rows import ExecutionRow, NodeRow
 
@@ -61,3 +62,45 @@ def test_a_child_writes_beside_its_parent(log: Log) -> None:
     found = log.get_execution("e1")
     assert found is not None
     assert sorted(node.run_index or 0 for node in found[1]) == [0, 1]
+
+
+def test_a_node_whose_commit_failed_is_written_when_it_comes_again(log: Log) -> None:
+    log.write([_execution()])
+    node = _node()
+    with pytest.raises(sqlite3.IntegrityError):
+        log.write([node, _node("unknown")])
+    log.write([node])
+    found = log.get_execution("e1")
+    assert found is not None
+    assert len(found[1]) == 1
+
+
+def test_the_same_node_twice_in_one_commit_is_one_row(log: Log) -> None:
+    node = _node()
+    log.write([_execution(), node, node])
+    found = log.get_execution("e1")
+    assert found is not None
+    assert [each.row_id for each in found[1]] == [node.row_id]
+
+
+def test_buffered_rows_that_come_too_fast_are_committed_not_lost(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MOST_KEPT", 10)
+    writing = writer.Writer(log, buffered=True)
+    writing.write(_execution())
+    for _ in range(100):
+        writing.write(_node())
+    assert writing.flush()
+    found = log.get_execution("e1")
+    assert found is not None
+    assert (len(found[1]), writing.lost) == (100, 0)
+
+
+def test_a_row_of_a_deleted_execution_is_lost_alone(log: Log) -> None:
+    writing = writer.Writer(log)
+    writing.write(_execution())
+    writing.write(_node("deleted"), _node())
+    found = log.get_execution("e1")
+    assert found is not None
+    assert (len(found[1]), writing.lost) == (1, 1)

@@ -27,6 +27,8 @@ class Settings:
     durable: bool = False  # FLOWWATCH_DURABLE: commits survive a power cut; slower
     sample: float = 1.0  # FLOWWATCH_SAMPLE: share of successes that are kept with their nodes
     values: bool = True  # FLOWWATCH_VALUES: keep inputs and outputs
+    threads: bool = True  # FLOWWATCH_THREADS: threads belong to the workflow that starts them
+    version: str | None = None  # FLOWWATCH_VERSION: of the workflows; without, that of the checkout
     heartbeat_seconds: int = 60  # FLOWWATCH_HEARTBEAT_SECONDS
     exit_seconds: float = 2.0  # FLOWWATCH_EXIT_SECONDS: how long the exit may wait for sending
     max_log_bytes: int = 512 * 1024 * 1024  # FLOWWATCH_MAX_LOG_MB
@@ -56,6 +58,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         durable=read.boolean("FLOWWATCH_DURABLE", False),
         sample=read.number("FLOWWATCH_SAMPLE", 1.0, 0, 1),
         values=read.boolean("FLOWWATCH_VALUES", True),
+        threads=read.boolean("FLOWWATCH_THREADS", True),
+        version=read.text("FLOWWATCH_VERSION"),
         heartbeat_seconds=int(read.number("FLOWWATCH_HEARTBEAT_SECONDS", 60, 5, 3_600)),
         exit_seconds=read.number("FLOWWATCH_EXIT_SECONDS", 2.0, 0, 3_600),
         max_log_bytes=int(read.number("FLOWWATCH_MAX_LOG_MB", 512, 1, 1_000_000) * 1024**2),

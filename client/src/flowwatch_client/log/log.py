@@ -72,24 +72,17 @@ class Log:
 
     def write(self, rows: Iterable[Row]) -> None:
         """Store rows, in their order, in one commit; each is a record to send from then on."""
+        added: dict[int, tuple[NodeRow, int]] = {}
         with self.connection.transaction() as connection:
             for row in rows:
                 if isinstance(row, NodeRow):
-                    self._write_node(connection, row)
+                    _write_node(connection, row, added)
                 else:
                     connection.execute(_PUT_EXECUTION, _execution_values(row))
                     outbox.add(connection, row.id, None)
-
-    def _write_node(self, connection: sqlite3.Connection, row: NodeRow) -> None:
-        if row.row_id is not None:
-            connection.execute(_CHANGE_NODE, (*_node_values(row), row.row_id))
-        else:
-            added = connection.execute(
-                _ADD_NODE,
-                (*_node_values(row), row.run_index, row.execution_id, row.node_id),
-            )
-            row.row_id = added.lastrowid
-        outbox.add(connection, row.execution_id, row.row_id)
+        # Not before: a commit that fails leaves no row with this id, and the row comes again.
+        for node, row_id in added.values():
+            node.row_id = row_id
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -131,6 +124,25 @@ class Log:
                 "SELECT id FROM executions WHERE workflow_id = ?", (workflow_id,)
             ).fetchall()
             return _delete(connection, [each for (each,) in ids])
+
+
+def _write_node(
+    connection: sqlite3.Connection, row: NodeRow, added: dict[int, tuple[NodeRow, int]]
+) -> None:
+    """Insert a node, or change it; `added` are the nodes that this transaction has inserted."""
+    row_id = added[id(row)][1] if id(row) in added else row.row_id
+    if row_id is not None:
+        changed = connection.execute(_CHANGE_NODE, (*_node_values(row), row_id)).rowcount
+        if not changed:
+            raise sqlite3.IntegrityError("the node was deleted meanwhile")
+    else:
+        inserted = connection.execute(
+            _ADD_NODE, (*_node_values(row), row.run_index, row.execution_id, row.node_id)
+        )
+        row_id = inserted.lastrowid
+        assert row_id is not None
+        added[id(row)] = row, row_id
+    outbox.add(connection, row.execution_id, row_id)
 
 
 def read_execution(connection: sqlite3.Connection, execution_id: str) -> ExecutionRow | None:

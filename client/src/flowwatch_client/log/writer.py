@@ -12,11 +12,11 @@ import collections
 import logging
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.schema import NewerFile
-from flowwatch_client.rows import Row
+from flowwatch_client.rows import NodeRow, Row
 
 logger = logging.getLogger("flowwatch_client")
 
@@ -28,17 +28,26 @@ _ANY = (*_BAD_ROW, *_TROUBLE)
 FLUSH_SECONDS = 0.2
 """How old a buffered row gets before it is committed."""
 MOST_KEPT = 10_000
-"""Rows in memory, of which each has at most 2 × 256 KB of values, mostly a few KB."""
+"""Rows in memory."""
+MOST_CHARACTERS_KEPT = 32 * 1024 * 1024
+"""Of their values."""
 _AT_ONCE = 500
 
 
 class Writer:
-    """Takes rows from any thread, in the order they come. Never raises, never waits for a server."""
+    """Takes rows from any thread, in the order they come. Never raises, never waits for a server.
 
-    def __init__(self, log: Log, *, buffered: bool = False) -> None:
+    `prepare` is called for each row before it is committed: it finishes what was put off.
+    """
+
+    def __init__(
+        self, log: Log, *, buffered: bool = False, prepare: Callable[[Row], None] | None = None
+    ) -> None:
         self._log = log
         self._buffered = buffered
+        self._prepare = prepare
         self._kept: collections.deque[Row] = collections.deque()
+        self._characters = 0
         self._turn = threading.Lock()
         self._said = False
         self.lost = 0
@@ -47,12 +56,16 @@ class Writer:
         """Accept the rows: when this returns they are committed, unless buffered or the file fails."""
         if not self._buffered and not self._kept:
             try:
-                self._log.write(rows)
+                self._store(rows)
                 return
-            except _ANY as error:
+            except _BAD_ROW:
+                pass
+            except _TROUBLE as error:
                 self._complain(error)
-        self._keep(rows)
-        if not self._buffered:
+        for row in rows:
+            self._keep(row)
+        # While the file is in trouble each try may wait for a lock: the background does that.
+        if not self._buffered and not self._said:
             self.flush()
 
     def flush(self) -> bool:
@@ -66,13 +79,14 @@ class Writer:
                     self._complain(error)
                     return False
                 for _ in part:
-                    self._kept.popleft()
+                    self._characters -= _characters(self._kept.popleft())
+            self._characters = 0
         self._said = False
         return True
 
-    def _commit(self, rows: list[Row]) -> None:
+    def _commit(self, rows: Sequence[Row]) -> None:
         try:
-            self._log.write(rows)
+            self._store(rows)
         except _BAD_ROW as error:
             if len(rows) == 1:
                 self.lost += 1
@@ -81,12 +95,25 @@ class Writer:
             for row in rows:
                 self._commit([row])
 
-    def _keep(self, rows: Sequence[Row]) -> None:
-        for row in rows:
-            if len(self._kept) >= MOST_KEPT:
-                self.lost += 1
-            else:
-                self._kept.append(row)
+    def _store(self, rows: Sequence[Row]) -> None:
+        if self._prepare is not None:
+            for row in rows:
+                self._prepare(row)
+        self._log.write(rows)
+
+    def _keep(self, row: Row) -> None:
+        """Buffered rows that come faster than the background commits are committed by who brings them."""
+        characters = _characters(row)
+        if not self._has_room(characters) and (
+            not self._buffered or self._said or not self.flush()
+        ):
+            self.lost += 1
+            return
+        self._kept.append(row)
+        self._characters += characters
+
+    def _has_room(self, characters: int) -> bool:
+        return len(self._kept) < MOST_KEPT and self._characters + characters <= MOST_CHARACTERS_KEPT
 
     def _complain(self, error: Exception) -> None:
         if not self._said:
@@ -96,5 +123,12 @@ class Writer:
     def after_fork(self) -> None:
         """In the child: what the parent still keeps is the parent's."""
         self._kept = collections.deque()
+        self._characters = 0
         self._turn = threading.Lock()
         self.lost = 0
+
+
+def _characters(row: Row) -> int:
+    if isinstance(row, NodeRow):
+        return len(row.input or "") + len(row.output or "")
+    return len(row.result or "") + len(row.trigger_data)
