@@ -36,7 +36,6 @@ from tenants.scoping import across_tenants, tenant_scope
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS: Final = 5
-DRAIN_SECONDS: Final = 10.0
 ERROR_LENGTH: Final = 2_000
 _LOOK_SECONDS: Final = 0.1
 # So long a drain goes on looking after a row was begun or ended in one of its threads.
@@ -259,7 +258,7 @@ def revive(name: str, row_id: int) -> DueRow | None:
     return row
 
 
-def drain(name: str, *, seconds: float = DRAIN_SECONDS) -> bool:
+def drain(name: str, *, seconds: float = 10.0) -> bool:
     """Claim and do due rows of a kind for at most about `seconds`; say whether to go on at once.
 
     This is what a wake-up runs: it may come twice, late, or not at all. A kind's threads that hang

@@ -13,12 +13,15 @@ from django.conf import settings
 from django.db import connection
 from django_q.tasks import async_task
 
-from scheduling.due import DRAIN_SECONDS, drain
+from scheduling.due import drain
 from scheduling.models import Wake
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS: Final = 2.0
+# So long a worker works on one kind before what else waits for it has its turn: while hundreds of
+# workflows are to be looked at, a message waits no longer than that.
+TURN_SECONDS: Final = 1.0
 # A cluster whose canaries come back counts as living so long after the last one.
 LIVING_SECONDS: Final = 20.0
 # More than this waiting at every cluster: more wake-ups would only wait longer.
@@ -73,7 +76,7 @@ def work_on(kind_name: str) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute(_MARK_BEGUN, [kind_name])
-        if drain(kind_name, seconds=settings.PACE.seconds(DRAIN_SECONDS)):
+        if drain(kind_name, seconds=settings.PACE.seconds(TURN_SECONDS)):
             wake(kind_name)
     except Exception:  # django-q2 would keep a row of each failure for ever
         logger.exception("wake-up failed", extra={"kind": kind_name})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from queue import Queue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -125,6 +126,29 @@ def test_a_worker_that_leaves_work_wakes_the_next(
     assert queued() == [("a", "one")]
 
 
+def test_a_kind_with_much_to_do_lets_others_have_their_turn(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in a storm: looking at workflows kept all workers for ten seconds, and mails waited."""
+    now = 0.0
+
+    def work(held: due.Claim[Scan]) -> None:
+        nonlocal now
+        now += 0.3
+        finish(held)
+
+    monkeypatch.setattr(due, "time", SimpleNamespace(monotonic=lambda: now))
+    register_kind(Kind("much", model=Scan, work=work))
+    wake.know_kinds(["much", "one"])
+    cluster("a")
+    for _ in range(10):
+        waiting(tenant)
+    wake.wake("one")
+    work_on("much")
+    assert now <= 1.5
+    assert queued() == [("a", "one"), ("a", "much")], "it goes on behind what waits"
+
+
 def test_a_failing_wake_up_leaves_no_row_behind(caplog: pytest.LogCaptureFixture) -> None:
     work_on("no such kind")
     assert "wake-up failed" in caplog.text
@@ -203,7 +227,7 @@ def test_the_carriers_settings_are_those_that_were_decided(settings: Any) -> Non
     }  # fmt: skip
     assert (q["catch_up"], q["scheduler"], q["orm"]) == (False, False, "default")
     assert q["queue_limit"] == q["workers"]
-    assert q["timeout"] > 10 * due.DRAIN_SECONDS
+    assert q["timeout"] > 10 * wake.TURN_SECONDS
     assert q["retry"] > q["timeout"] * (q["queue_limit"] / q["workers"] + 1) + 30
 
 
