@@ -11,7 +11,7 @@ from flowwatch_client.log import outbox
 from flowwatch_client.log.connection import Connection
 from flowwatch_client.rows import ExecutionRow, NodeRow, Row
 
-_EXECUTION_COLUMNS = tuple(field.name for field in dataclasses.fields(ExecutionRow))
+EXECUTION_COLUMNS = tuple(field.name for field in dataclasses.fields(ExecutionRow))
 _NODE_COLUMNS = tuple(
     field.name for field in dataclasses.fields(NodeRow) if field.name not in ("row_id", "run_index")
 )
@@ -27,10 +27,10 @@ def _marks(count: int) -> str:
 
 # An execution that is written again keeps its nodes: REPLACE would delete the row, and cascade.
 _PUT_EXECUTION = (
-    f"INSERT INTO executions ({_list(_EXECUTION_COLUMNS)})"
-    f" VALUES ({_marks(len(_EXECUTION_COLUMNS))})"
+    f"INSERT INTO executions ({_list(EXECUTION_COLUMNS)})"
+    f" VALUES ({_marks(len(EXECUTION_COLUMNS))})"
     f" ON CONFLICT (id) DO UPDATE SET"
-    f" {_list(f'{name} = excluded.{name}' for name in _EXECUTION_COLUMNS if name != 'id')}"
+    f" {_list(f'{name} = excluded.{name}' for name in EXECUTION_COLUMNS if name != 'id')}"
 )
 _NEXT_RUN = (
     "(SELECT coalesce(max(run_index) + 1, 0) FROM node_executions"
@@ -43,12 +43,12 @@ _ADD_NODE = (
 _CHANGE_NODE = (
     f"UPDATE node_executions SET {_list(f'{name} = ?' for name in _NODE_COLUMNS)} WHERE id = ?"
 )
-_EXECUTION_OF = f"SELECT {_list(_EXECUTION_COLUMNS)} FROM executions"
+_EXECUTION_OF = f"SELECT {_list(EXECUTION_COLUMNS)} FROM executions"
 _NODE_OF = f"SELECT {_list(_NODE_COLUMNS)}, run_index, id FROM node_executions"
 
 
 def _execution_values(row: ExecutionRow) -> tuple[object, ...]:
-    return tuple(getattr(row, name) for name in _EXECUTION_COLUMNS)
+    return tuple(getattr(row, name) for name in EXECUTION_COLUMNS)
 
 
 def _node_values(row: NodeRow) -> tuple[object, ...]:
@@ -98,7 +98,7 @@ class Log:
                 f"{_EXECUTION_OF}{where} ORDER BY started_at DESC, id DESC LIMIT ? OFFSET ?",
                 (*values, limit, offset),
             ).fetchall()
-        return [ExecutionRow(**dict(zip(_EXECUTION_COLUMNS, each, strict=True))) for each in found]
+        return [ExecutionRow(**dict(zip(EXECUTION_COLUMNS, each, strict=True))) for each in found]
 
     def get_execution(self, execution_id: str) -> tuple[ExecutionRow, list[NodeRow]] | None:
         """One execution with its nodes in the order they were written; None when there is none."""
@@ -115,7 +115,7 @@ class Log:
     def delete_execution(self, execution_id: str) -> bool:
         """Delete an execution with its nodes; what of it waits to be sent counts as dropped."""
         with self.connection.transaction() as connection:
-            return _delete(connection, [execution_id]) == 1
+            return delete_executions(connection, [execution_id]) == 1
 
     def clear_workflow_executions(self, workflow_id: str) -> int:
         """Delete all executions of a workflow; their number."""
@@ -123,7 +123,7 @@ class Log:
             ids = connection.execute(
                 "SELECT id FROM executions WHERE workflow_id = ?", (workflow_id,)
             ).fetchall()
-            return _delete(connection, [each for (each,) in ids])
+            return delete_executions(connection, [each for (each,) in ids])
 
 
 def _write_node(
@@ -148,7 +148,7 @@ def _write_node(
 def read_execution(connection: sqlite3.Connection, execution_id: str) -> ExecutionRow | None:
     found = connection.execute(f"{_EXECUTION_OF} WHERE id = ?", (execution_id,)).fetchone()
     return (
-        None if found is None else ExecutionRow(**dict(zip(_EXECUTION_COLUMNS, found, strict=True)))
+        None if found is None else ExecutionRow(**dict(zip(EXECUTION_COLUMNS, found, strict=True)))
     )
 
 
@@ -162,7 +162,8 @@ def read_nodes(
     ]
 
 
-def _delete(connection: sqlite3.Connection, ids: Sequence[str]) -> int:
+def delete_executions(connection: sqlite3.Connection, ids: Sequence[str]) -> int:
+    """Delete them with their nodes, count what of them waited as dropped; how many there were."""
     deleted = 0
     for each in ids:
         outbox.drop(connection, each)

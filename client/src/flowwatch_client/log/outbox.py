@@ -65,6 +65,19 @@ def refused(connection: sqlite3.Connection, seqs: Iterable[int], reason: str) ->
         _remove(connection, part)
 
 
+def retry(connection: sqlite3.Connection, execution_id: str | None = None) -> int:
+    """Let what was refused, of one execution or of all, wait to be sent again; how many records."""
+    where, values = (
+        ("", ()) if execution_id is None else (" WHERE execution_id = ?", (execution_id,))
+    )
+    connection.execute(
+        "INSERT INTO outbox (seq, execution_id, node_row)"
+        f" SELECT seq, execution_id, node_row FROM dead_letters{where}",
+        values,
+    )
+    return connection.execute(f"DELETE FROM dead_letters{where}", values).rowcount
+
+
 def counts(connection: sqlite3.Connection) -> Counts:
     """All five numbers, of one moment when read in one transaction."""
     counted = dict(connection.execute("SELECT name, value FROM counters").fetchall())
