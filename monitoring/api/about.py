@@ -14,6 +14,7 @@ from monitoring.api import examples
 from monitoring.api.answers import json_answer
 from monitoring.api.bodies import ENCODINGS
 from monitoring.api.endpoints import OPERATIONS, Answer, operation
+from monitoring.api.ingest import IDEMPOTENCY_KEY
 from monitoring.api.openapi import document, encoded_document
 from monitoring.api.reading import paragraphs, sections
 from monitoring.recording.quota import quota_of
@@ -49,7 +50,9 @@ def show_limits(request: ApiRequest) -> HttpResponse:
 
 def capabilities() -> list[str]:
     """Words for what clients may rely on here; each names what it says for good."""
-    offered = {entry.capability for entry in OPERATIONS if entry.capability}
+    offered = {word for entry in OPERATIONS for word in entry.capability.split()}
+    if any(IDEMPOTENCY_KEY in entry.headers for entry in OPERATIONS):
+        offered.add("ingest.idempotency-key")
     return sorted(offered | {f"encoding.{name}" for name in ENCODINGS})
 
 

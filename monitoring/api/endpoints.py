@@ -105,7 +105,7 @@ def operation(
 ) -> Callable[[View], View]:
     """Enter a view into the table; its docstring is what people read about it.
 
-    `capability` is the word by which clients see in `/api/limits` that this server can do it.
+    `capability` are the words by which clients see in `/api/limits` that this server can do it.
     """
 
     def enter(view: View) -> View:

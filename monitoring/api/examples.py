@@ -80,6 +80,13 @@ RECORDED: Final[dict[str, Any]] = {
     "success": True,
 }
 
+PINGED: Final[dict[str, Any]] = {
+    "id": _ID,
+    "external_id": "nightly-2026-11-21",
+    "created": False,
+    "success": True,
+}
+
 HEARD: Final[dict[str, Any]] = {"id": _ID, "external_id": "exec-1001", "success": True}
 
 BATCH_ANSWER: Final[dict[str, Any]] = {
@@ -461,5 +468,5 @@ LIMITS: Final[dict[str, Any]] = {
         "offset_max": 10000,
     },
     "executions_per_minute": None,
-    "capabilities": ["ingest.short-log", "ingest.execution", "ingest.batch"],
+    "capabilities": ["encoding.gzip", "encoding.zstd", "ingest.batch", "ingest.execution"],
 }

@@ -78,7 +78,7 @@ _ANSWERS = (
     "POST",
     "/api/executions",
     name="executions",
-    capability="ingest.execution",
+    capability="ingest.execution ingest.partial-updates",
     access=Access("ingest"),
     subject="Ingest",
     query=(PUSH_ENVIRONMENT,),
@@ -186,16 +186,18 @@ def take_quota(request: ApiRequest, messages: int) -> None:
 
 
 def _answer(result: Result) -> HttpResponse:
+    return json_answer(recorded(result), 201 if result.created else 200)
+
+
+def recorded(result: Result) -> Recorded:
+    """What became of a message, for its sender. Raises 422 or 503 where it was not stored."""
     if result.outcome is Outcome.FAILED:
         raise problems.unavailable(
             result.reason or "It could not be stored.", writer.RETRY_AFTER_SECONDS
         )
     if result.outcome is Outcome.REJECTED:
         raise _rejection(result)
-    return json_answer(
-        Recorded(id=result.id, external_id=result.external_id, created=result.created),
-        201 if result.created else 200,
-    )
+    return Recorded(id=result.id, external_id=result.external_id, created=result.created)
 
 
 def _rejection(result: Result) -> Problem:

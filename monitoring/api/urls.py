@@ -9,6 +9,7 @@ from monitoring.api import (  # noqa: F401 - importing enters their operations i
     ingest,
     observability,
     observed_executions,
+    pings,
     workflow_executions,
     workflow_numbers,
     workflows,

@@ -372,6 +372,16 @@ _API = {
         (Probe("POST", _named("environment_id", "environment")),),
         is_json=True,
     ),
+    **{
+        f"monitoring:api-{name}": Entry(
+            {"POST": Call(_INGEST, unaudited="it is the sender's record")},
+            (_workflow_external,),
+            (Probe("POST", _named("environment_id", "environment")),),
+            makes=frozenset({"POST"}),
+            is_json=True,
+        )
+        for name in ("ping", "ping-start", "ping-fail")
+    },
     "monitoring:api-workflow-executions": _reading(probes=_LIST_PROBES),
     "monitoring:api-workflow-execution": _reading(
         *_execution_of_either, probes=_CHOICE_PROBES, DELETE=Call(_DELETE)

@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.store]
 FULL = "/api/executions"
 SHORT = "/api/workflows/w/executions"
 BATCH = "/api/executions/batch"
+PING = "/api/heartbeats/wf-1"
 N8N = "/api/n8n/error-workflow"
 PLAIN = {"id": "e1", "workflowId": "w", "status": "success"}
 MB = 1024 * 1024
@@ -537,7 +538,7 @@ _BYTES = (
 )
 
 
-@pytest.mark.parametrize("path", [FULL, SHORT, BATCH, N8N])
+@pytest.mark.parametrize("path", [FULL, SHORT, BATCH, N8N, PING, f"{PING}/start", f"{PING}/fail"])
 @hypothesis_settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -560,8 +561,6 @@ def test_examples_are_stored(api: Api) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/api/executions/e1/heartbeat"),
-        ("POST", "/api/heartbeats/w/start"),
         ("POST", "/api/workflow-executions/e1/retry"),
         ("GET", "/api/v1/sse/counts/acme"),
     ],

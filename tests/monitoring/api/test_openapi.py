@@ -95,9 +95,18 @@ def test_examples_of_bodies_are_taken(api: Api, entry: Operation) -> None:
 def test_limits_are_those_of_the_settings(api: Api, settings: Any) -> None:
     found = api.get("/api/limits")
     assert found["limits"]["batch_lines"] == settings.LIMITS.batch_lines
-    assert {"ingest.execution", "ingest.batch", "encoding.gzip", "encoding.zstd"} <= set(
-        found["capabilities"]
-    )
+    ingest = {"execution", "short-log", "batch", "n8n-error-workflow", "heartbeat", "ping"}
+    ingest |= {"partial-updates", "idempotency-key"}
+    told = set(found["capabilities"])
+    assert {word.removeprefix("ingest.") for word in told if word.startswith("ingest.")} == ingest
+    assert {"encoding.gzip", "encoding.zstd"} <= told
+
+
+def test_every_path_of_push_has_a_capability() -> None:
+    """A client asks for the word before it uses the path."""
+    pushes = [each for each in OPERATIONS if each.access and each.access.scope == "ingest"]
+    ends = ("/start", "/fail")
+    assert all(each.capability for each in pushes if not each.path.endswith(ends))
 
 
 @pytest.mark.django_db
