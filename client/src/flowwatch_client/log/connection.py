@@ -85,10 +85,19 @@ class Connection:
             finally:
                 connection.execute("ROLLBACK")
 
-    def checkpoint(self) -> None:
-        """Move what was committed into the main file, as far as nobody else is in the way."""
+    def checkpoint(self, *, truncate: bool = False) -> None:
+        """Move what was committed into the main file, as far as nobody else is in the way.
+
+        `truncate` also empties the write-ahead log, for which writers have to wait a moment.
+        """
         with self._lock:
-            self._mine().execute("PRAGMA wal_checkpoint(PASSIVE)")
+            connection = self._mine()
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            if truncate:
+                # While it waits for readers, writers wait for it.
+                connection.execute("PRAGMA busy_timeout = 100")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                connection.execute(f"PRAGMA busy_timeout = {round(self._busy_seconds * 1000)}")
 
     def close(self) -> None:
         """Close it until it is used again."""

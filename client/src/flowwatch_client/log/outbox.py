@@ -27,6 +27,30 @@ class Counts:
     dropped: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """One record: of an execution itself (`node_row` None) or of one of its nodes."""
+
+    seq: int
+    execution_id: str
+    node_row: int | None
+
+
+def waiting(connection: sqlite3.Connection, *, after: int, most: int) -> list[Waiting]:
+    """Records that wait, oldest first."""
+    found = connection.execute(
+        "SELECT seq, execution_id, node_row FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?",
+        (after, most),
+    )
+    return [Waiting(*each) for each in found]
+
+
+def last_waiting(connection: sqlite3.Connection) -> int:
+    """The newest record that waits; 0 when none does."""
+    found: tuple[int | None] = connection.execute("SELECT max(seq) FROM outbox").fetchone()
+    return found[0] or 0
+
+
 def add(connection: sqlite3.Connection, execution_id: str, node_row: int | None) -> None:
     connection.execute(_ADD, (execution_id, node_row))
 
@@ -76,6 +100,25 @@ def retry(connection: sqlite3.Connection, execution_id: str | None = None) -> in
         values,
     )
     return connection.execute(f"DELETE FROM dead_letters{where}", values).rowcount
+
+
+def forget(connection: sqlite3.Connection, seqs: Iterable[int]) -> None:
+    """Records whose rows are not in the file any more: dropped."""
+    count(connection, "dropped", sum(_remove(connection, part) for part in _parts(seqs)))
+
+
+def told(connection: sqlite3.Connection) -> int:
+    """The latest time that a message told as its own; microseconds since 1970."""
+    found = connection.execute("SELECT value FROM counters WHERE name = 'told_at'").fetchone()
+    return found[0] if found else 0
+
+
+def tell(connection: sqlite3.Connection, moment: int) -> None:
+    connection.execute(
+        "INSERT INTO counters (name, value) VALUES ('told_at', ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (moment,),
+    )
 
 
 def counts(connection: sqlite3.Connection) -> Counts:

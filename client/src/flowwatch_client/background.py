@@ -1,0 +1,282 @@
+"""What goes on beside the workflow: commits, upkeep of the file, sending, signs of life.
+
+Two daemon threads, so that a server that hangs delays no commit: the keeper (flushes buffered rows,
+checkpoints) and, when there is a server, the sender. They start with the first write, again in a
+forked child, and end with the process: `atexit` gives them `settings.exit_seconds`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from importlib import metadata
+
+from flowwatch_client.delivery.heartbeats import Heartbeats
+from flowwatch_client.delivery.http import Server
+from flowwatch_client.delivery.sender import Sender
+from flowwatch_client.log import outbox
+from flowwatch_client.log.connection import Connection
+from flowwatch_client.log.log import Log
+from flowwatch_client.log.schema import NewerFile
+from flowwatch_client.log.writer import FLUSH_SECONDS, Writer
+from flowwatch_client.settings import Settings
+
+logger = logging.getLogger("flowwatch_client")
+
+SEND_SECONDS = 0.5
+"""What is written within this time goes together."""
+LOOK_SECONDS = 10.0
+"""How often to look for what other processes left behind."""
+CHECKPOINT_BYTES = 4 * 1024 * 1024
+CHECKPOINT_SECONDS = 2.0
+TRUNCATE_BYTES = 64 * 1024 * 1024
+_POLL_SECONDS = 0.02
+
+
+class _Loop:
+    """A daemon thread that works when woken, or when `idle` seconds have passed.
+
+    `work` is called at most every `gap` seconds, and once more at the end; it returns the seconds
+    until it wants to be called by itself.
+    """
+
+    def __init__(self, name: str, work: Callable[[], float], *, gap: float) -> None:
+        self._name = name
+        self._work = work
+        self._gap = gap
+        self._woken = threading.Event()
+        self._hurried = threading.Event()
+        self._ending = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> bool:
+        """Whether it runs: an interpreter that is about to end starts no thread."""
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._thread = thread
+        return True
+
+    def wake(self) -> None:
+        if not self._woken.is_set():
+            self._woken.set()
+
+    def hurry(self) -> None:
+        """Work now, without the gap."""
+        self._hurried.set()
+        self._woken.set()
+
+    def end(self) -> None:
+        """Work once more and end."""
+        self._ending = True
+        self.hurry()
+
+    def join(self, seconds: float) -> None:
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def _run(self) -> None:
+        idle = 0.0
+        while True:
+            if not self._ending:
+                self._woken.wait(idle)
+                self._woken.clear()
+                self._hurried.wait(self._gap)
+                self._hurried.clear()
+            is_last = self._ending
+            idle = self._safely()
+            if is_last:
+                return
+
+    def _safely(self) -> float:
+        try:
+            return self._work()
+        except Exception:  # a thread that ends would leave everything waiting
+            logger.exception("The background of flowwatch_client met an error of its own.")
+            return LOOK_SECONDS
+
+
+class Background:
+    """Everything beside the workflow for one log file. No method raises."""
+
+    def __init__(self, log: Log, writer: Writer, settings: Settings) -> None:
+        self._log = log
+        self._writer = writer
+        self._settings = settings
+        self._own = Connection(log.path, durable=settings.durable)
+        self._begin()
+        _all.add(self)
+
+    def _begin(self) -> None:
+        """The state of a process that has no threads yet."""
+        self._starting = threading.Lock()
+        self._started = False
+        self._ended = False
+        self._checkpoint_at = 0.0
+        self._exit_at: float | None = None
+        self._hurries = 0
+        self._keeper = _Loop("flowwatch-keeper", self._keep, gap=FLUSH_SECONDS)
+        self._sender: Sender | None = None
+        self._heartbeats: Heartbeats | None = None
+        self._sending: _Loop | None = None
+        if self._settings.sends:
+            server = Server(self._settings.url or "", self._settings.token or "", _agent())
+            self._sender = Sender(server, self._own, self._log.connection)
+            self._heartbeats = Heartbeats(server)
+            self._sending = _Loop("flowwatch-sender", self._send, gap=SEND_SECONDS)
+
+    # --- what the client calls ---------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something was written. Cheap."""
+        if not self._started:
+            self._start()
+        if self._ended:  # by an atexit function that was registered before ours
+            self._writer.flush()
+        self._keeper.wake()
+        if self._sending is not None:
+            self._sending.wake()
+
+    def started(self, execution_id: str, heartbeat_seconds: float) -> None:
+        """This process runs an execution that promised signs of life."""
+        if self._heartbeats is not None:
+            self._heartbeats.started(execution_id, heartbeat_seconds)
+
+    def ended(self, execution_id: str) -> None:
+        if self._heartbeats is not None:
+            self._heartbeats.ended(execution_id)
+
+    def flush(self, timeout: float) -> bool:
+        """Commit everything, and send what waits now; whether that was done within `timeout` seconds.
+
+        Without a server: whether everything is committed.
+        """
+        until = time.monotonic() + timeout
+        committed = self._writer.flush()
+        if self._sending is None:
+            return committed
+        try:
+            last = self._last_waiting()
+            self._start()
+            self._hurries += 1
+            self._sending.hurry()
+            while self._waits(last):
+                if self._ended or time.monotonic() >= until:
+                    return False
+                time.sleep(_POLL_SECONDS)
+        except _TROUBLE as error:
+            logger.warning("The log %s can't be read: %s", self._log.path, error)
+            return False
+        return committed
+
+    def end(self) -> None:
+        """Commit everything, give sending `settings.exit_seconds`, and end the threads."""
+        if not self._started:
+            return
+        until = time.monotonic() + self._settings.exit_seconds
+        self._exit_at = until
+        self._writer.flush()
+        self._ended = True
+        loops = [self._keeper] if self._sending is None else [self._sending, self._keeper]
+        for loop in loops:
+            loop.end()
+        for loop in loops:
+            loop.join(max(until - time.monotonic(), 0.0))
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._started:
+                return
+            self._started = True
+            running = self._keeper.start()
+            if self._sending is not None:
+                running = self._sending.start() and running
+            self._ended = not running
+
+    # --- the keeper --------------------------------------------------------------------------------
+
+    def _keep(self) -> float:
+        whole = self._writer.flush()
+        try:
+            self._checkpoint()
+        except _TROUBLE as error:
+            logger.debug("No checkpoint of %s: %s", self._log.path, error)
+        return LOOK_SECONDS if whole else FLUSH_SECONDS
+
+    def _checkpoint(self) -> None:
+        """Readers and the workflow's writes go on meanwhile, but for a log that grew very long."""
+        size = self._log.path.with_name(f"{self._log.path.name}-wal").stat().st_size
+        if size < CHECKPOINT_BYTES or time.monotonic() < self._checkpoint_at:
+            return
+        self._own.checkpoint(truncate=size >= TRUNCATE_BYTES)
+        self._checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
+
+    # --- the sender --------------------------------------------------------------------------------
+
+    def _send(self) -> float:
+        assert self._sender is not None
+        assert self._heartbeats is not None
+        if self._exit_at is None:
+            self._heartbeats.send_due()
+        hurried, self._hurries = self._hurries > 0 or self._exit_at is not None, 0
+        pause = self._sender.pause_left()
+        if pause == 0 or (hurried and self._sender.may_hurry()):
+            self._sender.send_waiting(self._may_go_on)
+            while self._exit_at is not None and self._sender.lacks_turn and self._may_go_on():
+                time.sleep(_POLL_SECONDS)
+                self._sender.send_waiting(self._may_go_on)
+            pause = self._sender.pause_left()
+        due = self._heartbeats.due_in()
+        return min(pause or LOOK_SECONDS, LOOK_SECONDS if due is None else due)
+
+    def _may_go_on(self) -> bool:
+        return self._exit_at is None or time.monotonic() < self._exit_at
+
+    def _last_waiting(self) -> int:
+        with self._own.reading() as connection:
+            return outbox.last_waiting(connection)
+
+    def _waits(self, last: int) -> bool:
+        """Whether a record up to this one waits."""
+        with self._own.reading() as connection:
+            first = outbox.waiting(connection, after=0, most=1)
+        return bool(first) and first[0].seq <= last
+
+    def after_fork(self) -> None:
+        """In the child: no thread runs, and the parent's executions are the parent's."""
+        self._writer.after_fork()
+        self._begin()
+
+
+_TROUBLE = (sqlite3.Error, NewerFile, OSError)
+_all: weakref.WeakSet[Background] = weakref.WeakSet()
+
+
+def _agent() -> str:
+    try:
+        return f"flowwatch-client/{metadata.version('flowwatch-client')}"
+    except metadata.PackageNotFoundError:
+        return "flowwatch-client"
+
+
+def _after_fork() -> None:
+    for background in [*_all]:
+        background.after_fork()
+
+
+def _at_exit() -> None:
+    for background in [*_all]:
+        background.end()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

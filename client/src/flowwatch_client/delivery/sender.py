@@ -1,0 +1,182 @@
+"""Sends what waits, as fast as the server takes it, and backs off when it does not.
+
+All waiting is measured by the monotonic clock: a wall clock that is set changes nothing.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+
+from flowwatch_client.delivery.answers import Judged, Next, judge
+from flowwatch_client.delivery.http import Server, Unanswered
+from flowwatch_client.delivery.message import Batch, Line, MessageClock, microseconds, take
+from flowwatch_client.delivery.turn import turn
+from flowwatch_client.log import outbox
+from flowwatch_client.log.connection import Connection
+from flowwatch_client.log.schema import NewerFile
+
+logger = logging.getLogger("flowwatch_client")
+
+PATH = "/api/executions/batch"
+MOST_RECORDS = 1_000
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+RARE_PAUSE = 300.0
+TURN_PAUSE = 1.0
+"""When another process is sending this file's records."""
+_MOST_DIVIDED = 1_000
+_HEADERS = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+
+
+class Sender:
+    """Sends the records of one file. `pause_left` says how long not to try again by itself.
+
+    `reading` is a connection of its own, so that the workflow never waits for a reader; the short
+    writes go through `writing`, the workflow's, which is fairer than the file's own lock.
+    """
+
+    def __init__(self, server: Server, reading: Connection, writing: Connection) -> None:
+        self._server = server
+        self._reading = reading
+        self._writing = writing
+        self._clock = MessageClock()
+        self._failures = 0
+        self._next_try = 0.0
+        self._asked_to_wait = False
+        self._most_records = MOST_RECORDS
+        self._divided: set[str] = set()
+        self._said = ""
+        self.lacks_turn = False
+        """Whether the last try found another process sending, and something left to send."""
+
+    def pause_left(self) -> float:
+        """Seconds until the next try."""
+        return max(self._next_try - time.monotonic(), 0.0)
+
+    def may_hurry(self) -> bool:
+        """Whether a try before its time is fair: the server itself asked for no pause."""
+        return not self._asked_to_wait or self.pause_left() == 0
+
+    def send_waiting(self, may_go_on: Callable[[], bool]) -> bool:
+        """Send until nothing waits; whether nothing does. Stops at trouble, which sets a pause."""
+        try:
+            with turn(self._writing.path) as ours:
+                self.lacks_turn = not ours and self._waits()
+                if not ours:
+                    self._pause(TURN_PAUSE)
+                    return not self.lacks_turn
+                return self._send_batches(may_go_on)
+        except (sqlite3.Error, NewerFile, OSError) as error:
+            self._trouble(Judged(Next.AGAIN, trouble=f"the log can't be used: {error}"))
+            return False
+
+    def _waits(self) -> bool:
+        with self._reading.reading() as connection:
+            return bool(outbox.waiting(connection, after=0, most=1))
+
+    def _send_batches(self, may_go_on: Callable[[], bool]) -> bool:
+        while may_go_on():
+            batch, told = self._take()
+            if batch.gone:
+                with self._writing.transaction() as connection:
+                    outbox.forget(connection, batch.gone)
+            if not batch.lines:
+                if batch.gone:
+                    continue
+                return True
+            judged = self._send(batch.lines)
+            self._settle(judged, told)
+            if judged.next is Next.SMALLER:
+                self._divide(batch.lines, judged)
+            elif judged.trouble:
+                self._trouble(judged)
+                return False
+            else:
+                self._well()
+        return False
+
+    def _take(self) -> tuple[Batch, int]:
+        """What to send next, and the time it tells as that of its last change."""
+        with self._reading.reading() as connection:
+            updated_at = self._clock.next(outbox.told(connection))
+            batch = take(
+                connection,
+                most_records=self._most_records,
+                updated_at=updated_at.isoformat(),
+                singly=self._divided,
+            )
+            return batch, microseconds(updated_at)
+
+    def _send(self, lines: Sequence[Line]) -> Judged:
+        body = gzip.compress(b"\n".join(line.text for line in lines), compresslevel=1)
+        try:
+            answer = self._server.post(PATH, body, _HEADERS)
+        except Unanswered as error:
+            return Judged(Next.AGAIN, trouble=str(error))
+        return judge(answer, lines)
+
+    def _settle(self, judged: Judged, told: int) -> None:
+        """Write down what the answer says, in one commit."""
+        refused = [each for each in judged.refused if not self._may_divide(each[0])]
+        if not judged.sent and not refused:
+            return
+        with self._writing.transaction() as connection:
+            outbox.sent(connection, [seq for line in judged.sent for seq in line.seqs])
+            for line, reason in refused:
+                outbox.refused(connection, line.seqs, reason)
+            outbox.tell(connection, told)
+        for line, reason in refused:
+            self._say(f"refused for good, execution {line.execution_id}: {reason}")
+
+    def _may_divide(self, line: Line) -> bool:
+        """Whether only a part of a refused line is to blame, perhaps; then its parts go alone."""
+        if line.records == 1:
+            return False
+        if len(self._divided) >= _MOST_DIVIDED:
+            self._divided.clear()
+        self._divided.add(line.execution_id)
+        return True
+
+    def _divide(self, lines: Sequence[Line], judged: Judged) -> None:
+        """The server refuses the whole body: halve it, until it is clear what it refuses."""
+        if len(lines) > 1 or lines[0].records > 1:
+            self._most_records = max(1, sum(line.records for line in lines) // 2)
+            return
+        with self._writing.transaction() as connection:
+            outbox.refused(connection, lines[0].seqs, judged.trouble)
+        self._say(f"refused for good, execution {lines[0].execution_id}: {judged.trouble}")
+
+    def _well(self) -> None:
+        if self._failures:
+            logger.info("Sending to %s works again.", self._server.url)
+        self._failures = 0
+        self._next_try = 0.0
+        self._asked_to_wait = False
+        self._said = ""
+        self._most_records = min(self._most_records * 2, MOST_RECORDS)
+
+    def _trouble(self, judged: Judged) -> None:
+        self._say(judged.trouble)
+        self._failures += 1
+        # Full jitter: many clients of one server that comes back don't come all at once.
+        most = min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10), LONGEST_PAUSE)
+        pause = random.uniform(0.05, most)  # noqa: S311
+        if judged.next is Next.RARELY:
+            pause = random.uniform(0.5, 1.0) * RARE_PAUSE  # noqa: S311
+        self._asked_to_wait = judged.next is Next.RARELY or judged.retry_after > 0
+        self._pause(judged.retry_after + pause)
+        self._most_records = max(1, self._most_records // 2)
+
+    def _pause(self, seconds: float) -> None:
+        self._next_try = time.monotonic() + seconds
+
+    def _say(self, what: str) -> None:
+        """Once, until it changes."""
+        if what != self._said:
+            self._said = what
+            logger.warning("Sending to %s: %s", self._server.url, what)

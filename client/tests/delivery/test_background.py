@@ -1,0 +1,80 @@
+"""What is written is sent soon, by the background, and counted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowwatch_client.background import Background
+from flowwatch_client.log import outbox
+from flowwatch_client.log.log import Log
+from flowwatch_client.log.writer import Writer
+from flowwatch_client.rows import ExecutionRow, NodeRow
+from flowwatch_client.settings import Settings
+from tests.servers import Receiver, receiving
+
+START = "2026-11-21T20:00:00.000000+00:00"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+class Client:
+    """Log, writer and background as the real client puts them together."""
+
+    def __init__(self, path: Path, url: str | None, **settings: object) -> None:
+        self.settings = Settings(url=url, token="fw_test_1", path=path, **settings)  # type: ignore[arg-type]
+        self.log = Log(path)
+        self.writer = Writer(self.log, buffered=self.settings.buffered)
+        self.background = Background(self.log, self.writer, self.settings)
+
+    def write(self, *rows: ExecutionRow | NodeRow) -> None:
+        self.writer.write(*rows)
+        self.background.wake()
+
+    def counts(self) -> outbox.Counts:
+        with self.log.connection.reading() as connection:
+            return outbox.counts(connection)
+
+
+def test_what_is_written_is_sent_and_counted(tmp_path: Path, receiver: Receiver) -> None:
+    client = Client(tmp_path / "log.db", receiver.url)
+    run = ExecutionRow("e1", "orders", "Orders", "running", START, heartbeat_seconds=60)
+    client.write(run)
+    client.write(NodeRow("e1", "read", "Read", "function", "success", input='{"a":\n1}'))
+    assert client.background.flush(10)
+    assert client.counts() == outbox.Counts(accepted=2, sent=2, waiting=0, dead=0, dropped=0)
+    [line] = receiver.lines()
+    assert line["id"] == "e1"
+    assert line["heartbeatSeconds"] == 60
+    assert [(node["nodeId"], node["runIndex"]) for node in line["nodeExecutions"]] == [("read", 0)]
+    assert line["nodeExecutions"][0]["input"] == {"a": 1}
+    client.background.end()
+
+
+def test_without_a_server_everything_waits(tmp_path: Path) -> None:
+    client = Client(tmp_path / "log.db", None, buffered=True)
+    client.write(ExecutionRow("e1", "orders", "Orders", "running", START))
+    assert client.background.flush(10)
+    assert client.counts().waiting == 1
+    client.background.end()
+
+
+def test_a_forked_child_sends_by_itself(tmp_path: Path, receiver: Receiver) -> None:
+    client = Client(tmp_path / "log.db", receiver.url)
+    client.write(ExecutionRow("e1", "orders", "Orders", "running", START))
+    child = os.fork()
+    if not child:
+        client.write(ExecutionRow("e2", "orders", "Orders", "running", START))
+        os._exit(0 if client.background.flush(10) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert client.background.flush(10)
+    assert {line["id"] for line in receiver.lines()} == {"e1", "e2"}
+    assert client.counts().sent == 2
+    client.background.end()
