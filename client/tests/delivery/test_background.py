@@ -14,7 +14,7 @@ from flowwatch_client.log.log import Log
 from flowwatch_client.log.writer import Writer
 from flowwatch_client.rows import ExecutionRow, NodeRow
 from flowwatch_client.settings import Settings
-from tests.servers import Receiver, receiving
+from receivers import Receiver, receiving
 
 START = "2026-11-21T20:00:00.000000+00:00"
 
