@@ -111,6 +111,8 @@ class Background:
         self._log = log
         self._writer = writer
         self._settings = settings
+        self.tick: Callable[[], float | None] | None = None
+        """What is to be done now and then while executions run; says when again (seconds)."""
         self._own = Connection(log.path, durable=settings.durable)
         self._begin()
         _all.add(self)
@@ -204,12 +206,15 @@ class Background:
     # --- the keeper --------------------------------------------------------------------------------
 
     def _keep(self) -> float:
+        again = self.tick() if self.tick is not None else None
         whole = self._writer.flush()
         try:
             self._checkpoint()
         except _TROUBLE as error:
             logger.debug("No checkpoint of %s: %s", self._log.path, error)
-        return LOOK_SECONDS if whole else FLUSH_SECONDS
+        if not whole:
+            return FLUSH_SECONDS
+        return LOOK_SECONDS if again is None else again
 
     def _checkpoint(self) -> None:
         """Readers and the workflow's writes go on meanwhile, but for a log that grew very long."""

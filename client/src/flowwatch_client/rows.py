@@ -12,7 +12,6 @@ RUNNING = "running"
 SUCCESS = "success"
 ERROR = "error"
 CANCELED = "canceled"
-UNFINISHED = ("pending", "running", "waiting")
 
 
 @dataclasses.dataclass

@@ -7,6 +7,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+VARIABLES = frozenset(
+    f"FLOWWATCH_{name}"
+    for name in (
+        "URL", "TOKEN", "LOG", "ENABLED", "BUFFERED", "DURABLE", "SAMPLE", "VALUES", "THREADS",
+        "VERSION", "HEARTBEAT_SECONDS", "EXIT_SECONDS", "MAX_LOG_MB", "SCRUB_EXTRA_KEYS",
+        "SCRUB_SAFE_KEYS",
+    )
+)  # fmt: skip
+
 
 class BadSetting(ValueError):
     """A setting has a value that it can't have; the text names it and says what it may be."""
@@ -69,6 +78,25 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     if settings.buffered and settings.durable:
         raise BadSetting("FLOWWATCH_BUFFERED and FLOWWATCH_DURABLE contradict each other: set one.")
     return settings
+
+
+def as_variables(values: Mapping[str, object]) -> dict[str, str]:
+    """Values under the names of the variables without FLOWWATCH_, as they would stand there.
+
+    Raises BadSetting for a name that there isn't.
+    """
+    variables = {f"FLOWWATCH_{name.upper()}": _text_of(value) for name, value in values.items()}
+    if unknown := variables.keys() - VARIABLES:
+        raise BadSetting(f"There is no {', '.join(sorted(unknown))}.")
+    return variables
+
+
+def _text_of(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return ",".join(map(str, value))
+    return str(value)
 
 
 class _Reader:

@@ -53,6 +53,14 @@ def storable(text: str) -> str:
     return text
 
 
+def clean(text: str, scrubber: Scrubber) -> str:
+    """JSON text of `to_json` without secrets. Never raises."""
+    try:
+        return scrub_json(text, scrubber)
+    except Exception as error:
+        return _encode(f"[not readable: {type(error).__name__}]")
+
+
 def scrub_json(text: str, scrubber: Scrubber) -> str:
     """The JSON text without secrets. Raises ValueError when it is none."""
     suspicion = scrubber.suspect(text.encode(), depth=sys.maxsize)

@@ -1,0 +1,173 @@
+"""A running node, and what is written of it when it ends."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import json
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from flowwatch_client.capture import errors
+from flowwatch_client.capture.clock import milliseconds, now
+from flowwatch_client.capture.items import Items
+from flowwatch_client.capture.place import Place, here, leave
+from flowwatch_client.capture.source import Source
+from flowwatch_client.rows import ERROR, RUNNING, SUCCESS, NodeRow
+
+if TYPE_CHECKING:
+    from flowwatch_client.capture.execution import Execution
+
+_UNSET: Any = object()
+
+
+class NodeExecution:
+    """One run of a node. No method ever raises."""
+
+    __slots__ = (
+        "_execution", "_is_shown", "_items", "_keeps_input", "_keeps_output", "_number", "_row",
+        "_token", "started",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        execution: Execution,
+        node_id: str,
+        name: str,
+        type: str,  # noqa: A002 - the word of nodes everywhere
+        *,
+        attempt: int | None = None,
+        parent_id: str | None = None,
+        source: Source | None = None,
+        keeps_input: bool | None = None,
+        keeps_output: bool | None = None,
+    ) -> None:
+        self._execution = execution
+        self._is_shown = False
+        self._items: Items | None = None
+        self._keeps_input = execution.keeps_values if keeps_input is None else keeps_input
+        self._keeps_output = execution.keeps_values if keeps_output is None else keeps_output
+        self._number = execution.next_node()
+        self._token: contextvars.Token[Place | None] | None = None
+        self.started = 0.0
+        self._row = NodeRow(
+            execution.id, node_id, name, type, RUNNING,
+            attempt=attempt, extra=_extra(source, parent_id),
+        )  # fmt: skip
+
+    def begin(self, value: Any = None) -> NodeExecution:
+        """Start the time; `value` is its input."""
+        if value is not None:
+            self.set_input(value)
+        self.started = now()
+        self._row.started_at = self._execution.clock.text(self.started)
+        self._execution.open_nodes[self._number] = self
+        return self
+
+    def set_input(self, value: Any) -> None:
+        if self._keeps_input:
+            self._row.input = self._text(value)
+
+    def set_output(self, value: Any) -> None:
+        if self._keeps_output:
+            self._row.output = self._text(value)
+
+    def _text(self, value: Any) -> str:
+        """Of a row that the background may be writing just now, nothing may be put off."""
+        client = self._execution.client
+        return client.clean_json(value) if self._is_shown else client.json(value)
+
+    def show(self) -> None:
+        """Write it while it runs, once."""
+        execution = self._execution
+        with execution.lock:
+            if self._is_shown or self._number not in execution.open_nodes:
+                return
+            self._is_shown = True
+        execution.client.write(self._row)
+
+    def finish(self, *, output: Any = _UNSET, error: BaseException | None = None) -> None:
+        """Write how it ended, once: by what it returned or by what it raised."""
+        try:
+            self._finish(output, error)
+        except Exception as trouble:
+            self._execution.client.complain("end a node", trouble)
+
+    def _finish(self, output: Any, error: BaseException | None) -> None:
+        ended = now()
+        execution, row = self._execution, self._row
+        with execution.lock:
+            if execution.open_nodes.pop(self._number, None) is None:
+                return
+        if output is not _UNSET:
+            self.set_output(output)
+        status = SUCCESS if error is None else errors.status_of(error)
+        if error is not None and status != SUCCESS:
+            self._tell(error, status)
+        row.completed_at = execution.clock.text(ended)
+        row.duration_ms = milliseconds(self.started, ended)
+        row.status = status  # last: the background may read the row at any time
+        execution.write_node(row)
+
+    def _tell(self, error: BaseException, status: str) -> None:
+        """The stack stands at the innermost node only: those around it would repeat it."""
+        execution, row = self._execution, self._row
+        is_innermost = execution.note_failure(error, self._number, row.node_id)
+        if is_innermost and status == ERROR:
+            row.error_message, row.error_stack = execution.told(error)
+        else:
+            row.error_message = execution.message(error)
+
+    # --- as a recording of a call -----------------------------------------------------------------
+
+    @property
+    def place(self) -> Place:
+        return Place(self._execution, self._row.node_id)
+
+    def succeeded(self, result: Any) -> None:
+        self.finish(output=result)
+
+    def failed(self, error: BaseException) -> None:
+        self._tell_items()
+        self.finish(error=error)
+
+    def yielded(self, item: Any) -> None:
+        if self._keeps_output:
+            if self._items is None:
+                self._items = Items(self._execution.client.clean_json)
+            self._items.add(item)
+
+    def exhausted(self) -> None:
+        self._tell_items()
+        self.finish()
+
+    def _tell_items(self) -> None:
+        if self._items is not None:
+            self._row.output = self._items.text()
+
+    # --- as a block -------------------------------------------------------------------------------
+
+    def __enter__(self) -> NodeExecution:
+        self._token = here.set(self.place)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
+    ) -> None:
+        if self._token is not None:
+            leave(self._token)
+            self._token = None
+        self.finish(error=error)
+
+
+@functools.lru_cache(maxsize=4096)
+def _extra(source: Source | None, parent_id: str | None) -> str | None:
+    extra: dict[str, object] = {}
+    if source is not None:
+        extra["source"] = dict(zip(("file", "line", "function"), source, strict=True))
+    if parent_id is not None:
+        extra["parentNodeId"] = parent_id
+    return json.dumps(extra, ensure_ascii=False) if extra else None

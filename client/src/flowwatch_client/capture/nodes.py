@@ -1,0 +1,149 @@
+"""`node`: a decorator with and without arguments, and a `with` block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, overload
+
+from flowwatch_client.capture import source
+from flowwatch_client.capture.arguments import Arguments
+from flowwatch_client.capture.calls import Recording
+from flowwatch_client.capture.decorating import Decorated, Wait, function_within, name_of, recorded
+from flowwatch_client.capture.node import NodeExecution
+from flowwatch_client.capture.nothing import NoNode
+from flowwatch_client.capture.place import here
+
+
+@overload
+def node(function: Decorated, /) -> Decorated: ...
+@overload
+def node(
+    node_id: str | None = None,
+    /,
+    *,
+    name: str | None = None,
+    type: str = "function",
+    input: Any = None,
+    attempt: int | None = None,
+    capture_input: bool | None = None,
+    capture_output: bool | None = None,
+    attempts: int = 1,
+    wait: Wait = 0.0,
+) -> Node: ...
+def node(given: Any = None, /, **options: Any) -> Any:
+    """Record what runs in it as one node of the workflow around it.
+
+        @node                                       @node("send invoice", type="http", attempts=3)
+        def read_orders(): …                        async def send(order): …
+
+        with node("send", input=order, attempt=2) as sending:
+            sending.set_output(send(order))
+
+    A function's arguments are the node's input, what it returns is its output. `attempts` repeats a
+    function that raises, after `wait` seconds (or what `wait(attempt)` says); each attempt is
+    recorded. `capture_input` and `capture_output` go before the workflow's and the settings'
+    `values`. Outside of a workflow nothing is recorded.
+    """
+    if given is None or isinstance(given, str):
+        return Node(given, **options)
+    return Node(None, **options)(given)
+
+
+class Node:
+    """What `node(…)` gives: a decorator, and a block that may be used again and again."""
+
+    def __init__(
+        self,
+        node_id: str | None,
+        *,
+        name: str | None = None,
+        type: str = "function",  # noqa: A002
+        input: Any = None,  # noqa: A002
+        attempt: int | None = None,
+        capture_input: bool | None = None,
+        capture_output: bool | None = None,
+        attempts: int = 1,
+        wait: Wait = 0.0,
+    ) -> None:
+        self._id = node_id
+        self._name = name
+        self._type = type
+        self._input = input
+        self._attempt = attempt
+        self._keeps_input = capture_input
+        self._keeps_output = capture_output
+        self._attempts = attempts
+        self._wait = wait
+        self._open: list[NodeExecution] = []
+
+    def __call__(self, function: Decorated) -> Decorated:
+        inner = function_within(function)
+        node_id = self._id or name_of(inner)
+        arguments = Arguments(inner)
+        written = source.of_function(inner)
+
+        def begin(
+            args: tuple[Any, ...],
+            kwargs: Mapping[str, Any],
+            attempt: int | None = None,
+            before: Recording | None = None,
+        ) -> Recording | None:
+            return self._begin(node_id, arguments.of(args, kwargs) or None, written, attempt)
+
+        return recorded(function, begin, self._attempts, self._wait)
+
+    def _begin(
+        self, node_id: str, value: Any, written: source.Source | None, attempt: int | None
+    ) -> NodeExecution | None:
+        place = here.get()
+        if place is None:
+            return None
+        execution = place.execution
+        try:
+            clean = execution.client.name
+            return NodeExecution(
+                execution,
+                clean(node_id),
+                clean(self._name or node_id),
+                clean(self._type),
+                attempt=attempt,
+                parent_id=place.node_id,
+                source=written,
+                keeps_input=self._keeps_input,
+                keeps_output=self._keeps_output,
+            ).begin(value)
+        except Exception as error:
+            execution.client.complain("begin a node", error)
+            return None
+
+    def _enter(self, depth: int) -> NodeExecution:
+        node_id = self._id or "node"
+        begun = None
+        if here.get() is not None:
+            begun = self._begin(node_id, self._input, source.of_caller(depth), self._attempt)
+        begun = begun or NoNode()
+        self._open.append(begun)
+        return begun.__enter__()
+
+    def __enter__(self) -> NodeExecution:
+        return self._enter(2)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
+    ) -> None:
+        self._open.pop().__exit__(kind, error, stack)
+
+    async def __aenter__(self) -> NodeExecution:
+        return self._enter(2)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, stack)

@@ -1,0 +1,78 @@
+"""What `with workflow(…)` and `with node(…)` give when nothing is recorded: it takes all and does nothing."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from flowwatch_client.capture.execution import Execution
+from flowwatch_client.capture.node import NodeExecution
+
+
+class NoNode(NodeExecution):
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.started = 0.0
+
+    def begin(self, value: Any = None) -> NoNode:
+        return self
+
+    def set_input(self, value: Any) -> None:
+        """Nothing."""
+
+    def set_output(self, value: Any) -> None:
+        """Nothing."""
+
+    def finish(self, *, output: Any = None, error: BaseException | None = None) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> NoNode:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
+    ) -> None:
+        """Nothing."""
+
+
+class NoExecution(Execution):
+    id = ""
+
+    def __init__(self) -> None:
+        """Nothing."""
+
+    def set_keys(self, **keys: object) -> None:
+        """Nothing."""
+
+    def add_tags(self, *tags: str) -> None:
+        """Nothing."""
+
+    def set_trigger(self, kind: str, data: Any = None) -> None:
+        """Nothing."""
+
+    def set_result(self, value: Any) -> None:
+        """Nothing."""
+
+    def start(self) -> NoExecution:
+        return self
+
+    def node(self, node_id: str, **_options: Any) -> NoNode:
+        return NoNode()
+
+    def finish(self, *, result: Any = None, error: BaseException | None = None) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> NoExecution:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
+    ) -> None:
+        """Nothing."""

@@ -1,0 +1,72 @@
+"""Threads belong to the workflow that starts them, and what a thread pool runs to who submitted it.
+
+Only this library's place goes along: the workflow's own context variables stay as Python has them.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from flowwatch_client.capture.place import Place, at, here
+
+_lock = threading.Lock()
+_is_carried = False
+
+
+def carry() -> None:
+    """From now on, in this process. Done once, with the first execution."""
+    global _is_carried
+    if _is_carried:
+        return
+    with _lock:
+        if _is_carried:
+            return
+        _carry_into_threads()
+        _carry_into_pools()
+        _is_carried = True
+
+
+def _carry_into_threads() -> None:
+    start = threading.Thread.start
+
+    @functools.wraps(start)
+    def start_here(self: threading.Thread) -> None:
+        place = here.get()
+        is_own = self.name.startswith("flowwatch-")
+        if place is not None and not is_own and "run" not in self.__dict__:
+            self.run = functools.partial(_run_at, place, self)  # type: ignore[method-assign]
+        start(self)
+
+    threading.Thread.start = start_here  # type: ignore[method-assign]
+
+
+def _run_at(place: Place, thread: threading.Thread) -> None:
+    del thread.run  # else the thread would hold itself
+    with at(place):
+        thread.run()
+
+
+def _carry_into_pools() -> None:
+    submit: Any = ThreadPoolExecutor.submit
+
+    @functools.wraps(submit)
+    def submit_here(
+        self: ThreadPoolExecutor, function: Any, /, *args: Any, **kwargs: Any
+    ) -> Future[Any]:
+        place = here.get()
+        if place is None:
+            future: Future[Any] = submit(self, function, *args, **kwargs)
+            return future
+        with at(None):  # the pool's own threads outlive this workflow
+            called_here: Future[Any] = submit(self, _call_at, place, function, *args, **kwargs)
+        return called_here
+
+    ThreadPoolExecutor.submit = submit_here  # type: ignore[method-assign,assignment]
+
+
+def _call_at(place: Place, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    with at(place):
+        return function(*args, **kwargs)
