@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cli_calls import Call, caller, fill
 from flowwatch_client.log import outbox
 from flowwatch_client.log.log import Log
+from tests.cli_calls import Call, caller, fill
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def test_stats_count_records_in_every_state(call: Call, log: Log) -> None:
     stats = call("stats", "--json").json()
     assert stats["records"] == {
         "accepted": 6, "sent": 2, "waiting": 1, "dead": 2, "dropped": 1, "lost": 0,
+        "droppedForRoom": 0,
     }  # fmt: skip
     assert stats["holds"] is True
     assert stats["executions"] == {"error": 1, "success": 1}

@@ -12,6 +12,7 @@ RUNNING = "running"
 SUCCESS = "success"
 ERROR = "error"
 CANCELED = "canceled"
+UNFINISHED = ("pending", "running", "waiting")
 
 
 @dataclasses.dataclass

@@ -83,7 +83,11 @@ def show_stats(options: argparse.Namespace) -> int:
 def _stats_document(path: str, found: Summary) -> dict[str, object]:
     return {
         "log": path,
-        "records": {**dataclasses.asdict(found.counts), "lost": found.lost},
+        "records": {
+            **dataclasses.asdict(found.counts),
+            "lost": found.lost,
+            "droppedForRoom": found.dropped_for_room,
+        },
         "holds": found.holds,
         "executions": found.executions,
         "nodes": found.nodes,
@@ -112,7 +116,7 @@ def _print_stats(path: str, found: Summary) -> None:
     table.add("sent", number(counts.sent), "the server named them as stored")
     table.add("waiting", number(counts.waiting), waits)
     table.add("dead letters", number(counts.dead), "refused by the server for good")
-    table.add("dropped", number(counts.dropped), "deleted, or by the bound on the log's size")
+    table.add("dropped", number(counts.dropped), _dropped(found))
     if found.lost:
         table.add("lost", number(found.lost), "never accepted: the log took nothing")
     for line in table.lines():
@@ -134,6 +138,12 @@ def _print_stats(path: str, found: Summary) -> None:
         out(f"  the first {local_time(each.oldest)}: {coloured(printable(each.reason), 'red')}")
     if found.refusals:
         out("  `flowwatch-client retry-dead` lets them be sent again.")
+
+
+def _dropped(found: Summary) -> str:
+    if not found.dropped_for_room:
+        return "deleted before they were sent"
+    return f"{number(found.dropped_for_room)} of them by the bound on the log's size"
 
 
 # --- clear, delete --------------------------------------------------------------------------------

@@ -44,6 +44,8 @@ class Connection:
             cached_statements=64,
         )
         try:
+            # Only an empty file takes this: the room of what is deleted can be given back (disk.py).
+            opened.execute("PRAGMA auto_vacuum = INCREMENTAL")
             opened.execute("PRAGMA journal_mode = WAL")
             opened.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             opened.execute("PRAGMA foreign_keys = ON")

@@ -164,8 +164,7 @@ def read_nodes(
 
 def delete_executions(connection: sqlite3.Connection, ids: Sequence[str]) -> int:
     """Delete them with their nodes, count what of them waited as dropped; how many there were."""
-    deleted = 0
-    for each in ids:
-        outbox.drop(connection, each)
-        deleted += connection.execute("DELETE FROM executions WHERE id = ?", (each,)).rowcount
-    return deleted
+    outbox.drop(connection, ids)
+    return sum(
+        connection.execute("DELETE FROM executions WHERE id = ?", (each,)).rowcount for each in ids
+    )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 _ADD = "INSERT INTO outbox (execution_id, node_row) VALUES (?, ?)"
 _COUNT = (
@@ -55,12 +58,45 @@ def add(connection: sqlite3.Connection, execution_id: str, node_row: int | None)
     connection.execute(_ADD, (execution_id, node_row))
 
 
-def drop(connection: sqlite3.Connection, execution_id: str) -> int:
-    """Forget what waits or was refused of an execution, and count it; how many records."""
+def drop(connection: sqlite3.Connection, execution_ids: Sequence[str]) -> int:
+    """Forget what waits or was refused of executions, and count it; how many records."""
     dropped = 0
+    for ids in _parts(execution_ids):
+        for table in ("outbox", "dead_letters"):
+            dropped += connection.execute(
+                f"DELETE FROM {table} WHERE execution_id IN ({_marks(ids)})", ids
+            ).rowcount
+    count(connection, "dropped", dropped)
+    return dropped
+
+
+@dataclasses.dataclass
+class Held:
+    """The records of one execution that are in the file."""
+
+    waiting: list[int] = dataclasses.field(default_factory=list)
+    refused: list[int] = dataclasses.field(default_factory=list)
+
+
+def held(connection: sqlite3.Connection, execution_ids: Sequence[str]) -> dict[str, Held]:
+    """What executions (500 at most) still have to send or had refused; those that have any."""
+    found: dict[str, Held] = {}
     for table in ("outbox", "dead_letters"):
+        for seq, execution_id in connection.execute(
+            f"SELECT seq, execution_id FROM {table} WHERE execution_id IN ({_marks(execution_ids)})",
+            execution_ids,
+        ):
+            of_it = found.setdefault(execution_id, Held())
+            (of_it.waiting if table == "outbox" else of_it.refused).append(seq)
+    return found
+
+
+def drop_held(connection: sqlite3.Connection, records: Held) -> int:
+    """Forget these, and count them; how many."""
+    dropped = sum(_remove(connection, part) for part in _parts(records.waiting))
+    for part in _parts(records.refused):
         dropped += connection.execute(
-            f"DELETE FROM {table} WHERE execution_id = ?", (execution_id,)
+            f"DELETE FROM dead_letters WHERE seq IN ({_marks(part)})", part
         ).rowcount
     count(connection, "dropped", dropped)
     return dropped
@@ -80,10 +116,9 @@ def refused(connection: sqlite3.Connection, seqs: Iterable[int], reason: str) ->
     """Records that the server refused for good, listed with what it said."""
     now = datetime.now(timezone.utc).isoformat()
     for part in _parts(seqs):
-        marks = ", ".join("?" * len(part))
         connection.execute(
             "INSERT OR IGNORE INTO dead_letters (seq, execution_id, node_row, reason, refused_at)"
-            f" SELECT seq, execution_id, node_row, ?, ? FROM outbox WHERE seq IN ({marks})",
+            f" SELECT seq, execution_id, node_row, ?, ? FROM outbox WHERE seq IN ({_marks(part)})",
             (reason, now, *part),
         )
         _remove(connection, part)
@@ -139,11 +174,14 @@ def counts(connection: sqlite3.Connection) -> Counts:
 
 
 def _remove(connection: sqlite3.Connection, seqs: list[int]) -> int:
-    marks = ", ".join("?" * len(seqs))
-    return connection.execute(f"DELETE FROM outbox WHERE seq IN ({marks})", seqs).rowcount
+    return connection.execute(f"DELETE FROM outbox WHERE seq IN ({_marks(seqs)})", seqs).rowcount
 
 
-def _parts(seqs: Iterable[int]) -> Iterable[list[int]]:
-    all_of_them = list(seqs)
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _parts(values: Iterable[_T]) -> Iterable[list[_T]]:
+    all_of_them = list(values)
     for start in range(0, len(all_of_them), _AT_ONCE):
         yield all_of_them[start : start + _AT_ONCE]

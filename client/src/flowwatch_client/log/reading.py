@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flowwatch_client.log import outbox
+from flowwatch_client.log.disk import DROPPED_FOR_ROOM, log_bytes
 from flowwatch_client.log.log import EXECUTION_COLUMNS, Log, delete_executions, read_nodes
-from flowwatch_client.rows import ExecutionRow, NodeRow
+from flowwatch_client.rows import UNFINISHED, ExecutionRow, NodeRow
 
 _SELECT = f"SELECT {', '.join(EXECUTION_COLUMNS)}, rowid FROM executions"
+_COUNTER = "SELECT coalesce(sum(value), 0) FROM counters WHERE name = ?"
 _PAGE = 200
-UNFINISHED = ("pending", "running", "waiting")
 _OPEN = ", ".join(f"'{status}'" for status in UNFINISHED)
 
 
@@ -162,6 +163,8 @@ class Summary:
     """What a log holds, at one moment."""
 
     counts: outbox.Counts
+    dropped_for_room: int
+    """Of the dropped ones, those that the bound on the log's size dropped."""
     lost: int
     executions: dict[str, int]
     """By status."""
@@ -189,7 +192,8 @@ def summary(log: Log) -> Summary:
         page = one("PRAGMA page_size")
         return Summary(
             counts=outbox.counts(connection),
-            lost=one("SELECT coalesce(sum(value), 0) FROM counters WHERE name = 'lost'"),
+            dropped_for_room=one(_COUNTER, DROPPED_FOR_ROOM),
+            lost=one(_COUNTER, "lost"),
             executions=dict(
                 connection.execute("SELECT status, count(*) FROM executions GROUP BY 1 ORDER BY 1")
             ),
@@ -204,12 +208,6 @@ def summary(log: Log) -> Summary:
             bytes=log_bytes(log),
             free_bytes=one("PRAGMA freelist_count") * page,
         )
-
-
-def log_bytes(log: Log) -> int:
-    """What the log's files take of the disk."""
-    paths = (log.path, log.path.with_name(f"{log.path.name}-wal"))
-    return sum(path.stat().st_size for path in paths if path.exists())
 
 
 def _refusals(connection: sqlite3.Connection) -> list[Refusals]:
@@ -242,6 +240,6 @@ class _One:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def __call__(self, statement: str) -> Any:
-        row = self._connection.execute(statement).fetchone()
+    def __call__(self, statement: str, *values: object) -> Any:
+        row = self._connection.execute(statement, values).fetchone()
         return None if row is None else row[0]
