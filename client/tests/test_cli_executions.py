@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from cli_calls import Call, caller, execution, failed, fill, node
 from flowwatch_client.cli import terminal
 from flowwatch_client.log.log import Log
-from tests.cli_calls import Call, caller, execution, failed, fill, node
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cli_calls import Call, caller, fill
 from flowwatch_client.log import outbox
 from flowwatch_client.log.log import Log
-from tests.cli_calls import Call, caller, fill
 
 
 @pytest.fixture

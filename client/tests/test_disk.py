@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from cli_calls import execution, node
 from flowwatch_client.log import disk, outbox
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.reading import Filter, find, summary
 from flowwatch_client.rows import ExecutionRow, NodeRow
-from tests.cli_calls import execution, node
 
 MB = 1024**2
 BOUND = 4 * MB
