@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from flowwatch_client.cli.terminal import err
 from flowwatch_client.log.log import Log
+from flowwatch_client.log.times import read_time, stored
 from flowwatch_client.settings import Settings, from_environment
 
 _AGO = re.compile(r"(\d+)\s*(s|m|min|h|d|w)")
@@ -77,18 +78,12 @@ def moment(text: str) -> str:
         except OverflowError as error:
             raise argparse.ArgumentTypeError(f"{text!r} is too long ago") from error
         return stored(found)
-    try:
-        local = dt.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-    except ValueError as error:
+    local = read_time(text, None)
+    if local is None:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no time: give 30m, 2h, 7d, or 2026-11-21 or 2026-11-21T09:30"
-        ) from error
-    return stored(local.astimezone(dt.timezone.utc))
-
-
-def stored(time: dt.datetime) -> str:
-    """A time as the log keeps them, so that texts compare as times do."""
-    return time.astimezone(dt.timezone.utc).isoformat(timespec="microseconds")
+        )
+    return stored(local.astimezone())
 
 
 def natural(text: str) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import os
 import shutil
 import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import TextIO
+
+from flowwatch_client.log.times import read_time
 
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1"}
 _OF_STATUS = {
@@ -177,15 +178,6 @@ def local_time(text: str | None) -> str:
         return "–"
     moment = read_time(text)
     return text if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
-
-
-def read_time(text: str) -> dt.datetime | None:
-    """A time of ISO 8601 (without an offset it is UTC); None when it is none."""
-    try:
-        moment = dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)
 
 
 def size(number: int) -> str:

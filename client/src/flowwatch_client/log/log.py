@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from flowwatch_client.log import outbox
 from flowwatch_client.log.connection import Connection
+from flowwatch_client.log.incoming import plain_scrubber, rows_of
 from flowwatch_client.rows import ExecutionRow, NodeRow, Row
+from flowwatch_client.secret_rules import Scrubber
 
 EXECUTION_COLUMNS = tuple(field.name for field in dataclasses.fields(ExecutionRow))
 _NODE_COLUMNS = tuple(
@@ -75,14 +78,31 @@ class Log:
         added: dict[int, tuple[NodeRow, int]] = {}
         with self.connection.transaction() as connection:
             for row in rows:
-                if isinstance(row, NodeRow):
-                    _write_node(connection, row, added)
-                else:
-                    connection.execute(_PUT_EXECUTION, _execution_values(row))
-                    outbox.add(connection, row.id, None)
+                _write_row(connection, row, added)
         # Not before: a commit that fails leaves no row with this id, and the row comes again.
         for node, row_id in added.values():
             node.row_id = row_id
+
+    def log_execution(
+        self, execution: Mapping[str, Any], *, scrubber: Scrubber | None = None
+    ) -> str:
+        """Log an execution in requirement 002's shape (camelCase or snake_case) in one commit; its id.
+
+        One whose id is known is replaced, and those of its nodes that come again. Secrets become
+        marks before anything is written. Raises BadExecution, which names all that is wrong.
+        """
+        row, nodes = rows_of(execution, scrubber or plain_scrubber())
+        with self.connection.transaction() as connection:
+            known = {
+                (node.node_id, node.run_index): node.row_id
+                for node in read_nodes(connection, "WHERE execution_id = ?", (row.id,))
+            }
+            for node in nodes:
+                node.row_id = known.get((node.node_id, node.run_index))
+            rows: list[Row] = [row, *nodes]
+            for each in rows:
+                _write_row(connection, each, {})
+        return row.id
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -124,6 +144,16 @@ class Log:
                 "SELECT id FROM executions WHERE workflow_id = ?", (workflow_id,)
             ).fetchall()
             return delete_executions(connection, [each for (each,) in ids])
+
+
+def _write_row(
+    connection: sqlite3.Connection, row: Row, added: dict[int, tuple[NodeRow, int]]
+) -> None:
+    if isinstance(row, NodeRow):
+        _write_node(connection, row, added)
+    else:
+        connection.execute(_PUT_EXECUTION, _execution_values(row))
+        outbox.add(connection, row.id, None)
 
 
 def _write_node(
