@@ -56,6 +56,14 @@ class Parent(msgspec.Struct, rename="camel"):
     node_id: Id | None = None
 
 
+class Source(msgspec.Struct, rename="camel"):
+    """Where the code of a node stands; pages show it beside the node."""
+
+    file: str | None = None
+    line: int | None = None
+    function: str | None = None
+
+
 class FullNode(msgspec.Struct, rename="camel"):
     """One run of one node; input and output over 1 MB are cut with a mark."""
 
@@ -77,6 +85,7 @@ class FullNode(msgspec.Struct, rename="camel"):
     input: Any = None
     output: Any = None
     error: NodeFailure | None = None
+    source: Source | None = None
 
 
 class FullExecution(msgspec.Struct, rename="camel"):

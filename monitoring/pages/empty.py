@@ -16,7 +16,7 @@ from monitoring.example import first_execution
 from monitoring.models import Execution
 from monitoring.pages.news import UNCHANGED
 from tenants.access import TenantRequest, tenant_member
-from tenants.models import Membership, Role, Scope
+from tenants.models import ApiToken, Membership, Role, Scope
 from tenants.shown_once import lead_to_secret, take_secret
 from tenants.tokens import issue_token
 
@@ -30,10 +30,10 @@ def ingest_command(request: HttpRequest, token: str = f"${SHELL_VARIABLE}") -> s
 
     Without a token the shell puts in its variable.
     """
-    return first_execution.ingest_command(_origin(request), token)
+    return first_execution.ingest_command(origin_of(request), token)
 
 
-def _origin(request: HttpRequest) -> str:
+def origin_of(request: HttpRequest) -> str:
     """The address under which this person reaches the server; the configured scheme if it is it."""
     configured = urlsplit(settings.FRONTEND_URL)
     host = request.get_host()
@@ -48,8 +48,9 @@ def first_steps(request: TenantRequest) -> dict[str, Any]:
         "command": ingest_command(request, made[1]) if made else ingest_command(request),
         "made_token": made[0] if made else "",
         "may_make_token": may_make_token,
-        "whom_to_ask": [] if may_make_token else _who_makes_tokens(),
+        "whom_to_ask": [] if may_make_token else who_makes_tokens(),
         "token_url": reverse("monitoring:ingest-token", args=[request.tenant.slug]),
+        "python_url": reverse("monitoring:connect-python", args=[request.tenant.slug]),
     }
 
 
@@ -65,7 +66,19 @@ def first_has_come() -> HttpResponse:
     return HttpResponse(headers={"HX-Refresh": "true"})
 
 
-def _who_makes_tokens() -> list[str]:
+def issue_ingest_token(request: TenantRequest, name: str) -> tuple[ApiToken, str]:
+    """Make a token that can only send executions in; return it and its secret."""
+    with transaction.atomic():
+        return issue_token(
+            request.tenant,
+            name=name,
+            scopes=[Scope.INGEST],
+            created_by=request.user,
+            request=request,
+        )
+
+
+def who_makes_tokens() -> list[str]:
     """Names of the tenant's owners and admins, at most five."""
     found = Membership.objects.filter(role__in=[Role.OWNER, Role.ADMIN]).select_related("user")
     return [member.user.display_name for member in found.order_by("id")[:5]]
@@ -76,14 +89,7 @@ def _who_makes_tokens() -> list[str]:
 @never_cache
 def make_ingest_token(request: TenantRequest, slug: str) -> HttpResponse:
     """Make a token that can only send executions in; the next page shows it once, in its command."""
-    with transaction.atomic():
-        made, secret = issue_token(
-            request.tenant,
-            name="First steps",
-            scopes=[Scope.INGEST],
-            created_by=request.user,
-            request=request,
-        )
+    made, secret = issue_ingest_token(request, "First steps")
     # Where something was recorded meanwhile no steps are shown any more.
     page = "tokens" if Execution.objects.exists() else "monitoring:executions"
     return lead_to_secret(request, reverse(page, args=[slug]), made.name, secret)

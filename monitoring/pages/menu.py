@@ -18,5 +18,8 @@ def register() -> None:
             "monitoring:environments", "Environments", "workflows", key="", rank=30, role=Role.ADMIN
         )
     )
+    register_setting_page(
+        Page("monitoring:connect-python", "Connect Python", "key", key="", rank=15)
+    )
     workflow.register_tabs()
     definitions.register_tabs()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+import msgspec
+from django.utils.text import Truncator
 
 from monitoring.failing_node import ran_last
 from monitoring.models import Execution, NodeExecution
@@ -14,6 +17,11 @@ from monitoring.recording.payload import NodePayload, Payload, json_of
 PARTS: Final = ("error", "input", "output", "more")
 SHOWN_TEXT: Final = 16_000
 """Characters of a message or stack inside the page; the whole is a link away."""
+
+SOURCE_LENGTH: Final = 200
+"""Characters that are shown of a file's path, and of a function's name."""
+
+LAST_LINE: Final = 10_000_000
 
 # Part of the panel -> field of the payload, part of the data's address.
 _SOURCES: Final = {
@@ -52,12 +60,59 @@ class NodeError:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where the code of a node stands: "orders/invoice.py:42", and in which function."""
+
+    place: str
+    function: str
+
+
+class _ToldSource(msgspec.Struct):
+    file: Any = None
+    line: Any = None
+    function: Any = None
+
+
+class _Extra(msgspec.Struct):
+    """What of a node's other fields the page knows."""
+
+    source: Any = None
+
+
+def source_of(payload: NodePayload) -> Source | None:
+    """Where a node says that its code stands; None where it says nothing that can be read."""
+    text = json_of(payload.extra)
+    try:
+        told = msgspec.convert(msgspec.json.decode(text or b"{}", type=_Extra).source, _ToldSource)
+    except msgspec.ValidationError:
+        return None
+    if type(told.file) is not str or not told.file.strip():
+        return None
+    has_line = type(told.line) is int and 0 < told.line <= LAST_LINE
+    function = told.function if type(told.function) is str else ""
+    return Source(
+        # The end of a long path says more than its beginning.
+        place=_ending(_one_line(told.file)) + (f":{told.line}" if has_line else ""),
+        function=Truncator(_one_line(function)).chars(SOURCE_LENGTH),
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text[: 100 * SOURCE_LENGTH].split())
+
+
+def _ending(text: str) -> str:
+    return text if len(text) <= SOURCE_LENGTH else f"…{text[-SOURCE_LENGTH:]}"
+
+
+@dataclass(frozen=True, slots=True)
 class NodePanel:
     """What the panel shows; `data` and `input_below` are None where nothing was sent."""
 
     node: NodeExecution
     status: str
     kind: str
+    source: Source | None
     part: str
     parts: list[Link]
     error: NodeError
@@ -92,6 +147,7 @@ def node_panel(
         node=node,
         status=node.state.slug,
         kind=(node.type or "").rpartition(".")[2],
+        source=source_of(payload),
         part=part,
         parts=_parts(place, node, payload, error, part),
         error=error,

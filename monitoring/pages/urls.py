@@ -5,6 +5,7 @@ from django.urls import path
 from monitoring.pages import (
     bulk,
     charts,
+    connect,
     definitions,
     empty,
     environments,
@@ -24,6 +25,7 @@ _ONE = f"{_LIST}<uuid:execution_id>/"
 _WORKFLOWS = "t/<slug:slug>/workflows/"
 _WORKFLOW = f"{_WORKFLOWS}<int:workflow_id>/"
 _ENVIRONMENTS = "t/<slug:slug>/settings/environments/"
+_PYTHON = "t/<slug:slug>/settings/python/"
 
 urlpatterns = [
     path("t/<slug:slug>/", overview.overview, name="overview"),
@@ -41,6 +43,8 @@ urlpatterns = [
     path(f"{_ONE}data/<str:part>/", payload.data, name="execution-data"),
     path(f"{_ONE}delete/", bulk.delete_one, name="execution-delete"),
     path("t/<slug:slug>/search/", palette.search, name="search"),
+    path(_PYTHON, connect.connect_python, name="connect-python"),
+    path(f"{_PYTHON}token/", connect.make_python_token, name="connect-python-token"),
     path(_ENVIRONMENTS, environments.environment_list, name="environments"),
     path(
         f"{_ENVIRONMENTS}<int:environment_id>/", environments.environment_change, name="environment"

@@ -17,6 +17,7 @@ _ACTS = frozenset(
     {
         "sign-out", "account-theme", "session-end", "token-revoke", "member-role", "member-remove",
         "member-invite-again", "monitoring:ingest-token", "monitoring:executions-delete",
+        "monitoring:connect-python-token",
         "monitoring:bulk-job-cancel", "admin:logout", "admin:autocomplete", "admin:jsi18n",
         "admin:view_on_site", "admin:login", "admin:password_change",
         "monitoring:view-save", "monitoring:view-delete",

@@ -45,7 +45,10 @@ SCAN_SECONDS = 8
 # Not pages of ours, or pages that end the session that takes the pictures.
 LEFT_OUT = ("/admin/", "/api/", "/health/", "/v1/", "/sign-out/")
 # Pages that only a pressed button leads to: by tenant, the pages with that button.
-ACTS = {EMPTY: ("monitoring:executions",), HOSTILE: ("tokens", "monitoring:workflow-clear")}
+ACTS = {
+    EMPTY: ("monitoring:executions", "monitoring:connect-python"),
+    HOSTILE: ("tokens", "monitoring:workflow-clear"),
+}
 OF_NO_TENANT = ("/account/", "/account/password/", "/api/docs", "/no-such-page/")
 SIGNED_OUT = ("/sign-in/", "/password/reset/", "/password/reset/sent/", "/no-such-page/")
 

@@ -231,6 +231,8 @@ _TENANT = {
     ),
     "monitoring:view-delete": _act(OPERATOR, _named("view_id", "view")),
     "monitoring:ingest-token": _act(ADMIN),
+    "monitoring:connect-python": _page(VIEWER),
+    "monitoring:connect-python-token": _act(ADMIN),
     "monitoring:execution": _page(
         VIEWER, _execution,
         Probe(query=_named("node", "node")), *_FILTERS,

@@ -383,3 +383,58 @@ def test_a_page_is_watched_while_its_execution_goes_on(viewer: Client, workflow:
     answer = viewer.get(address, headers=poll)
     assert (answer.status_code, answer["HX-Refresh"]) == (204, "true")
     assert 'id="goes-on"' not in viewer.get(address).content.decode()
+
+
+# --- where a node's code stands -------------------------------------------------------------------
+
+
+def source_page(viewer: Client, workflow: Workflow, source: Any) -> str:
+    """The page of an execution whose failed node tells that source, as it is served."""
+    node = {"nodeId": "send", "status": "error", "error": {"message": "503"}, "source": source}
+    [one] = record_executions_of(workflow, 1, status="error", nodeExecutions=[node])
+    response = viewer.get(f"/t/agency/executions/{one}/")
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def test_the_panel_says_where_the_code_of_a_node_stands(viewer: Client, workflow: Workflow) -> None:
+    source = {"file": "orders/invoice.py", "line": 42, "function": "send_invoice"}
+    page = source_page(viewer, workflow, source)
+    assert '<code class="break">orders/invoice.py:42</code>' in page
+    assert 'data-copy="orders/invoice.py:42"' in page
+    assert "<code>send_invoice</code>" in page
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ({"file": "a.py"}, "a.py"),
+        ({"file": "a.py", "line": "7"}, "a.py"),
+        ({"file": "a.py", "line": -1}, "a.py"),
+        ({"file": "a.py", "line": True}, "a.py"),
+        ({"file": "a.py", "line": 10**18}, "a.py"),
+        ({"file": "a\n  b.py", "line": 3}, "a b.py:3"),
+        ({"file": "x" * 5_000 + "/end.py", "line": 3, "function": "f" * 5_000}, "…"),
+        (
+            {"file": "<script>alert(1)</script>", "line": 1, "function": "<lambda>"},
+            "&lt;script&gt;",
+        ),
+    ],
+)
+def test_a_source_is_bounded_and_escaped(
+    viewer: Client, workflow: Workflow, source: Any, shown: str
+) -> None:
+    page = source_page(viewer, workflow, source)
+    [place] = re.findall(r'<code class="break">(.*?)</code>', page, re.S)
+    assert place.startswith(shown)
+    assert len(unescape(place)) <= 220
+    assert "f" * 300 not in page
+    assert "<script>alert" not in page
+    assert "<lambda>" not in page
+
+
+@pytest.mark.parametrize(
+    "source", [None, "a.py:3", 7, [], {}, {"line": 3}, {"file": ""}, {"file": 5}, {"file": ["a"]}]
+)
+def test_what_is_no_source_shows_none(viewer: Client, workflow: Workflow, source: Any) -> None:
+    assert "Copy file and line" not in source_page(viewer, workflow, source)
