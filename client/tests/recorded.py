@@ -15,11 +15,11 @@ class Recorded:
     """What the log has, the oldest first."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def executions(self) -> Written:
         assert flush(10)
-        log = Log(self._path)
+        log = Log(self.path)
         try:
             found = [log.get_execution(row.id) for row in log.get_executions(limit=1_000)]
         finally:

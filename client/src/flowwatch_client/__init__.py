@@ -14,11 +14,14 @@ from flowwatch_client.capture.node import NodeExecution
 from flowwatch_client.capture.nodes import node
 from flowwatch_client.capture.workflow import start_workflow, workflow
 from flowwatch_client.client import configure, flush
+from flowwatch_client.integrations.functions import traced, wrap
+from flowwatch_client.integrations.logs import FlowwatchHandler
 from flowwatch_client.log.log import Log
 
 __all__ = [
     "Context",
     "Execution",
+    "FlowwatchHandler",
     "Log",
     "NodeExecution",
     "add_tags",
@@ -31,5 +34,7 @@ __all__ = [
     "set_result",
     "set_trigger",
     "start_workflow",
+    "traced",
     "workflow",
+    "wrap",
 ]

@@ -80,8 +80,14 @@ class Client:
 
     # --- running executions -----------------------------------------------------------------------
 
-    def runs(self, execution: Execution) -> None:
-        """Have signs of life sent, and nodes shown that take long, until it `ended`."""
+    def begin(self, execution: Execution) -> None:
+        """Write that it runs; have signs of life sent, and nodes shown that take long, until it `ended`.
+
+        It is committed at once in buffered mode too: other processes may add nodes to it.
+        """
+        self.write(execution.row)
+        if self.settings.buffered:
+            self.writer.flush()
         self._running[execution.id] = execution
         self.background.started(execution.id, self.settings.heartbeat_seconds)
 

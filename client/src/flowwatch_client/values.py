@@ -15,7 +15,7 @@ import json
 import pathlib
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 from flowwatch_client.secret_rules import Scrubber
@@ -26,22 +26,43 @@ MOST_ITEMS = 10_000
 """Of all containers of a value together."""
 MOST_DEPTH = 32
 """The server takes 64 for a whole message."""
-_LARGEST = 2**63
+_SMALLEST, _LARGEST = -(2**63), 2**63
 _LONGEST_REPR = 500
 _LONGEST_KEY = 500
 
-_encode = json.JSONEncoder(
-    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
-).encode
+
+def _encoder() -> Callable[[Any], str]:
+    """JSONEncoder.encode; where Python has its C encoder, that one, made once and not for each value."""
+    encoder = json.JSONEncoder(
+        ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    quote = getattr(json.encoder, "encode_basestring", None)
+    try:
+        parts = make(None, encoder.default, quote, None, ":", ",", False, False, False)  # type: ignore[misc]
+        assert "".join(parts(["é", {"a": 1.5}], 0)) == '["é",{"a":1.5}]'
+    except Exception:  # another Python's
+        return encoder.encode
+    return lambda value: "".join(parts(value, 0))
+
+
+_encode = _encoder()
 
 
 def to_json(value: Any, scrubber: Scrubber | None = None) -> str:
     """JSON text of any value, scrubbed; what is too much is cut with a mark `{"__truncated__": …}`."""
     try:
-        text = storable(_encode(value if _is_plain(value) else _Copier().copy(value, 0)))
+        text = storable(_encode(value if _is_plain_safely(value) else _Copier().copy(value, 0)))
         return text if scrubber is None else scrub_json(text, scrubber)
     except Exception as error:  # a value may run any code while it is looked at
         return _encode(f"[not readable: {type(error).__name__}]")
+
+
+def _is_plain_safely(value: Any) -> bool:
+    try:
+        return _is_plain(value)
+    except (TypeError, RuntimeError):  # keys that are no text; changed by another thread meanwhile
+        return False
 
 
 def storable(text: str) -> str:
@@ -71,31 +92,28 @@ def scrub_json(text: str, scrubber: Scrubber) -> str:
 
 def _is_plain(value: Any) -> bool:
     """Whether it is JSON already, within all limits. Cycles are deeper than any limit."""
-    characters = items = depth = 0
-    level = [value]
-    while level:
+    characters = items = 0
+    level: list[Any] = [value]
+    for _ in range(MOST_DEPTH + 1):
         below: list[Any] = []
         for each in level:
             kind = type(each)
             if kind is str:
                 characters += len(each)
+            elif kind is int:
+                if not _SMALLEST <= each < _LARGEST:
+                    return False
             elif kind is dict:
                 items += len(each)
                 if items > MOST_ITEMS:
                     return False
-                for key in each:
-                    if type(key) is not str:
-                        return False
-                    characters += len(key)
-                below.extend(each.values())
+                below += each.values()
+                characters += len("".join(each))  # no text among the keys: TypeError
             elif kind is list:
                 items += len(each)
                 if items > MOST_ITEMS:
                     return False
-                below.extend(each)
-            elif kind is int:
-                if not -_LARGEST <= each < _LARGEST:
-                    return False
+                below += each
             elif kind is float:
                 if each - each != 0.0:  # NaN and infinities
                     return False
@@ -103,11 +121,10 @@ def _is_plain(value: Any) -> bool:
                 return False
         if characters > MOST_CHARACTERS:
             return False
+        if not below:
+            return True
         level = below
-        depth += 1
-        if depth > MOST_DEPTH:
-            return False
-    return True
+    return False
 
 
 class _Copier:
@@ -124,7 +141,7 @@ class _Copier:
             return value
         if kind is int:
             return (
-                value if -_LARGEST <= value < _LARGEST else self._text(str(value)[:_LONGEST_REPR])
+                value if _SMALLEST <= value < _LARGEST else self._text(str(value)[:_LONGEST_REPR])
             )
         if kind is float:
             return value if value - value == 0.0 else repr(value)

@@ -158,8 +158,7 @@ class Execution:
 
     def start(self) -> Execution:
         """Write that it runs."""
-        self.client.write(self.row)
-        self.client.runs(self)
+        self.client.begin(self)
         return self
 
     def node(

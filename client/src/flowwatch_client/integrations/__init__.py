@@ -1,0 +1,1 @@
+"""Ways to record that need no change to the workflow."""

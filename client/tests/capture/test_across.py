@@ -1,0 +1,160 @@
+"""Threads, tasks and processes belong to the workflow that starts them."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import multiprocessing
+import os
+import pickle
+import threading
+from typing import Any
+
+import pytest
+
+from flowwatch_client import attach, configure, current, node, start_workflow, workflow
+from flowwatch_client.capture import threads
+from flowwatch_client.capture.place import here
+from recorded import Recorded
+
+
+@node
+def step(number: int) -> int:
+    return number * 2
+
+
+def in_another_process(context: Any, log: str, number: int) -> int:
+    configure(log=log)
+    with attach(context), node("chunk"):
+        return step(number)
+
+
+def test_threads_and_pools_carry_the_workflow(recorded: Recorded) -> None:
+    own: contextvars.ContextVar[str] = contextvars.ContextVar("own", default="unset")
+    seen = []
+
+    def work() -> None:
+        seen.append(own.get())
+        step(1)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with workflow("first"), node("outer"):
+            own.set("set")
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+            assert list(pool.map(step, [2, 3])) == [4, 6]
+        assert pool.submit(lambda: here.get()).result() is None
+        with workflow("second"):
+            assert pool.submit(step, 4).result() == 8
+    assert seen == ["unset"], "the workflow's own variables stay as Python has them"
+    (_, first), (_, second) = recorded.executions()
+    assert sorted(each.input or "" for each in first if each.node_id == "step") == [
+        '{"number":1}',
+        '{"number":2}',
+        '{"number":3}',
+    ]
+    assert all('"parentNodeId": "outer"' in (each.extra or "") for each in first[:-1])
+    assert [each.input for each in second] == ['{"number":4}']
+
+
+def test_a_thread_starts_as_before(recorded: Recorded) -> None:
+    class Own(threading.Thread):
+        def run(self) -> None:
+            seen.append((type(self), "run" in self.__dict__, here.get() is not None))
+
+    seen: list[Any] = []
+    with workflow("orders"):
+        thread = Own()
+        thread.start()
+        thread.join()
+    assert seen == [(Own, False, True)]
+
+
+def test_tasks_carry_the_workflow(recorded: Recorded) -> None:
+    async def run() -> list[int]:
+        async def task(number: int) -> int:
+            with node("task"):
+                return await asyncio.to_thread(step, number)
+
+        async with workflow("orders"):
+            return list(await asyncio.gather(*[task(number) for number in range(3)]))
+
+    assert asyncio.run(run()) == [0, 2, 4]
+    _, nodes = recorded.one()
+    assert sorted(each.node_id for each in nodes) == ["step"] * 3 + ["task"] * 3
+    assert all('"parentNodeId": "task"' in (n.extra or "") for n in nodes if n.node_id == "step")
+
+
+def test_two_workflows_at_once_keep_apart(recorded: Recorded) -> None:
+    async def one(name: str) -> None:
+        async with workflow(name):
+            for _ in range(3):
+                await asyncio.sleep(0)
+                step(1)
+
+    async def both() -> None:
+        await asyncio.gather(one("a"), one("b"))
+
+    asyncio.run(both())
+    assert [len(nodes) for _, nodes in recorded.executions()] == [3, 3]
+
+
+@pytest.mark.processes
+def test_a_process_pool_by_context(recorded: Recorded) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn)
+    with pool, workflow("orders", sample=0), node("spread"):
+        step(0)
+        called = [
+            pool.submit(in_another_process, current(), str(recorded.path), number)
+            for number in (1, 2)
+        ]
+        assert [each.result(60) for each in called] == [2, 4]
+    execution, nodes = recorded.one()
+    assert execution.status == "success"
+    assert sorted((each.node_id, each.run_index or 0) for each in nodes) == [
+        ("chunk", 0), ("chunk", 1), ("spread", 0), ("step", 0), ("step", 1), ("step", 2),
+    ]  # fmt: skip
+
+
+def test_a_forked_child_adds_nodes_and_leaves_the_rest_to_its_parent(recorded: Recorded) -> None:
+    with workflow("orders"):
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                with node("child"):
+                    step(1)
+                from flowwatch_client import flush
+
+                status = 0 if flush(10) else 2
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        step(2)
+    execution, nodes = recorded.one()
+    assert execution.status == "success"
+    assert sorted(each.node_id for each in nodes) == ["child", "step", "step"]
+
+
+def test_a_context_by_hand(recorded: Recorded) -> None:
+    assert current() is None
+    with attach(None):
+        step(0)
+    run = start_workflow("orders")
+    with attach(run):
+        context = pickle.loads(pickle.dumps(current()))
+    with attach(context):
+        step(1)
+    run.finish()
+    _, nodes = recorded.one()
+    assert [each.node_id for each in nodes] == ["step"]
+
+
+def test_carrying_twice_changes_nothing() -> None:
+    threads.carry()
+    before = threading.Thread.start
+    threads.carry()
+    assert threading.Thread.start is before
