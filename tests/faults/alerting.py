@@ -233,10 +233,18 @@ def process_behind(connected: socket.socket) -> int:
 
 def _owner(link: str) -> int:
     for folder in Path("/proc").glob("[0-9]*/fd"):
-        with suppress(OSError):
-            if any(str(entry.readlink()) == link for entry in folder.iterdir()):
+        with suppress(OSError):  # a process that ends meanwhile, or is somebody else's
+            if any(_is_link(entry, link) for entry in folder.iterdir()):
                 return int(folder.parent.name)
     raise AssertionError("nobody holds the connection")
+
+
+def _is_link(entry: Path, link: str) -> bool:
+    """Whether a file of a process is this one; one that it closes meanwhile is not."""
+    try:
+        return str(entry.readlink()) == link
+    except FileNotFoundError:
+        return False
 
 
 @dataclass
