@@ -1,0 +1,217 @@
+"""Runs a program as if it had been started directly: its output, its signals, its exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+KEPT_BYTES = 16 * 1024
+"""Of the end of each output."""
+KILL_SECONDS = 10.0
+"""How long a program that took too long has, after SIGTERM, to end by itself."""
+TIMED_OUT = 124
+CANT_RUN = 126
+NOT_FOUND = 127
+_READ_BYTES = 64 * 1024
+_QUIET_SECONDS = 1.0
+"""An output that somebody still holds open when the program has ended is left after so much silence."""
+_FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+_OF_TERMINAL = ("SIGINT", "SIGQUIT")
+_STDOUT, _STDERR = 1, 2
+# So that all that a script has started can be ended, not the script alone. No thread of ours runs when
+# the program is started, which makes the older way safe.
+_OWN_GROUP: Any = (
+    {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """How a program ended: `exit_status` as a shell tells it (128 + n for signal n)."""
+
+    exit_status: int
+    signal: str | None = None
+    timed_out: bool = False
+
+
+class Tail:
+    """Passes an output through, unchanged and at once, and keeps its end."""
+
+    def __init__(self, source: int, target: int) -> None:
+        self.bytes = 0
+        self._last_read = time.monotonic()
+        self._source = source
+        self._target = target
+        self._kept = bytearray()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._pass, daemon=True)
+        self._thread.start()
+
+    def _pass(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := os.read(self._source, _READ_BYTES):
+                self._keep(data)
+                _write_all(self._target, data)
+        # Whoever read our output is gone: the program is told as it would have been told directly.
+        with contextlib.suppress(OSError):
+            os.close(self._source)
+
+    def _keep(self, data: bytes) -> None:
+        with self._lock:
+            self._last_read = time.monotonic()
+            self.bytes += len(data)
+            self._kept += data
+            del self._kept[:-KEPT_BYTES]
+
+    def wait(self) -> None:
+        """Until its end; a program's child that holds it open is not waited for when it is silent."""
+        begun = time.monotonic()
+        while self._thread.is_alive():
+            self._thread.join(0.05)
+            if time.monotonic() - max(self._last_read, begun) > _QUIET_SECONDS:
+                return
+
+    def text(self) -> str:
+        """The end of it; what was cut within a letter is left out."""
+        with self._lock:
+            kept = bytes(self._kept)
+        if self.bytes > len(kept):
+            kept = kept.lstrip(bytes(range(0x80, 0xC0)))
+        return kept.decode("utf-8", "replace")
+
+
+def _write_all(target: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(target, view) :]
+
+
+class Program:
+    """A program that runs. Raises OSError when it can't be started."""
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], timeout: float | None
+    ) -> None:
+        at_terminal = _is_at_terminal()
+        self._own_group = timeout is not None and not at_terminal
+        self._skipped = _OF_TERMINAL if at_terminal else ()
+        self._timed_out = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._came_early: list[int] = []
+        self._handlers = self._catch_signals()
+        try:
+            self._process = self._start(command, environment)
+        except BaseException:
+            self.leave_signals()
+            raise
+        for number in self._came_early:
+            self._send(number)
+        self._timers: list[threading.Timer] = []
+        if timeout is not None:
+            self._later(timeout, self._end)
+
+    def _start(
+        self, command: Sequence[str], environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            **(_OWN_GROUP if self._own_group else {}),
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self.stdout = Tail(os.dup(process.stdout.fileno()), _STDOUT)
+        self.stderr = Tail(os.dup(process.stderr.fileno()), _STDERR)
+        process.stdout.close()
+        process.stderr.close()
+        return process
+
+    def wait(self) -> Ended:
+        """Until it ends. Signals are caught until `leave_signals`, so that its end can be recorded."""
+        assert self._process is not None
+        status = self._process.wait()
+        self.stdout.wait()
+        self.stderr.wait()
+        for timer in self._timers:
+            timer.cancel()
+        name = _signal_name(-status) if status < 0 else None
+        if self._timed_out:
+            return Ended(TIMED_OUT, name, timed_out=True)
+        return Ended(128 - status if status < 0 else status, name)
+
+    def _catch_signals(self) -> dict[int, Any]:
+        """Pass signals on from now on; what was done with them before."""
+        numbers = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
+        return {
+            number: signal.signal(number, self._forward)
+            for number in numbers
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
+
+    def leave_signals(self) -> None:
+        """Let signals do what they did before."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        # A terminal has sent it to all processes of the group already.
+        if _signal_name(number) in self._skipped:
+            return
+        if self._process is None:
+            self._came_early.append(number)
+        else:
+            self._send(number)
+
+    def _send(self, number: int) -> None:
+        process = self._process
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if process is not None and process.poll() is None:
+                if self._own_group:
+                    os.killpg(process.pid, number)
+                else:
+                    process.send_signal(number)
+
+    def _end(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._timed_out = True
+            self._send(signal.SIGTERM)
+            self._later(KILL_SECONDS, lambda: self._send(signal.SIGKILL))
+
+    def _later(self, seconds: float, function: Callable[[], None]) -> None:
+        timer = threading.Timer(seconds, function)
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
+
+
+def _is_at_terminal() -> bool:
+    """Whether a terminal sends its signals (Ctrl-C) to this process."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
