@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from django.db import connection, transaction
+from django.db.models import Q
 
 from monitoring.models import Event
 from scheduling.due import Claim
@@ -46,7 +47,7 @@ def no_fence() -> None:
     """Whoever held a claim once may commit."""
 
     @contextmanager
-    def locked(self: Claim[Chore]) -> Iterator[Chore]:
+    def locked(self: Claim[Chore], demanded: Q | None = None) -> Iterator[Chore]:
         with tenant_scope(self.row.tenant), transaction.atomic():
             yield self.row
 
