@@ -14,6 +14,7 @@ from flowwatch_client.capture.node import NodeExecution
 from flowwatch_client.capture.nodes import node
 from flowwatch_client.capture.workflow import start_workflow, workflow
 from flowwatch_client.client import configure, flush
+from flowwatch_client.integrations.asgi import FlowwatchMiddleware
 from flowwatch_client.integrations.functions import traced, wrap
 from flowwatch_client.integrations.logs import FlowwatchHandler
 from flowwatch_client.log.log import Log
@@ -22,6 +23,7 @@ __all__ = [
     "Context",
     "Execution",
     "FlowwatchHandler",
+    "FlowwatchMiddleware",
     "Log",
     "NodeExecution",
     "add_tags",

@@ -55,6 +55,7 @@ def recorded(decorated: Decorated, begin: Begin, attempts: int, wait: Wait) -> D
         made = _repeated_coroutine(function, begin, attempts, wait)
     else:
         made = _repeated(function, begin, attempts, wait)
+    vars(made)["__flowwatch__"] = True
     if isinstance(decorated, (staticmethod, classmethod)):
         return type(decorated)(made)
     return cast(Decorated, made)

@@ -45,7 +45,7 @@ def _quiet(method: _Method) -> _Method:
         try:
             method(self, *args, **kwargs)
         except Exception as error:
-            self.client.complain(method.__name__.replace("_", " "), error)
+            self.complain(method.__name__.replace("_", " "), error)
 
     return cast(_Method, quiet)
 
@@ -139,6 +139,11 @@ class Execution:
     def set_trigger(self, kind: str, data: Any = None) -> None:
         """What started it: `set_trigger("webhook", payload)`."""
         self.row.trigger_type = self.client.name(kind)
+        self.set_trigger_data(data)
+
+    @_quiet
+    def set_trigger_data(self, data: Any) -> None:
+        """What came with the trigger, where its kind was said at the start."""
         self._trigger_data = self._value(data)
         if self.sampled:
             self.row.trigger_data = self._trigger_data
@@ -153,6 +158,10 @@ class Execution:
     def add_line(self, line: dict[str, str]) -> None:
         """A line of its log; the last ones are kept."""
         self._lines.append({name: text[:_LONGEST_LINE] for name, text in line.items()})
+
+    def complain(self, doing: str, error: BaseException) -> None:
+        """Say once what went wrong in recording it."""
+        self.client.complain(doing, error)
 
     # --- its life ---------------------------------------------------------------------------------
 

@@ -54,7 +54,13 @@ class NoExecution(Execution):
     def set_trigger(self, kind: str, data: Any = None) -> None:
         """Nothing."""
 
+    def set_trigger_data(self, data: Any) -> None:
+        """Nothing."""
+
     def set_result(self, value: Any) -> None:
+        """Nothing."""
+
+    def complain(self, doing: str, error: BaseException) -> None:
         """Nothing."""
 
     def start(self) -> NoExecution:
