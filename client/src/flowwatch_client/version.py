@@ -8,3 +8,5 @@ try:
     VERSION = metadata.version("flowwatch-client")
 except metadata.PackageNotFoundError:  # run from the sources
     VERSION = "0+source"
+AGENT = f"flowwatch-client/{VERSION}"
+"""How this library names itself to servers."""

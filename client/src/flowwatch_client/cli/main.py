@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from flowwatch_client.cli import executions, keeping, run, sending
+from flowwatch_client.cli import doctor, executions, keeping, run, sending
 from flowwatch_client.cli.opening import CommandFailed, WrongUsage
 from flowwatch_client.cli.terminal import err
 from flowwatch_client.log.schema import NewerFile
@@ -68,6 +68,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"flowwatch-client {VERSION}")
     commands = parser.add_subparsers(metavar="command", required=True, title="commands")
-    for module in (executions, keeping, sending, run):
+    for module in (executions, keeping, sending, run, doctor):
         module.add(commands, common)
     return parser

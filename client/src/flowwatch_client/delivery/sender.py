@@ -51,6 +51,7 @@ class Sender:
         self._most_records = MOST_RECORDS
         self._divided: set[str] = set()
         self._said = ""
+        self._is_first = True
         self.lacks_turn = False
         """Whether the last try found another process sending, and something left to send."""
 
@@ -154,13 +155,26 @@ class Sender:
     def _well(self) -> None:
         if self._failures:
             logger.info("Sending to %s works again.", self._server.url)
+        if self._failures or self._is_first:
+            self._note(None)
         self._failures = 0
         self._next_try = 0.0
         self._asked_to_wait = False
         self._said = ""
         self._most_records = min(self._most_records * 2, MOST_RECORDS)
 
+    def _note(self, trouble: str | None) -> None:
+        """Keep in the file why it is not sent, for `doctor`: whoever looks is another process."""
+        self._is_first = False
+        try:
+            with self._writing.transaction() as connection:
+                outbox.note_trouble(connection, trouble)
+        except (sqlite3.Error, NewerFile, OSError) as error:
+            logger.debug("The log %s took no note: %s", self._writing.path, error)
+
     def _trouble(self, judged: Judged) -> None:
+        if judged.trouble != self._said:
+            self._note(judged.trouble)
         self._say(judged.trouble)
         self._failures += 1
         # Full jitter: many clients of one server that comes back don't come all at once.

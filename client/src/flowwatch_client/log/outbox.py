@@ -156,6 +156,24 @@ def tell(connection: sqlite3.Connection, moment: int) -> None:
     )
 
 
+def note_trouble(connection: sqlite3.Connection, text: str | None) -> None:
+    """Keep what kept records from being sent, with the time, for whoever asks; None: nothing does."""
+    connection.execute("DELETE FROM notes WHERE name = 'trouble'")
+    if text is not None:
+        connection.execute(
+            "INSERT INTO notes (name, text, at) VALUES ('trouble', ?, ?)",
+            (text, datetime.now(timezone.utc).isoformat(timespec="microseconds")),
+        )
+
+
+def noted_trouble(connection: sqlite3.Connection) -> tuple[str, str] | None:
+    """What keeps records from being sent, and since when."""
+    found: tuple[str, str] | None = connection.execute(
+        "SELECT text, at FROM notes WHERE name = 'trouble'"
+    ).fetchone()
+    return found
+
+
 def counts(connection: sqlite3.Connection) -> Counts:
     """All five numbers, of one moment when read in one transaction."""
     counted = dict(connection.execute("SELECT name, value FROM counters").fetchall())
