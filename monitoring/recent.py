@@ -14,7 +14,7 @@ from django.utils import timezone
 from monitoring.ids import time_of, uuid_floor
 from monitoring.models.execution import REASON_LENGTH
 from monitoring.prepared import fetch_all
-from monitoring.words import PROBLEMS, RATED, Status
+from monitoring.words import LOST, PROBLEMS, RATED, Status
 from tenants.scoping import current_tenant
 
 FINER: Final = 64
@@ -36,6 +36,12 @@ class Recent(NamedTuple):
     version: str | None
     reason: str | None
     node_name: str | None
+    is_lost: bool = False
+
+    @property
+    def shown(self) -> str:
+        """What it shows as: its status, or that contact was lost."""
+        return LOST if self.is_lost else self.status.slug
 
     @property
     def started_at(self) -> dt.datetime:
@@ -199,12 +205,14 @@ def _looks(workflow_id: int, wanted: Iterable[tuple[dt.datetime, dt.datetime]]) 
 
 _ONE: Final = """
     (SELECT {is_last} AS is_last, e.id, e.status, e.version, e.error_message,
-        coalesce(e.error_node_name, e.error_node_id) AS node
+        coalesce(e.error_node_name, e.error_node_id) AS node,
+        e.lost_contact_at IS NOT NULL AS is_lost
     FROM monitoring_execution e
     WHERE e.tenant_id = %s AND e.workflow_id = w.id AND {condition}
     ORDER BY e.id DESC LIMIT 1)"""
 _OF_EACH: Final = """
-SELECT e.is_last, w.id, e.id, e.status, e.version, left(e.error_message, said.reason_length), e.node
+SELECT e.is_last, w.id, e.id, e.status, e.version, left(e.error_message, said.reason_length), e.node,
+    e.is_lost
 FROM (SELECT %s::int AS reason_length) AS said,
     unnest(%s::bigint[]) AS w (id) CROSS JOIN LATERAL ({looks}) e"""
 _LAST: Final = _OF_EACH.format(looks=_ONE.format(is_last="true", condition="true"))

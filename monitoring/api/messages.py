@@ -116,7 +116,18 @@ class FullExecution(msgspec.Struct, rename="camel"):
     version: Id | None = None
     tags: Annotated[list[Id], msgspec.Meta(max_length=50)] | None = None
     keys: dict[str, Id] | None = None
-    heartbeat_seconds: Annotated[int, msgspec.Meta(ge=5, le=3_600)] | None = None
+    heartbeat_seconds: (
+        Annotated[
+            int,
+            msgspec.Meta(
+                ge=5,
+                le=3_600,
+                description="A promise: while it runs, a message or heartbeat comes at least so often. "
+                "After three times as long without any it is marked as lost contact.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class ShortLog(msgspec.Struct, rename="camel"):

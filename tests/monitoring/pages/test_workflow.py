@@ -89,6 +89,21 @@ def test_the_sign_of_a_failing_workflow_that_runs_again_is_how_it_finished_last(
     assert "3 of 3" in text_of(viewer, "/t/agency/"), "what runs is not counted as rated"
 
 
+def test_a_workflow_whose_newest_run_lost_contact_does_not_look_as_if_it_ran(
+    viewer: Client, workflow: Workflow, page: str
+) -> None:
+    run(workflow, 3, F)
+    record(message(workflow, timezone.now() - dt.timedelta(minutes=1), Status.RUNNING, None))
+    with tenant_scope(workflow.tenant):
+        running = Execution.objects.filter(status=Status.RUNNING)
+        assert running.update(lost_contact_at=timezone.now()) == 1
+    assert "now Lost contact, begun 1 min ago" in text_of(viewer, page)
+    for address in ("/t/agency/", "/t/agency/workflows/"):
+        shown = html_of(viewer, address)
+        _, _, after = shown.partition("live-workflows" if address == "/t/agency/" else "<main")
+        assert re.search(r'class="tag"><svg class="icon is-lost".*?Lost contact', after), address
+
+
 def test_the_versions_that_ran_are_told_with_how_they_did(
     viewer: Client, workflow: Workflow, page: str
 ) -> None:
