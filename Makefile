@@ -7,6 +7,8 @@
 #   make faults   kills each part of the carrier and workers that send alerts 20 times, and checks
 #                 that the tests would see faults (QUICK=1: twice; real processes, at a tenth of the times)
 #                 and that 200 slow senders are cut at the limits of real life
+#   make client-faults  the Python client against bad servers and full disks, killed 100 times, and
+#                 whether the tests would see faults (QUICK=1: killed 10 times)
 #   make shots    screenshots of every page into shots/
 #   make lock     renew requirements/*.txt from pyproject.toml
 #   make client-rules  renew the Python client's copy of the rules for secrets
@@ -25,7 +27,7 @@ SETTINGS_ONLY := SECRET_KEY=only-to-load-the-settings-0123456789abcdefghijklmnop
 	MIGRATION_DATABASE_URL=postgresql://owner@localhost:1/none \
 	FRONTEND_URL=https://flowwatch.example.com ALLOWED_HOSTS=flowwatch.example.com
 
-.PHONY: client-rules run test faults check bench shots lock format clean check-format check-lint check-types \
+.PHONY: client-faults client-rules run test faults check bench shots lock format clean check-format check-lint check-types \
 	check-imports check-templates check-deploy check-migrations check-vulnerabilities
 .DEFAULT_GOAL := run
 
@@ -60,6 +62,9 @@ bench: $(DEV_STAMP)
 
 faults: $(DEV_STAMP)
 	FAULT_KILLS=$(if $(QUICK),2,20) $(PY) -m pytest tests/faults $(ARGS)
+
+client-faults: $(DEV_STAMP)
+	cd client && FAULT_KILLS=$(if $(QUICK),10,100) ../$(PY) -m pytest tests/faults $(ARGS)
 
 shots: $(DEV_STAMP)
 	$(PY) -m tests.browser.shots $(ARGS)

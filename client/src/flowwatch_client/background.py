@@ -1,8 +1,8 @@
 """What goes on beside the workflow: commits, upkeep of the file, sending, signs of life.
 
 Two daemon threads, so that a server that hangs delays no commit: the keeper (flushes buffered rows,
-checkpoints) and, when there is a server, the sender. They start with the first write, again in a
-forked child, and end with the process: `atexit` gives them `settings.exit_seconds`.
+checkpoints, keeps the file bounded) and, when there is a server, the sender. They start with the first
+write, again in a forked child, and end with the process: `atexit` gives them `settings.exit_seconds`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from importlib import metadata
 from flowwatch_client.delivery.heartbeats import Heartbeats
 from flowwatch_client.delivery.http import Server
 from flowwatch_client.delivery.sender import Sender
-from flowwatch_client.log import outbox
+from flowwatch_client.log import disk, outbox
 from flowwatch_client.log.connection import Connection
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.schema import NewerFile
@@ -34,7 +34,7 @@ SEND_SECONDS = 0.5
 LOOK_SECONDS = 10.0
 """How often to look for what other processes left behind."""
 CHECKPOINT_BYTES = 4 * 1024 * 1024
-CHECKPOINT_SECONDS = 2.0
+UPKEEP_SECONDS = 2.0
 TRUNCATE_BYTES = 64 * 1024 * 1024
 _POLL_SECONDS = 0.02
 
@@ -122,7 +122,7 @@ class Background:
         self._starting = threading.Lock()
         self._started = False
         self._ended = False
-        self._checkpoint_at = 0.0
+        self._upkeep_at = 0.0
         self._exit_at: float | None = None
         self._hurries = 0
         self._keeper = _Loop("flowwatch-keeper", self._keep, gap=FLUSH_SECONDS)
@@ -209,20 +209,22 @@ class Background:
         again = self.tick() if self.tick is not None else None
         whole = self._writer.flush()
         try:
-            self._checkpoint()
+            self._look_after_file()
         except _TROUBLE as error:
-            logger.debug("No checkpoint of %s: %s", self._log.path, error)
+            logger.debug("No upkeep of %s: %s", self._log.path, error)
         if not whole:
             return FLUSH_SECONDS
         return LOOK_SECONDS if again is None else again
 
-    def _checkpoint(self) -> None:
+    def _look_after_file(self) -> None:
         """Readers and the workflow's writes go on meanwhile, but for a log that grew very long."""
-        size = self._log.path.with_name(f"{self._log.path.name}-wal").stat().st_size
-        if size < CHECKPOINT_BYTES or time.monotonic() < self._checkpoint_at:
+        if time.monotonic() < self._upkeep_at:
             return
-        self._own.checkpoint(truncate=size >= TRUNCATE_BYTES)
-        self._checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
+        size = self._log.path.with_name(f"{self._log.path.name}-wal").stat().st_size
+        if size >= CHECKPOINT_BYTES:
+            self._own.checkpoint(truncate=size >= TRUNCATE_BYTES)
+        disk.keep_bounded(self._log, self._settings.max_log_bytes)
+        self._upkeep_at = time.monotonic() + UPKEEP_SECONDS
 
     # --- the sender --------------------------------------------------------------------------------
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from flowwatch_client import background
 from flowwatch_client.background import Background
-from flowwatch_client.log import outbox
+from flowwatch_client.log import disk, outbox
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.writer import Writer
 from flowwatch_client.rows import ExecutionRow, NodeRow
@@ -77,4 +79,24 @@ def test_a_forked_child_sends_by_itself(tmp_path: Path, receiver: Receiver) -> N
     assert client.background.flush(10)
     assert {line["id"] for line in receiver.lines()} == {"e1", "e2"}
     assert client.counts().sent == 2
+    client.background.end()
+
+
+def test_the_log_is_kept_within_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "UPKEEP_SECONDS", 0.1)
+    client = Client(tmp_path / "log.db", None, max_log_bytes=1024 * 1024)
+    for number in range(400):
+        client.write(
+            ExecutionRow(
+                f"e{number}", "orders", "Orders", "success", START, result=f'"{"x" * 10_000}"'
+            )
+        )
+    deadline = time.monotonic() + 10
+    while disk.log_bytes(client.log) > 1024 * 1024:
+        assert time.monotonic() < deadline
+        client.background.wake()
+        time.sleep(0.05)
+    counts = client.counts()
+    assert counts.dropped > 0
+    assert counts.accepted == 400 == counts.waiting + counts.dropped
     client.background.end()
