@@ -1,6 +1,9 @@
 # Needs make and any Python from 3.11 on; everything else is put into .venv by itself.
 #   make run      start everything (PORT, FLOWWATCH_DATA, …: README)
-#   make test     all tests on a PostgreSQL of their own      ARGS="-k name" for some
+#   make test     all tests on a PostgreSQL of their own      ARGS="-k name" for some; without ARGS the
+#                 Python client's tests too
+#   make client-test  the Python client's tests on every Python from 3.10 to 3.13 that is found here, its
+#                 coverage, and its wheel installed alone      ARGS="--versions 3.10,3.13 -k name"
 #   make check    format, lint, types, migrations, templates, imports, known vulnerabilities
 #                 (make -k check goes on after a failure; make check-lint and so on are its parts)
 #   make bench    the figures of docs/performance.md
@@ -27,7 +30,7 @@ SETTINGS_ONLY := SECRET_KEY=only-to-load-the-settings-0123456789abcdefghijklmnop
 	MIGRATION_DATABASE_URL=postgresql://owner@localhost:1/none \
 	FRONTEND_URL=https://flowwatch.example.com ALLOWED_HOSTS=flowwatch.example.com
 
-.PHONY: client-faults client-rules run test faults check bench shots lock format clean check-format check-lint check-types \
+.PHONY: client-faults client-rules client-test run test faults check bench shots lock format clean check-format check-lint check-types \
 	check-imports check-templates check-deploy check-migrations check-vulnerabilities
 .DEFAULT_GOAL := run
 
@@ -36,6 +39,10 @@ run: $(RUN_STAMP)
 
 test: $(DEV_STAMP)
 	$(PY) -m pytest -n 2 $(ARGS)
+	$(if $(ARGS),,cd client && ../$(PY) -m pytest -n 2)
+
+client-test: $(DEV_STAMP)
+	$(PY) tools/test_client.py $(ARGS)
 
 check: check-format check-lint check-types check-imports check-templates check-deploy \
 	check-migrations check-vulnerabilities
@@ -46,6 +53,7 @@ check-lint: $(DEV_STAMP)
 	$(VENV)/bin/ruff check .
 check-types: $(DEV_STAMP)
 	$(VENV)/bin/mypy
+	cd client && ../$(VENV)/bin/mypy
 check-imports: $(DEV_STAMP)
 	$(VENV)/bin/lint-imports
 check-templates: $(DEV_STAMP)
