@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import queue
 import sqlite3
 import threading
 import time
@@ -40,18 +41,18 @@ _POLL_SECONDS = 0.02
 
 
 class _Loop:
-    """A daemon thread that works when woken, or when `idle` seconds have passed.
+    """A daemon thread that works when woken, or when so many seconds have passed as `work` said.
 
-    `work` is called at most every `gap` seconds, and once more at the end; it returns the seconds
-    until it wants to be called by itself.
+    `work` is called at most every `gap` seconds, and once more at the end. The bell is a SimpleQueue
+    because a signal's handler may ring it in the middle of a ring (an Event would wait for itself).
     """
 
     def __init__(self, name: str, work: Callable[[], float], *, gap: float) -> None:
         self._name = name
         self._work = work
         self._gap = gap
-        self._woken = threading.Event()
-        self._hurried = threading.Event()
+        self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._has_rung = False
         self._ending = False
         self._thread: threading.Thread | None = None
 
@@ -66,13 +67,13 @@ class _Loop:
         return True
 
     def wake(self) -> None:
-        if not self._woken.is_set():
-            self._woken.set()
+        if not self._has_rung:
+            self._has_rung = True
+            self._bell.put(False)
 
     def hurry(self) -> None:
         """Work now, without the gap."""
-        self._hurried.set()
-        self._woken.set()
+        self._bell.put(True)
 
     def end(self) -> None:
         """Work once more and end."""
@@ -84,17 +85,25 @@ class _Loop:
             self._thread.join(seconds)
 
     def _run(self) -> None:
-        idle = 0.0
+        idle = self._gap
         while True:
             if not self._ending:
-                self._woken.wait(idle)
-                self._woken.clear()
-                self._hurried.wait(self._gap)
-                self._hurried.clear()
+                self._wait(idle)
+            self._has_rung = False
             is_last = self._ending
             idle = self._safely()
             if is_last:
                 return
+
+    def _wait(self, idle: float) -> None:
+        """Until the gap after the first ring, or after `idle` seconds, is over, or somebody hurries."""
+        try:
+            hurried = self._bell.get(timeout=idle)
+            until = time.monotonic() + self._gap
+            while not hurried:
+                hurried = self._bell.get(timeout=max(until - time.monotonic(), 0.0))
+        except queue.Empty:
+            return
 
     def _safely(self) -> float:
         try:
@@ -119,7 +128,7 @@ class Background:
 
     def _begin(self) -> None:
         """The state of a process that has no threads yet."""
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
         self._started = False
         self._ended = False
         self._upkeep_at = 0.0

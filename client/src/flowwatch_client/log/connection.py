@@ -16,6 +16,13 @@ BUSY_SECONDS = 5.0
 """How long a writer waits for another process's commit."""
 
 
+class Reentered(sqlite3.OperationalError):
+    """The thread is in the middle of using this connection already.
+
+    A signal's handler, or a finalizer that the garbage collector calls, may write at any moment.
+    """
+
+
 class Connection:
     """One connection, shared by the threads of a process, one transaction at a time.
 
@@ -30,7 +37,8 @@ class Connection:
         self.path = path
         self._durable = durable
         self._busy_seconds = busy_seconds
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._in_use = False
         self._opened: sqlite3.Connection | None = None
         _all.add(self)
 
@@ -63,10 +71,21 @@ class Connection:
         return self._opened
 
     @contextlib.contextmanager
+    def _alone(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for one user at a time. Raises Reentered where waiting would be for ever."""
+        with self._lock:
+            if self._in_use:
+                raise Reentered("the log is in use by this very thread")
+            self._in_use = True
+            try:
+                yield self._mine()
+            finally:
+                self._in_use = False
+
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A write transaction: committed at the end, rolled back on an error. Raises sqlite3.Error."""
-        with self._lock:
-            connection = self._mine()
+        with self._alone() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -79,8 +98,7 @@ class Connection:
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One consistent view of the file. Raises sqlite3.Error."""
-        with self._lock:
-            connection = self._mine()
+        with self._alone() as connection:
             connection.execute("BEGIN")
             try:
                 yield connection
@@ -92,8 +110,7 @@ class Connection:
 
         `truncate` also empties the write-ahead log, for which writers have to wait a moment.
         """
-        with self._lock:
-            connection = self._mine()
+        with self._alone() as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             if truncate:
                 # While it waits for readers, writers wait for it.
@@ -116,12 +133,24 @@ class Connection:
         with contextlib.suppress(sqlite3.Error):
             self._close()
 
-    def after_fork(self) -> None:
+    def after_fork_in_parent(self) -> None:
         self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Servers that fork in C don't call what is to be done before: then it is open still.
+
+        It is kept, never used and never closed: closing would give up the parent's locks.
+        """
+        self._lock = threading.RLock()
+        self._in_use = False
+        if self._opened is not None:
+            _inherited.append(self._opened)
+            self._opened = None
 
 
 _all: weakref.WeakSet[Connection] = weakref.WeakSet()
 _closed: list[Connection] = []
+_inherited: list[sqlite3.Connection] = []
 
 
 def _before_fork() -> None:
@@ -130,13 +159,21 @@ def _before_fork() -> None:
         connection.before_fork()
 
 
-def _after_fork() -> None:
+def _after_fork_in_parent() -> None:
     for connection in _closed:
-        connection.after_fork()
+        connection.after_fork_in_parent()
+    _closed.clear()
+
+
+def _after_fork_in_child() -> None:
+    for connection in [*_all]:
+        connection.after_fork_in_child()
     _closed.clear()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
     )

@@ -14,6 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 
+from flowwatch_client.log.connection import Reentered
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.schema import NewerFile
 from flowwatch_client.rows import NodeRow, Row
@@ -48,7 +49,8 @@ class Writer:
         self._prepare = prepare
         self._kept: collections.deque[Row] = collections.deque()
         self._characters = 0
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
+        self._flushing = False
         self._said = False
         self.lost = 0
 
@@ -58,7 +60,7 @@ class Writer:
             try:
                 self._store(rows)
                 return
-            except _BAD_ROW:
+            except (*_BAD_ROW, Reentered):
                 pass
             except _TROUBLE as error:
                 self._complain(error)
@@ -71,17 +73,30 @@ class Writer:
     def flush(self) -> bool:
         """Commit what is kept, as much as goes; whether nothing is left."""
         with self._turn:
-            while self._kept:
-                part = [self._kept[at] for at in range(min(_AT_ONCE, len(self._kept)))]
-                try:
-                    self._commit(part)
-                except _TROUBLE as error:
-                    self._complain(error)
+            if self._flushing:  # a signal's handler, or a finalizer, in the middle of the same
+                return False
+            self._flushing = True
+            try:
+                if not self._flush():
                     return False
-                for _ in part:
-                    self._characters -= _characters(self._kept.popleft())
-            self._characters = 0
+            finally:
+                self._flushing = False
         self._said = False
+        return True
+
+    def _flush(self) -> bool:
+        while self._kept:
+            part = [self._kept[at] for at in range(min(_AT_ONCE, len(self._kept)))]
+            try:
+                self._commit(part)
+            except Reentered:
+                return False
+            except _TROUBLE as error:
+                self._complain(error)
+                return False
+            for _ in part:
+                self._characters -= _characters(self._kept.popleft())
+        self._characters = 0
         return True
 
     def _commit(self, rows: Sequence[Row]) -> None:
@@ -124,7 +139,8 @@ class Writer:
         """In the child: what the parent still keeps is the parent's."""
         self._kept = collections.deque()
         self._characters = 0
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
+        self._flushing = False
         self.lost = 0
 
 
