@@ -20,7 +20,7 @@ from monitoring.models.execution import REASON_LENGTH
 from monitoring.pages.execution_place import DataLinks, ExecutionPlace, Link
 from monitoring.pages.node_panel import NodePanel, failing_node, node_panel, own_stack
 from monitoring.pages.payload import payload_of, whole_number
-from monitoring.pages.rows import elapsed_ms, goes_on, rows_of, shown_status
+from monitoring.pages.rows import elapsed_ms, goes_on, known_until, rows_of, shown_status
 from monitoring.pages.timeline import MOST_ROWS, first_in_sight, timeline_of
 from monitoring.pages.why import why_of
 from monitoring.panels import Place, Tab, panels_at, tabs_at
@@ -183,7 +183,7 @@ class _View:
         timeline = timeline_of(
             self.execution,
             self.nodes,
-            now=self.now,
+            now=known_until(self.execution, self.now),
             # A click must not move the rows under the pointer.
             url=lambda node: self.place.node(node, row=first),
             selected=selected,

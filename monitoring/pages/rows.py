@@ -49,7 +49,13 @@ def elapsed_ms(execution: Execution, now: dt.datetime) -> float | None:
     """How long an execution has been going on; None once it is finished or not begun."""
     if execution.state not in (Status.RUNNING, Status.WAITING):
         return None
-    return max((now - execution.started).total_seconds() * 1_000, 0.0)
+    return max((known_until(execution, now) - execution.started).total_seconds() * 1_000, 0.0)
+
+
+def known_until(execution: Execution, now: dt.datetime) -> dt.datetime:
+    """Until when an unfinished execution surely ran: now, or when it was heard of last."""
+    is_lost = shown_status(execution) == LOST
+    return (execution.lost_contact_at if is_lost else None) or now
 
 
 def reason(node: str | None, message: str | None) -> str:

@@ -385,6 +385,14 @@ def test_a_page_is_watched_while_its_execution_goes_on(viewer: Client, workflow:
     assert 'id="goes-on"' not in viewer.get(address).content.decode()
 
 
+def test_nodes_that_took_no_millisecond_have_times(viewer: Client, workflow: Workflow) -> None:
+    node = {"nodeId": "n", "status": "success", "startedAt": NOW.isoformat(), "durationMs": 0}
+    [one] = record_executions_of(workflow, 1, newest=NOW, nodeExecutions=[node])
+    page = get(viewer, f"/t/agency/executions/{one}/")
+    assert "Work 0 ms" in words(page)
+    assert "times of nodes were not sent" not in page
+
+
 # --- where a node's code stands -------------------------------------------------------------------
 
 

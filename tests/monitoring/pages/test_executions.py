@@ -284,9 +284,11 @@ def test_going_on_is_shown_instead_of_a_duration(viewer: Client, workflow: Workf
     make_execution(workflow, Status.RUNNING, started_at=begun)
     lost = make_execution(workflow, Status.RUNNING, started_at=begun)
     with tenant_scope(workflow.tenant):
-        Execution.objects.filter(id=lost.id).update(lost_contact_at=timezone.now())
+        heard = begun + dt.timedelta(minutes=2, seconds=5)
+        Execution.objects.filter(id=lost.id).update(lost_contact_at=heard)
     page = get(viewer, LIST)
     assert "3 min 0" in page
+    assert "2 min 05 s" in page, "of one that lost contact nobody knows how it went on"
     assert 'aria-label="Lost contact"' in page
 
 
