@@ -126,9 +126,8 @@ class Client:
 
     def text(self, text: str, most: int) -> str:
         """A text without secrets; of one that is too long, its beginning and its end."""
-        if len(text) > most:
-            text = f"{text[: most // 4]}\n… {len(text) - most} characters cut …\n{text[-(3 * most // 4) :]}"
-        return self.scrubber.scrub_text(values.storable(text.replace("\0", "\ufffd")))
+        clean = values.storable(_cut(text, 4 * most).replace("\0", "\ufffd"))
+        return _cut(self.scrubber.scrub_text(clean), most)
 
     def _clean_name(self, name: str) -> str:
         return self.text(name, LONGEST_NAME * 4)[:LONGEST_NAME] or "unnamed"
@@ -147,6 +146,13 @@ class Client:
         if doing not in self._said:
             self._said.add(doing)
             logger.warning("Flowwatch failed to %s: %r. The workflow goes on.", doing, error)
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    begin, end = text[: most // 4], text[-(most // 2) :]
+    return f"{begin}\n… {len(text) - len(begin) - len(end)} characters cut …\n{end}"
 
 
 def _hash_key(token: str | None) -> bytes:

@@ -7,6 +7,7 @@ whether they are and are small enough. All others are copied piece by piece (`_C
 from __future__ import annotations
 
 import base64
+import collections
 import dataclasses
 import datetime as dt
 import decimal
@@ -15,7 +16,7 @@ import json
 import pathlib
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set, ValuesView
 from typing import Any
 
 from flowwatch_client.secret_rules import Scrubber
@@ -28,6 +29,9 @@ MOST_DEPTH = 32
 """The server takes 64 for a whole message."""
 _SMALLEST, _LARGEST = -(2**63), 2**63
 _LONGEST_REPR = 500
+_MOST_BYTES = 256
+_MOST_CELLS = 1_000
+_MOST_COLUMNS = 100
 _LONGEST_KEY = 500
 
 
@@ -55,7 +59,7 @@ def to_json(value: Any, scrubber: Scrubber | None = None) -> str:
         text = storable(_encode(value if _is_plain_safely(value) else _Copier().copy(value, 0)))
         return text if scrubber is None else scrub_json(text, scrubber)
     except Exception as error:  # a value may run any code while it is looked at
-        return _encode(f"[not readable: {type(error).__name__}]")
+        return _encode(_unreadable(error))
 
 
 def _is_plain_safely(value: Any) -> bool:
@@ -79,7 +83,7 @@ def clean(text: str, scrubber: Scrubber) -> str:
     try:
         return scrub_json(text, scrubber)
     except Exception as error:
-        return _encode(f"[not readable: {type(error).__name__}]")
+        return _encode(_unreadable(error))
 
 
 def scrub_json(text: str, scrubber: Scrubber) -> str:
@@ -128,7 +132,10 @@ def _is_plain(value: Any) -> bool:
 
 
 class _Copier:
-    """Copies one value into plain JSON, as long as characters and items last."""
+    """Copies one value into plain JSON, as long as characters and items last.
+
+    What it is, its type says: asking the value itself (`isinstance`) may run code of a lazy one.
+    """
 
     def __init__(self) -> None:
         self._characters = MOST_CHARACTERS
@@ -140,9 +147,7 @@ class _Copier:
         if value is None or kind is bool:
             return value
         if kind is int:
-            return (
-                value if _SMALLEST <= value < _LARGEST else self._text(str(value)[:_LONGEST_REPR])
-            )
+            return value if _SMALLEST <= value < _LARGEST else self._text(_long_number(value))
         if kind is float:
             return value if value - value == 0.0 else repr(value)
         if kind is str:
@@ -153,56 +158,62 @@ class _Copier:
             return {"__truncated__": {"cycle": kind.__name__}}
         self._above.add(id(value))
         try:
-            return self._by_kind(value, depth + 1)
+            return self._by_kind(value, kind, depth + 1)
+        except Exception as error:  # this part runs code of its own; the others are told
+            return _unreadable(error)
         finally:
             self._above.discard(id(value))
 
-    def _by_kind(self, value: Any, depth: int) -> Any:
-        if isinstance(value, (str, int, float)):  # subclasses: enums and such
+    def _by_kind(self, value: Any, kind: type[Any], depth: int) -> Any:
+        if issubclass(kind, (str, int, float)):  # enums and such
             return self.copy(_base(value), depth)
-        if isinstance(value, Mapping):
+        if issubclass(kind, Mapping):
             return self._object(value, depth)
-        if isinstance(value, (list, tuple, Set)) or type(value).__name__ in (
-            "deque",
-            "dict_values",
-        ):
-            return self._list(value, depth)
-        if isinstance(value, (bytes, bytearray, memoryview)):
+        if issubclass(kind, (list, tuple, Set, collections.deque, ValuesView)):
+            return (
+                self._object(value._asdict(), depth)
+                if hasattr(kind, "_asdict")
+                else self._list(value, depth)
+            )
+        if issubclass(kind, (bytes, bytearray, memoryview)):
             return self._bytes(value)
-        if isinstance(value, (dt.datetime, dt.date, dt.time)):
+        if issubclass(kind, (dt.datetime, dt.date, dt.time)):
             return value.isoformat()
-        if isinstance(value, dt.timedelta):
-            return str(value)
-        if isinstance(value, (decimal.Decimal, uuid.UUID, pathlib.PurePath)):
+        if issubclass(kind, (dt.timedelta, decimal.Decimal, uuid.UUID, pathlib.PurePath)):
             return self._text(str(value))
-        if isinstance(value, enum.Enum):
+        if issubclass(kind, enum.Enum):
             return self.copy(value.value, depth)
-        if isinstance(value, BaseException):
-            return self._text(f"{type(value).__name__}: {value}")
-        if isinstance(value, type) or callable(value):
-            return self._text(getattr(value, "__qualname__", type(value).__name__))
-        return self._own(value, depth)
+        if issubclass(kind, BaseException):
+            return self._text(f"{kind.__name__}: {value}")
+        return self._own(value, kind, depth)
 
-    def _own(self, value: Any, depth: int) -> Any:
+    def _own(self, value: Any, kind: type[Any], depth: int) -> Any:
         """Objects of libraries and of the workflow itself."""
-        if dataclasses.is_dataclass(value):
-            names = [field.name for field in dataclasses.fields(value)]
+        if callable(value):
+            return self._text(str(getattr(value, "__qualname__", kind.__name__)))
+        if dataclasses.is_dataclass(kind):
+            names = [field.name for field in dataclasses.fields(kind)]
             return self._object({name: getattr(value, name, None) for name in names}, depth)
-        if hasattr(value, "model_fields") or hasattr(type(value), "model_dump"):  # pydantic 2
+        if hasattr(kind, "model_dump") or hasattr(kind, "__fields__"):  # pydantic 2 and 1
             return self._object(dict(value), depth)
-        if hasattr(type(value), "__fields__") and hasattr(value, "dict"):  # pydantic 1
-            return self._object(dict(value), depth)
-        if hasattr(value, "dtype") and hasattr(value, "shape"):  # numpy, pandas
+        if hasattr(kind, "dtype") and hasattr(kind, "shape"):  # numpy, pandas' series
             return self._array(value, depth)
-        if hasattr(value, "_asdict"):
-            return self._object(value._asdict(), depth)
+        if hasattr(kind, "dtypes") and hasattr(kind, "to_dict"):  # pandas' tables
+            return self._table(value, depth)
         return self._text(_shortened(value))
+
+    def _table(self, value: Any, depth: int) -> Any:
+        if value.size <= min(self._items, _MOST_CELLS):
+            return self._list(value.to_dict("records"), depth)
+        columns = [str(name) for name in value.columns[:_MOST_COLUMNS]]
+        cut = {"type": type(value).__name__, "shape": list(value.shape), "columns": columns}
+        return {"__truncated__": cut}
 
     def _array(self, value: Any, depth: int) -> Any:
         size = int(getattr(value, "size", 0))
         if size == 1 and not value.shape:
             return self.copy(value.item(), depth)
-        if size <= min(self._items, 1_000) and hasattr(value, "tolist"):
+        if size <= min(self._items, _MOST_CELLS) and hasattr(value, "tolist"):
             return self.copy(value.tolist(), depth)
         return {
             "__truncated__": {
@@ -215,7 +226,7 @@ class _Copier:
     def _object(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         copied: dict[str, Any] = {}
         for key, each in value.items():
-            if self._items <= 0:
+            if self._items <= 0 or self._characters <= 0:
                 copied["__truncated__"] = {"items": len(value), "kept": len(copied)}
                 break
             self._items -= 1
@@ -225,7 +236,7 @@ class _Copier:
     def _list(self, value: Iterable[Any], depth: int) -> list[Any]:
         copied: list[Any] = []
         for each in value:
-            if self._items <= 0:
+            if self._items <= 0 or self._characters <= 0:
                 copied.append({"__truncated__": {"items": _length(value), "kept": len(copied)}})
                 break
             self._items -= 1
@@ -233,8 +244,15 @@ class _Copier:
         return copied
 
     def _bytes(self, value: bytes | bytearray | memoryview) -> dict[str, Any]:
-        kept = bytes(value[: min(len(value), 64)])
-        return {"__bytes__": {"bytes": len(value), "begins": base64.b64encode(kept).decode()}}
+        """Text stays readable, also for the rules for secrets."""
+        kept = bytes(value[:_MOST_BYTES])
+        text = kept.decode("utf-8", "ignore")
+        cut = 0 if len(kept) == len(value) else 3  # the last sign may have lost its end
+        is_text = len(text.encode()) >= len(kept) - cut
+        begins = (
+            {"text": text} if is_text else {"begins": base64.b64encode(kept[:64]).decode("ascii")}
+        )
+        return {"__bytes__": {"bytes": len(value), **begins}}
 
     def _text(self, text: str) -> str | dict[str, Any]:
         if len(text) <= self._characters:
@@ -250,6 +268,18 @@ def _base(value: Any) -> Any:
         if isinstance(value, base):
             return base.__str__(value) if base is str else base(value)
     raise TypeError
+
+
+def _long_number(value: int) -> str:
+    """Python refuses to write very long numbers in decimal digits."""
+    try:
+        return str(value)[:_LONGEST_REPR]
+    except ValueError:
+        return hex(value)[:_LONGEST_REPR]
+
+
+def _unreadable(error: BaseException) -> str:
+    return f"[not readable: {type(error).__name__}]"
 
 
 def _length(value: Any) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextvars
-import functools
 import itertools
 import os
 import platform
@@ -12,15 +11,16 @@ import random
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any
 
-from flowwatch_client.capture import errors
+from flowwatch_client.capture import errors, source
 from flowwatch_client.capture.clock import Clock, milliseconds, now
 from flowwatch_client.capture.items import Items
-from flowwatch_client.capture.node import NodeExecution
+from flowwatch_client.capture.node import NodeExecution, NoNode
 from flowwatch_client.capture.place import Place, here, leave
+from flowwatch_client.capture.quiet import quiet
 from flowwatch_client.client import LONGEST_MESSAGE, LONGEST_NAME, LONGEST_STACK, Client
 from flowwatch_client.parent import Parent
 from flowwatch_client.parent import from_environment as parent_in_environment
@@ -34,20 +34,6 @@ _LONGEST_LINE = 2_000
 _MOST_KEYS = 50
 _MOST_FAILURES = 100
 _UNSET: Any = object()
-_Method = TypeVar("_Method", bound=Callable[..., None])
-
-
-def _quiet(method: _Method) -> _Method:
-    """The method, which says its errors on the logger and raises none into the workflow."""
-
-    @functools.wraps(method)
-    def quiet(self: Execution, *args: Any, **kwargs: Any) -> None:
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:
-            self.complain(method.__name__.replace("_", " "), error)
-
-    return cast(_Method, quiet)
 
 
 class Execution:
@@ -117,7 +103,7 @@ class Execution:
 
     # --- what the workflow says about itself ------------------------------------------------------
 
-    @_quiet
+    @quiet
     def set_keys(self, **keys: object) -> None:
         """Business keys to find the execution by: `set_keys(order=4711)`. The last value counts."""
         for name, value in keys.items():
@@ -126,7 +112,7 @@ class Execution:
                 self._keys[self.client.name(name)] = self.client.text(text, LONGEST_NAME)
         self.row.keys = self.client.clean_json(self._keys) if self._keys else None
 
-    @_quiet
+    @quiet
     def add_tags(self, *tags: str) -> None:
         """Words to group executions by; each counts once."""
         for tag in tags:
@@ -135,26 +121,26 @@ class Execution:
                 self._tags.append(clean)
         self.row.tags = self.client.clean_json(self._tags) if self._tags else None
 
-    @_quiet
+    @quiet
     def set_trigger(self, kind: str, data: Any = None) -> None:
         """What started it: `set_trigger("webhook", payload)`."""
         self.row.trigger_type = self.client.name(kind)
         self.set_trigger_data(data)
 
-    @_quiet
+    @quiet
     def set_trigger_data(self, data: Any) -> None:
         """What came with the trigger, where its kind was said at the start."""
         self._trigger_data = self._value(data)
         if self.sampled:
             self.row.trigger_data = self._trigger_data
 
-    @_quiet
+    @quiet
     def set_result(self, value: Any) -> None:
         """Its result, where it isn't what the workflow's function returns."""
         if self.keeps_values:
             self.row.result = self.client.clean_json(value)
 
-    @_quiet
+    @quiet
     def add_line(self, line: dict[str, str]) -> None:
         """A line of its log; the last ones are kept."""
         self._lines.append({name: text[:_LONGEST_LINE] for name, text in line.items()})
@@ -187,18 +173,29 @@ class Execution:
         place = here.get()
         if parent is None and place is not None and place.execution is self:
             parent = place.node_id
-        return NodeExecution(
-            self, self.client.name(node_id), self.client.name(name or node_id),
-            self.client.name(type), attempt=attempt, parent_id=parent,
-        ).begin(input)  # fmt: skip
+        try:
+            clean = self.client.name
+            return NodeExecution(
+                self, clean(node_id), clean(name or node_id), clean(type),
+                attempt=attempt, parent_id=parent, source=source.of_caller(1),
+            ).begin(input)  # fmt: skip
+        except Exception as error:
+            self.complain("begin a node", error)
+            return NoNode()
 
-    @_quiet
+    @quiet
     def finish(self, *, result: Any = _UNSET, error: BaseException | None = None) -> None:
         """Write how it ended, once: by what it returned or by what it raised."""
         with self.lock:
             if self._is_finished or self._pid != os.getpid():
                 return
             self._is_finished = True
+        try:
+            self._write_end(result, error)
+        finally:
+            self.client.ended(self)
+
+    def _write_end(self, result: Any, error: BaseException | None) -> None:
         ended = now()
         status = errors.status_of(error)
         if result is not _UNSET:
@@ -219,7 +216,6 @@ class Execution:
         row.duration_ms = milliseconds(self._started, ended)
         row.status = status  # last: the background may read the row at any time
         self.client.write(row)
-        self.client.ended(self)
 
     # --- as a recording of a call -----------------------------------------------------------------
 
@@ -234,6 +230,7 @@ class Execution:
         self._tell_items()
         self.finish(error=error)
 
+    @quiet
     def yielded(self, item: Any) -> None:
         if self.keeps_values:
             self._items = self._items or Items(self.client.clean_json)
@@ -368,10 +365,10 @@ class AttachedExecution(Execution):
         self.id = execution_id
         self._is_finished = True
 
-    @_quiet
+    @quiet
     def set_keys(self, **keys: object) -> None:
         """Nothing: the process in which it began says them."""
 
-    @_quiet
+    @quiet
     def add_tags(self, *tags: str) -> None:
         """Nothing."""

@@ -12,6 +12,7 @@ from flowwatch_client.capture import errors
 from flowwatch_client.capture.clock import milliseconds, now
 from flowwatch_client.capture.items import Items
 from flowwatch_client.capture.place import Place, here, leave
+from flowwatch_client.capture.quiet import quiet
 from flowwatch_client.capture.source import Source
 from flowwatch_client.rows import ERROR, RUNNING, SUCCESS, NodeRow
 
@@ -64,11 +65,15 @@ class NodeExecution:
         self._execution.open_nodes[self._number] = self
         return self
 
+    @quiet
     def set_input(self, value: Any) -> None:
+        """What the node works on; where it is not said at its beginning."""
         if self._keeps_input:
             self._row.input = self._text(value)
 
+    @quiet
     def set_output(self, value: Any) -> None:
+        """What comes out of the node."""
         if self._keeps_output:
             self._row.output = self._text(value)
 
@@ -86,14 +91,13 @@ class NodeExecution:
             self._is_shown = True
         execution.client.write(self._row)
 
+    def complain(self, doing: str, error: BaseException) -> None:
+        """Say once what went wrong in recording it."""
+        self._execution.complain(doing, error)
+
+    @quiet
     def finish(self, *, output: Any = _UNSET, error: BaseException | None = None) -> None:
         """Write how it ended, once: by what it returned or by what it raised."""
-        try:
-            self._finish(output, error)
-        except Exception as trouble:
-            self._execution.client.complain("end a node", trouble)
-
-    def _finish(self, output: Any, error: BaseException | None) -> None:
         ended = now()
         execution, row = self._execution, self._row
         with execution.lock:
@@ -131,6 +135,7 @@ class NodeExecution:
         self._tell_items()
         self.finish(error=error)
 
+    @quiet
     def yielded(self, item: Any) -> None:
         if self._keeps_output:
             if self._items is None:
@@ -161,6 +166,38 @@ class NodeExecution:
             leave(self._token)
             self._token = None
         self.finish(error=error)
+
+
+class NoNode(NodeExecution):
+    """What is given when nothing is recorded: it takes all and does nothing."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.started = 0.0
+
+    def begin(self, value: Any = None) -> NoNode:
+        return self
+
+    def set_input(self, value: Any) -> None:
+        """Nothing."""
+
+    def set_output(self, value: Any) -> None:
+        """Nothing."""
+
+    def finish(self, *, output: Any = None, error: BaseException | None = None) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> NoNode:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
+    ) -> None:
+        """Nothing."""
 
 
 @functools.lru_cache(maxsize=4096)

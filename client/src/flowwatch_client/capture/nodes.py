@@ -10,8 +10,7 @@ from flowwatch_client.capture import source
 from flowwatch_client.capture.arguments import Arguments
 from flowwatch_client.capture.calls import Recording
 from flowwatch_client.capture.decorating import Decorated, Wait, function_within, name_of, recorded
-from flowwatch_client.capture.node import NodeExecution
-from flowwatch_client.capture.nothing import NoNode
+from flowwatch_client.capture.node import NodeExecution, NoNode
 from flowwatch_client.capture.place import here
 
 

@@ -1,4 +1,4 @@
-"""What `with workflow(…)` and `with node(…)` give when nothing is recorded: it takes all and does nothing."""
+"""What `with workflow(…)` gives when nothing is recorded."""
 
 from __future__ import annotations
 
@@ -6,40 +6,12 @@ from types import TracebackType
 from typing import Any
 
 from flowwatch_client.capture.execution import Execution
-from flowwatch_client.capture.node import NodeExecution
-
-
-class NoNode(NodeExecution):
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        self.started = 0.0
-
-    def begin(self, value: Any = None) -> NoNode:
-        return self
-
-    def set_input(self, value: Any) -> None:
-        """Nothing."""
-
-    def set_output(self, value: Any) -> None:
-        """Nothing."""
-
-    def finish(self, *, output: Any = None, error: BaseException | None = None) -> None:
-        """Nothing."""
-
-    def __enter__(self) -> NoNode:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        stack: TracebackType | None,
-    ) -> None:
-        """Nothing."""
+from flowwatch_client.capture.node import NoNode
 
 
 class NoExecution(Execution):
+    """It takes all and does nothing."""
+
     id = ""
 
     def __init__(self) -> None:
