@@ -104,3 +104,19 @@ def test_a_row_of_a_deleted_execution_is_lost_alone(log: Log) -> None:
     found = log.get_execution("e1")
     assert found is not None
     assert (len(found[1]), writing.lost) == (1, 1)
+
+
+def test_a_log_is_for_its_user_alone(log: Log) -> None:
+    log.write([_execution()])
+    files = [log.path, log.path.with_name(f"{log.path.name}-wal")]
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o600, 0o600]
+
+
+def test_a_log_that_was_left_open_is_closed(log: Log) -> None:
+    own = Log(log.path)
+    own.write([_execution()])
+    opened = own.connection._opened
+    assert opened is not None
+    del own
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened.execute("SELECT 1")

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from flowwatch_client.cli.terminal import err
+from flowwatch_client.log.connection import IN_MEMORY
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.times import read_time, stored
 from flowwatch_client.settings import Settings, from_environment
@@ -45,7 +46,7 @@ def open_log(options: argparse.Namespace) -> Log:
         if hasattr(options, "log"):
             raise CommandFailed(f"There is no file {path}.")
         err(f"Nothing is recorded yet: there is no log {path}.")
-        return Log(Path(":memory:"))
+        return Log(Path(IN_MEMORY))
     check_is_log(path)
     return Log(path)
 

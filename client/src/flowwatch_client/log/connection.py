@@ -12,6 +12,8 @@ from pathlib import Path
 
 from flowwatch_client.log.schema import prepare
 
+IN_MEMORY = ":memory:"
+"""SQLite's name for a file that is none."""
 BUSY_SECONDS = 5.0
 """How long a writer waits for another process's commit."""
 
@@ -43,7 +45,7 @@ class Connection:
         _all.add(self)
 
     def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._make_file()
         opened = sqlite3.connect(
             self.path,
             timeout=self._busy_seconds,
@@ -64,6 +66,14 @@ class Connection:
             opened.close()
             raise
         return opened
+
+    def _make_file(self) -> None:
+        """Inputs and outputs are nobody else's, wherever the file lies."""
+        if str(self.path) == IN_MEMORY or self.path.exists():
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def _mine(self) -> sqlite3.Connection:
         if self._opened is None:
@@ -127,6 +137,11 @@ class Connection:
         if self._opened is not None:
             self._opened.close()
         self._opened = None
+
+    def __del__(self) -> None:
+        # Nobody has to close a log; from Python 3.13 on sqlite3 complains of connections left open.
+        if self._opened is not None:
+            self._opened.close()
 
     def before_fork(self) -> None:
         self._lock.acquire()
