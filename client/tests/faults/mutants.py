@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flowwatch_client import background
+from flowwatch_client import background, client
+from flowwatch_client.client import Client
 from flowwatch_client.delivery import answers, message, sender
 from flowwatch_client.delivery.answers import Judged, Next
 from flowwatch_client.log import log as log_module
@@ -19,6 +20,7 @@ from flowwatch_client.log.log import Log
 from flowwatch_client.log.writer import Writer
 
 # Types would be in the way of doing wrong.
+_client: Any = client
 _sender: Any = sender
 _message: Any = message
 _writer: Any = Writer
@@ -131,6 +133,11 @@ def loud_writer() -> None:
     """Trouble of the log reaches the workflow."""
     _writer.write = lambda self, *rows: self._log.write(rows)
 
+    def shout(self: Client, doing: str, error: BaseException) -> None:
+        raise error
+
+    _client.Client.complain = shout
+
 
 def early_ids() -> None:
     """A node has its row's id before the commit, also when that fails."""
@@ -165,7 +172,8 @@ def slow_writer() -> None:
 
     def wait(self: background.Background) -> None:
         wake(self)
-        self.flush(5)
+        if not self._hurries:
+            self.flush(4)
 
     _background.Background.wake = wait
 

@@ -165,6 +165,10 @@ class Trial:
         if self.printed and not self.printed[-1]["flushed"]:
             self.complaints.add("not everything could be sent")
 
+    def rows(self) -> int:
+        """What its processes have written, those apart that did not end by themselves."""
+        return sum(printed["rows"] for printed in self.printed)
+
     # --- what is wrong -----------------------------------------------------------------------------
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:

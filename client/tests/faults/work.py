@@ -7,6 +7,8 @@ client faulty, to see that the tests would notice.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import encodings.idna  # noqa: F401 (nobody may not read where modules lie)
 import json
 import os
 import resource
@@ -14,9 +16,10 @@ import signal
 import sys
 import threading
 import time
-import uuid
-from pathlib import Path
-from typing import Any
+
+from flowwatch_client import background, client, configure, node, workflow
+from flowwatch_client.delivery import message, sender
+from flowwatch_client.rows import NodeRow, Row
 
 
 @dataclasses.dataclass
@@ -34,7 +37,7 @@ class Work:
     a row."""
     nodes: int = 4
     pause: float = 0.02
-    """Between nodes, seconds."""
+    """In each node, seconds."""
     value: str = "x" * 200
     buffered: bool = False
     exit_seconds: float = 2.0
@@ -52,51 +55,48 @@ class Work:
     orphan: bool = False
     """A child does the work, and its parent ends at once."""
     exit_on_term: bool = False
-    """SIGTERM ends it in order; then it prints how many rows were written."""
+    """SIGTERM ends it in order."""
     pace: float = 1.0
     """All pauses between tries are as many times as long."""
     mutant: str = ""
 
 
 def main(work: Work) -> None:
-    from flowwatch_client import background
-    from flowwatch_client.delivery import sender
-    from flowwatch_client.log.log import Log
-    from flowwatch_client.log.writer import Writer
-    from flowwatch_client.settings import Settings
-
-    if work.as_nobody:  # who may not read where modules lie
-        import encodings.idna  # noqa: F401
-
-        os.seteuid(65534)
     for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "RARE_PAUSE"):
         setattr(sender, name, getattr(sender, name) * work.pace)
     background.SEND_SECONDS = 0.05
+    client.LONG_SECONDS = 0.2
     if work.mutant:
         import mutants
 
         mutants.MUTANTS[work.mutant]()
-    settings = Settings(
+    if work.as_nobody:
+        os.seteuid(65534)
+    configure(
         url=work.url or None,
         token=work.token,
-        path=Path(work.path),
+        log=work.path,
         buffered=work.buffered,
         exit_seconds=work.exit_seconds,
     )
-    log = Log(settings.path)
-    writer = Writer(log, buffered=settings.buffered)
-    runner = Runner(work, writer, background.Background(log, writer, settings))
-    runner.go()
+    Runner(work).go()
 
 
 class Runner:
-    """Runs the workflow and logs it as the capture does."""
+    """Runs the workflow, and keeps a ledger of what the log took."""
 
-    def __init__(self, work: Work, writer: Any, beside: Any) -> None:
-        self.work, self.writer, self.beside = work, writer, beside
+    def __init__(self, work: Work) -> None:
+        self.work = work
         self.slowest = 0.0
         self.rows = 0
         self.ledger = os.open(work.ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        made = client.active()
+        assert made is not None
+        self.client = made
+        self._write = made.write
+        made.write = self.write  # type: ignore[method-assign]
+        self.run = workflow(work.workflow, name="Faults", tags=["faults"])(self.steps)
+        self.nodes = [node(f"node-{number}")(self.step) for number in range(3)]
 
     def go(self) -> None:
         if self.work.exit_on_term:
@@ -108,19 +108,26 @@ class Runner:
             child = os.fork()
             if not child:
                 self.work_off(f"child {number}")
-                self.beside.end()
+                self.client.background.end()
                 os._exit(0)
             children.append(child)
-        total = self.work_off("parent")
+        try:
+            total = self.work_off("parent")
+        except SystemExit:
+            self.report(0, None)
+            raise
         for child in children:
             assert os.waitpid(child, 0)[1] == 0
-        flushed = self.beside.flush(self.work.flush) if self.work.flush else None
+        self.report(total, self.client.flush(self.work.flush) if self.work.flush else None)
+
+    def report(self, total: int, flushed: bool | None) -> None:
         print(
             json.dumps(
                 {
                     "total": total,
                     "slowest": self.slowest,
-                    "lost": self.writer.lost,
+                    "rows": self.rows,
+                    "lost": self.client.writer.lost,
                     "flushed": flushed,
                     "threads": threading.active_count(),
                 }
@@ -129,59 +136,58 @@ class Runner:
         )
 
     def exit_in_order(self, *_: object) -> None:
-        print(self.rows, flush=True)
         sys.exit(0)
 
     def orphan(self) -> None:
         """The parent writes, too, so that its threads and locks are there when it forks."""
-        self.beside.wake()
+        self.client.background.wake()
         if os.fork():
-            print(json.dumps({"total": total_of(self.work), "slowest": 0.0}), flush=True)
+            self.report(total_of(self.work), None)
             os._exit(0)
         os.close(1)
         self.work_off("child")
-        self.beside.end()
+        self.client.background.end()
         os._exit(0)
 
-    def work_off(self, who: str) -> int:
-        """The workflow: its result must be the same whatever happens to its log."""
-        from flowwatch_client.rows import ExecutionRow, NodeRow
+    # --- the workflow: its result must be the same whatever happens to its log -----------------------
 
+    def work_off(self, who: str) -> int:
         total = 0
         self.limit(self.work.file_limit)
         for number in range(self.work.executions):
             if number == self.work.executions // 2:
                 self.limit(0)
                 set_clock(self.work.clock)
-            run = ExecutionRow(
-                str(uuid.uuid4()), self.work.workflow, "Faults", "running", now(), tags='["faults"]'
-            )
-            self.log(run)
-            for node in range(self.work.nodes):
-                step = NodeRow(
-                    run.id, f"node-{node % 3}", "Node", "function", "running", now(),
-                    input=json.dumps({"who": who, "value": self.work.value}),
-                )  # fmt: skip
-                self.log(step)
-                total += number * node
-                time.sleep(self.work.pause)
-                set_clock(self.work.clock_in_node)
-                step.status, step.completed_at, step.output = "success", now(), str(total)
-                self.log(step)
-            run.status, run.completed_at = "success", now()
-            self.log(run)
+            total += self.run(number, who)
         return total
 
-    def log(self, row: Any) -> None:
+    def steps(self, number: int, who: str) -> int:
+        return sum(
+            self.nodes[step % 3](number * step, {"who": who, "value": self.work.value})
+            for step in range(self.work.nodes)
+        )
+
+    def step(self, result: int, value: dict[str, str]) -> int:
+        time.sleep(self.work.pause)
+        set_clock(self.work.clock_in_node)
+        return result
+
+    # --- what is seen of the log -------------------------------------------------------------------
+
+    def write(self, *rows: Row) -> None:
         began = time.monotonic()
-        self.rows += 1
-        self.writer.write(row)
-        self.beside.wake()
+        self._write(*rows)
         self.slowest = max(self.slowest, time.monotonic() - began)
-        row_id = getattr(row, "row_id", "")
-        written = getattr(row, "execution_id", None) or row.id
-        if row_id is not None and (self.work.promised or row_id):
-            os.write(self.ledger, f"{written} {row_id} {row.status}\n".encode())
+        self.rows += len(rows)
+        for row in rows:
+            if not isinstance(row, NodeRow):
+                self.note(row.id, "", row.status)
+            elif row.row_id is not None:
+                self.note(row.execution_id, row.row_id, row.status)
+
+    def note(self, execution_id: str, row_id: object, status: str) -> None:
+        if self.work.promised or row_id:
+            os.write(self.ledger, f"{execution_id} {row_id} {status}\n".encode())
 
     def limit(self, size: int) -> None:
         if self.work.file_limit:
@@ -190,31 +196,22 @@ class Runner:
 
 
 def total_of(work: Work) -> int:
-    return sum(number * node for number in range(work.executions) for node in range(work.nodes))
-
-
-def now() -> str:
-    import datetime as dt
-
-    moment = dt.datetime.fromtimestamp(time.time(), dt.timezone.utc)
-    return moment.isoformat(timespec="microseconds")
+    return sum(number * step for number in range(work.executions) for step in range(work.nodes))
 
 
 def set_clock(seconds: float) -> None:
     """Set the wall clock, for this process; once."""
     if not seconds or time.time.__name__ == "<lambda>":
         return
-    import datetime as dt
-
-    from flowwatch_client.delivery import message
 
     class Datetime(dt.datetime):
         @classmethod
         def now(cls, tz: dt.tzinfo | None = None) -> Datetime:
             return cls.fromtimestamp(time.time(), tz)
 
-    real = time.time
+    real, real_ns = time.time, time.time_ns
     time.time = lambda: real() + seconds
+    time.time_ns = lambda: real_ns() + int(seconds * 1e9)
     message.datetime = Datetime  # type: ignore[attr-defined]
 
 
