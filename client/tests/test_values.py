@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from flowwatch_client import values
 from flowwatch_client.secret_rules import Scrubber
-from flowwatch_client.values import to_json
+from flowwatch_client.values import json_of_snapshot, snapshot, to_json
 
 SCRUBBER = Scrubber(b"key")
 
@@ -198,6 +198,11 @@ PLAIN = st.recursive(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=30,
 )  # fmt: skip
+
+
+@given(ANYTHING)
+def test_a_snapshot_gives_the_same_later(value: Any) -> None:
+    assert json_of_snapshot(snapshot(value), SCRUBBER) == to_json(value, SCRUBBER)
 
 
 @given(PLAIN)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from flowwatch_client import values
 from flowwatch_client.background import Background
 from flowwatch_client.capture.clock import now
+from flowwatch_client.capture.unfinished import UnfinishedNode
 from flowwatch_client.capture.version import version_of
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.schema import NewerFile
 from flowwatch_client.log.writer import Writer
-from flowwatch_client.rows import NodeRow, Row
+from flowwatch_client.rows import Row
 from flowwatch_client.secret_rules import Scrubber
 from flowwatch_client.settings import BadSetting, Settings, as_variables, from_environment
 
@@ -53,7 +54,7 @@ class Client:
         self.writer = Writer(
             self.log,
             buffered=settings.buffered,
-            prepare=self._scrub_row if settings.buffered else None,
+            prepare=self._complete if settings.buffered else None,
         )
         self.background = Background(self.log, self.writer, settings)
         self.name = functools.lru_cache(maxsize=4096)(self._clean_name)
@@ -117,10 +118,6 @@ class Client:
     # --- values -----------------------------------------------------------------------------------
 
     def json(self, value: Any) -> str:
-        """A node's value as JSON text; in buffered mode it is scrubbed when it is committed."""
-        return values.to_json(value, None if self.settings.buffered else self.scrubber)
-
-    def clean_json(self, value: Any) -> str:
         """Any value as JSON text without secrets."""
         return values.to_json(value, self.scrubber)
 
@@ -132,12 +129,9 @@ class Client:
     def _clean_name(self, name: str) -> str:
         return self.text(name, LONGEST_NAME * 4)[:LONGEST_NAME] or "unnamed"
 
-    def _scrub_row(self, row: Row) -> None:
-        if isinstance(row, NodeRow):
-            if row.input is not None:
-                row.input = values.clean(row.input, self.scrubber)
-            if row.output is not None:
-                row.output = values.clean(row.output, self.scrubber)
+    def _complete(self, row: Row) -> None:
+        if isinstance(row, UnfinishedNode):
+            row.complete(self.scrubber)
 
     # --- trouble ----------------------------------------------------------------------------------
 
@@ -162,7 +156,7 @@ def _hash_key(token: str | None) -> bytes:
     return hashlib.blake2b(token.encode(), digest_size=32, person=b"flowwatch-scrub").digest()
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _client: Client | None = None
 _is_made = False
 
@@ -213,7 +207,7 @@ def _make(changed: Mapping[str, object] | None) -> Client | None:
 
 def _after_fork_in_child() -> None:
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     if _client is not None:
         _client.after_fork()
 

@@ -43,6 +43,11 @@ class ExecutionRow:
     """JSON object of further fields, kept as raw log by the server (log lines, process, sampling)."""
     heartbeat_seconds: int | None = None
 
+    @property
+    def size(self) -> int:
+        """Characters of its values."""
+        return len(self.result or "") + len(self.trigger_data)
+
 
 @dataclasses.dataclass
 class NodeRow:
@@ -68,6 +73,11 @@ class NodeRow:
     extra: str | None = None
     """JSON object of further fields: `source`, `parentNodeId`, …"""
     row_id: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Characters of its values."""
+        return len(self.input or "") + len(self.output or "")
 
 
 Row = ExecutionRow | NodeRow

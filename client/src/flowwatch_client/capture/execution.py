@@ -63,7 +63,7 @@ class Execution:
         self.keeps_values = client.settings.values if values is None else values
         self.id = str(uuid.uuid4())
         self.clock = Clock()
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a finalizer may end a node in the middle of another
         self.next_node = itertools.count(1).__next__
         self.open_nodes: dict[int, NodeExecution] = {}
         self._started = now()
@@ -110,7 +110,7 @@ class Execution:
             if len(self._keys) < _MOST_KEYS or name in self._keys:
                 text = str(value)[:LONGEST_NAME]
                 self._keys[self.client.name(name)] = self.client.text(text, LONGEST_NAME)
-        self.row.keys = self.client.clean_json(self._keys) if self._keys else None
+        self.row.keys = self.client.json(self._keys) if self._keys else None
 
     @quiet
     def add_tags(self, *tags: str) -> None:
@@ -119,7 +119,7 @@ class Execution:
             clean = self.client.name(str(tag))
             if clean not in self._tags and len(self._tags) < _MOST_KEYS:
                 self._tags.append(clean)
-        self.row.tags = self.client.clean_json(self._tags) if self._tags else None
+        self.row.tags = self.client.json(self._tags) if self._tags else None
 
     @quiet
     def set_trigger(self, kind: str, data: Any = None) -> None:
@@ -138,7 +138,7 @@ class Execution:
     def set_result(self, value: Any) -> None:
         """Its result, where it isn't what the workflow's function returns."""
         if self.keeps_values:
-            self.row.result = self.client.clean_json(value)
+            self.row.result = self.client.json(value)
 
     @quiet
     def add_line(self, line: dict[str, str]) -> None:
@@ -233,7 +233,7 @@ class Execution:
     @quiet
     def yielded(self, item: Any) -> None:
         if self.keeps_values:
-            self._items = self._items or Items(self.client.clean_json)
+            self._items = self._items or Items(self.client.json)
             self._items.add(item)
 
     def exhausted(self) -> None:
@@ -270,7 +270,7 @@ class Execution:
             return
         with self.lock:
             self._unsampled.append(row)
-            self._unsampled_characters += len(row.input or "") + len(row.output or "")
+            self._unsampled_characters += row.size
             is_much = (
                 len(self._unsampled) > MOST_UNSAMPLED_NODES
                 or self._unsampled_characters > MOST_UNSAMPLED_CHARACTERS
@@ -319,7 +319,7 @@ class Execution:
 
     def after_fork(self) -> None:
         """In the child: its nodes are written at once, as it can't know how the execution ends."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a finalizer may end a node in the middle of another
         self.sampled = True
         self._unsampled = []
         self.open_nodes = {}
@@ -331,7 +331,7 @@ class Execution:
         return None
 
     def _value(self, value: Any) -> str:
-        return self.client.clean_json(value) if self.keeps_values and value is not None else "null"
+        return self.client.json(value) if self.keeps_values and value is not None else "null"
 
     def _extra(self) -> str:
         extra: dict[str, Any] = {"process": _process(os.getpid())}
@@ -341,7 +341,7 @@ class Execution:
                 extra["nodesLeftOut"] = self._nodes_left_out
         elif self._lines:
             extra["log"] = list(self._lines)
-        return self.client.clean_json(extra)
+        return self.client.json(extra)
 
 
 def _is_drawn(rate: float) -> bool:

@@ -8,12 +8,14 @@ import json
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from flowwatch_client import values
 from flowwatch_client.capture import errors
 from flowwatch_client.capture.clock import milliseconds, now
 from flowwatch_client.capture.items import Items
 from flowwatch_client.capture.place import Place, here, leave
 from flowwatch_client.capture.quiet import quiet
 from flowwatch_client.capture.source import Source
+from flowwatch_client.capture.unfinished import UnfinishedNode
 from flowwatch_client.rows import ERROR, RUNNING, SUCCESS, NodeRow
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class NodeExecution:
         self._number = execution.next_node()
         self._token: contextvars.Token[Place | None] | None = None
         self.started = 0.0
-        self._row = NodeRow(
+        self._row = (UnfinishedNode if execution.client.settings.buffered else NodeRow)(
             execution.id, node_id, name, type, RUNNING,
             attempt=attempt, extra=_extra(source, parent_id),
         )  # fmt: skip
@@ -60,8 +62,12 @@ class NodeExecution:
         """Start the time; `value` is its input."""
         if value is not None:
             self.set_input(value)
+        row, clock = self._row, self._execution.clock
         self.started = now()
-        self._row.started_at = self._execution.clock.text(self.started)
+        if isinstance(row, UnfinishedNode):
+            row.clock, row.started = clock, self.started
+        else:
+            row.started_at = clock.text(self.started)
         self._execution.open_nodes[self._number] = self
         return self
 
@@ -69,18 +75,21 @@ class NodeExecution:
     def set_input(self, value: Any) -> None:
         """What the node works on; where it is not said at its beginning."""
         if self._keeps_input:
-            self._row.input = self._text(value)
+            row = self._row
+            if isinstance(row, UnfinishedNode):
+                row.input_snapshot = values.snapshot(value)
+            else:
+                row.input = self._execution.client.json(value)
 
     @quiet
     def set_output(self, value: Any) -> None:
         """What comes out of the node."""
         if self._keeps_output:
-            self._row.output = self._text(value)
-
-    def _text(self, value: Any) -> str:
-        """Of a row that the background may be writing just now, nothing may be put off."""
-        client = self._execution.client
-        return client.clean_json(value) if self._is_shown else client.json(value)
+            row = self._row
+            if isinstance(row, UnfinishedNode):
+                row.output_snapshot = values.snapshot(value)
+            else:
+                row.output = self._execution.client.json(value)
 
     def show(self) -> None:
         """Write it while it runs, once."""
@@ -108,8 +117,11 @@ class NodeExecution:
         status = SUCCESS if error is None else errors.status_of(error)
         if error is not None and status != SUCCESS:
             self._tell(error, status)
-        row.completed_at = execution.clock.text(ended)
-        row.duration_ms = milliseconds(self.started, ended)
+        if isinstance(row, UnfinishedNode):
+            row.ended = ended
+        else:
+            row.completed_at = execution.clock.text(ended)
+            row.duration_ms = milliseconds(self.started, ended)
         row.status = status  # last: the background may read the row at any time
         execution.write_node(row)
 
@@ -139,7 +151,7 @@ class NodeExecution:
     def yielded(self, item: Any) -> None:
         if self._keeps_output:
             if self._items is None:
-                self._items = Items(self._execution.client.clean_json)
+                self._items = Items(self._execution.client.json)
             self._items.add(item)
 
     def exhausted(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from flowwatch_client.capture.place import Place, at, here
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _is_carried = False
 
 

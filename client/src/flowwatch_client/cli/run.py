@@ -167,7 +167,7 @@ class _Record:
                     row.duration_ms = milliseconds(self._started, ended)
             execution.error_node_id = message and NODE_ID
             if output is not None and client.settings.values:
-                node.output = client.clean_json(output)
+                node.output = client.json(output)
             client.write(execution, node)
             if status == RUNNING:
                 client.background.started(self.id, client.settings.heartbeat_seconds)
@@ -207,8 +207,8 @@ class _Record:
             parent_execution_id=outer.execution_id if outer else None,
             parent_node_id=outer.node_id if outer else None,
             version=client.version,
-            tags=client.clean_json(options.tag) if options.tag else None,
-            extra=client.clean_json({"host": socket.gethostname()}),
+            tags=client.json(options.tag) if options.tag else None,
+            extra=client.json({"host": socket.gethostname()}),
             heartbeat_seconds=client.settings.heartbeat_seconds,
         )
         said = {"command": shlex.join(self._program), "folder": str(Path.cwd())}
@@ -219,7 +219,7 @@ class _Record:
             node_type="command",
             status=RUNNING,
             started_at=started_at,
-            input=client.clean_json(said) if client.settings.values else None,
+            input=client.json(said) if client.settings.values else None,
         )
         return execution, node
 

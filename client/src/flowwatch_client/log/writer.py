@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from flowwatch_client.log.connection import Reentered
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.schema import NewerFile
-from flowwatch_client.rows import NodeRow, Row
+from flowwatch_client.rows import Row
 
 logger = logging.getLogger("flowwatch_client")
 
@@ -95,7 +95,7 @@ class Writer:
                 self._complain(error)
                 return False
             for _ in part:
-                self._characters -= _characters(self._kept.popleft())
+                self._characters -= self._kept.popleft().size
         self._characters = 0
         return True
 
@@ -118,7 +118,7 @@ class Writer:
 
     def _keep(self, row: Row) -> None:
         """Buffered rows that come faster than the background commits are committed by who brings them."""
-        characters = _characters(row)
+        characters = row.size
         if not self._has_room(characters) and (
             not self._buffered or self._said or not self.flush()
         ):
@@ -142,9 +142,3 @@ class Writer:
         self._turn = threading.RLock()
         self._flushing = False
         self.lost = 0
-
-
-def _characters(row: Row) -> int:
-    if isinstance(row, NodeRow):
-        return len(row.input or "") + len(row.output or "")
-    return len(row.result or "") + len(row.trigger_data)
