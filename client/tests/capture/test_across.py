@@ -59,6 +59,17 @@ def test_threads_and_pools_carry_the_workflow(recorded: Recorded) -> None:
     assert [each.input for each in second] == ['{"number":4}']
 
 
+def test_threads_can_be_left_alone(recorded: Recorded) -> None:
+    configure(log=recorded.path, threads=False)
+    seen = []
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, workflow("orders"):
+        thread = threading.Thread(target=lambda: seen.append(here.get()))
+        thread.start()
+        thread.join()
+        seen.append(pool.submit(here.get).result())
+    assert seen == [None, None]
+
+
 def test_a_thread_starts_as_before(recorded: Recorded) -> None:
     class Own(threading.Thread):
         def run(self) -> None:
@@ -117,6 +128,16 @@ def test_a_process_pool_by_context(recorded: Recorded) -> None:
     assert sorted((each.node_id, each.run_index or 0) for each in nodes) == [
         ("chunk", 0), ("chunk", 1), ("spread", 0), ("step", 0), ("step", 1), ("step", 2),
     ]  # fmt: skip
+
+
+@pytest.mark.processes
+def test_a_forked_pool_needs_the_context_too(recorded: Recorded) -> None:
+    fork = multiprocessing.get_context("fork")
+    pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=fork)
+    with pool, workflow("orders"):
+        assert pool.submit(step, 1).result(60) == 2
+    _, nodes = recorded.one()
+    assert nodes == []
 
 
 def test_a_forked_child_adds_nodes_and_leaves_the_rest_to_its_parent(recorded: Recorded) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import os
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,3 +41,28 @@ def at(place: Place | None) -> Iterator[None]:
         yield
     finally:
         leave(token)
+
+
+_FRAMES_OF_A_START = 5
+
+
+def _leave_when_multiprocessing_forks() -> None:
+    """A pool's process outlives the workflow in which it happened to be started, as a spawned one does.
+
+    The child of the workflow's own `os.fork` stays where it is.
+    """
+    try:
+        frame = sys._getframe(1)
+        for _ in range(_FRAMES_OF_A_START):
+            if frame.f_globals.get("__name__") == "multiprocessing.popen_fork":
+                here.set(None)
+                return
+            if frame.f_back is None:
+                return
+            frame = frame.f_back
+    except ValueError:
+        return
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_when_multiprocessing_forks)

@@ -29,12 +29,17 @@ def carry() -> None:
         _is_carried = True
 
 
+def _place_to_carry() -> Place | None:
+    place = here.get()
+    return place if place is not None and place.execution.client.settings.threads else None
+
+
 def _carry_into_threads() -> None:
     start = threading.Thread.start
 
     @functools.wraps(start)
     def start_here(self: threading.Thread) -> None:
-        place = here.get()
+        place = _place_to_carry()
         is_own = self.name.startswith("flowwatch-")
         if place is not None and not is_own and "run" not in self.__dict__:
             self.run = functools.partial(_run_at, place, self)  # type: ignore[method-assign]
@@ -56,7 +61,7 @@ def _carry_into_pools() -> None:
     def submit_here(
         self: ThreadPoolExecutor, function: Any, /, *args: Any, **kwargs: Any
     ) -> Future[Any]:
-        place = here.get()
+        place = _place_to_carry()
         if place is None:
             future: Future[Any] = submit(self, function, *args, **kwargs)
             return future
