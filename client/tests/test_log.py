@@ -10,6 +10,8 @@ import pytest
 
 from flowwatch_client.log import outbox, writer
 from flowwatch_client.log.log import Log
+from flowwatch_client.log.reading import summary
+from flowwatch_client.log.writer import Writer
 from flowwatch_client.rows import ExecutionRow, NodeRow
 
 
@@ -120,3 +122,13 @@ def test_a_log_that_was_left_open_is_closed(log: Log) -> None:
     del own
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         opened.execute("SELECT 1")
+
+
+def test_what_was_lost_is_counted_in_the_file(log: Log) -> None:
+    writer = Writer(log)
+    writer.write(_node("deleted meanwhile"))
+    writer.write(_execution())
+    assert writer.lost == 1
+    writer.flush()
+    writer.flush()
+    assert summary(log).lost == 1

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flowwatch_client.log.document import execution_document
 from flowwatch_client.log.incoming import BadExecution, camel
@@ -200,6 +202,36 @@ def test_what_is_wrong_is_said_at_its_place(log: Log, changed: Any, said: str) -
 def test_what_is_no_object_is_refused(log: Log) -> None:
     with pytest.raises(BadExecution, match="must be an object, not list"):
         log.log_execution([WHOLE])  # type: ignore[arg-type]
+
+
+_NAMES = st.sampled_from(
+    (
+        "id", "workflowId", "workflow_name", "status", "startedAt", "completed_at", "durationMs",
+        "trigger", "type", "data", "error", "message", "stack", "nodeId", "node_executions",
+        "attempt", "parent", "executionId", "tags", "keys", "result", "heartbeatSeconds", "input",
+        "runIndex", "x",
+    )
+)  # fmt: skip
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    | st.sampled_from(["success", "error", "running", "2026-11-21T20:00:00Z", "\ud800", "\0"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=6),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=50)
+@given(message=st.dictionaries(_NAMES, _VALUES, max_size=12))
+def test_any_message_is_logged_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, message: dict[str, Any]
+) -> None:
+    log = Log(tmp_path_factory.mktemp("any") / "executions.db")
+    try:
+        name = log.log_execution({"workflowId": "w", "status": "success", **message})
+    except BadExecution:
+        return
+    assert _logged(log, name)["id"] == name
+    assert summary(log).holds
 
 
 @pytest.mark.parametrize(

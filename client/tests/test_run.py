@@ -247,6 +247,7 @@ def test_what_cant_be_started(run: Run, program: str, code: int) -> None:
     [
         {"FLOWWATCH_LOG": "/dev/null/executions.db"},
         {"FLOWWATCH_LOG": "/proc/self/executions.db"},
+        {"FLOWWATCH_LOG": "/dev/full"},
         {"FLOWWATCH_SAMPLE": "many"},
         {"FLOWWATCH_URL": "http://127.0.0.1:9", "FLOWWATCH_TOKEN": "none"},
         {"FLOWWATCH_ENABLED": "false"},

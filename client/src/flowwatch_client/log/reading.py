@@ -13,6 +13,7 @@ from flowwatch_client.log.log import EXECUTION_COLUMNS, Log, delete_executions, 
 from flowwatch_client.rows import UNFINISHED, ExecutionRow, NodeRow
 
 _SELECT = f"SELECT {', '.join(EXECUTION_COLUMNS)}, rowid FROM executions"
+_LAST_LETTER = chr(0x10FFFF)
 _COUNTER = "SELECT coalesce(sum(value), 0) FROM counters WHERE name = ?"
 _PAGE = 200
 _OPEN = ", ".join(f"'{status}'" for status in UNFINISHED)
@@ -98,8 +99,8 @@ def ids_beginning(log: Log, prefix: str, *, most: int = 10) -> list[str]:
     """Ids of executions that begin so, sorted; the exact one alone when there is one."""
     with log.connection.reading() as connection:
         found = connection.execute(
-            "SELECT id FROM executions WHERE id >= ? AND substr(id, 1, ?) = ? ORDER BY id LIMIT ?",
-            (prefix, len(prefix), prefix, most),
+            "SELECT id FROM executions WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+            (prefix, prefix + _LAST_LETTER, most),
         ).fetchall()
     ids = [each for (each,) in found]
     return [prefix] if prefix in ids else ids

@@ -14,6 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 
+from flowwatch_client.log import outbox
 from flowwatch_client.log.connection import Reentered
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.schema import NewerFile
@@ -53,6 +54,7 @@ class Writer:
         self._flushing = False
         self._said = False
         self.lost = 0
+        self._told = 0
 
     def write(self, *rows: Row) -> None:
         """Accept the rows: when this returns they are committed, unless buffered or the file fails."""
@@ -97,7 +99,19 @@ class Writer:
             for _ in part:
                 self._characters -= self._kept.popleft().size
         self._characters = 0
+        self._tell_lost()
         return True
+
+    def _tell_lost(self) -> None:
+        """Count what was lost in the file, when it takes something again, for `stats` to tell."""
+        lost = self.lost - self._told
+        if lost:
+            try:
+                with self._log.connection.transaction() as connection:
+                    outbox.count(connection, "lost", lost)
+            except (Reentered, *_TROUBLE):
+                return
+            self._told += lost
 
     def _commit(self, rows: Sequence[Row]) -> None:
         try:
@@ -142,3 +156,4 @@ class Writer:
         self._turn = threading.RLock()
         self._flushing = False
         self.lost = 0
+        self._told = 0
