@@ -70,6 +70,18 @@ class Lazy:
         return dict
 
 
+class Queryset:
+    """Shaped as Django's: its text is a question to the database."""
+
+    _result_cache: Any = None
+
+    def _fetch_all(self) -> None:
+        """Evaluates it."""
+
+    def __repr__(self) -> str:
+        raise AssertionError("asked the database")
+
+
 def back(value: Any) -> Any:
     return json.loads(to_json(value, SCRUBBER))
 
@@ -102,6 +114,7 @@ def back(value: Any) -> Any:
         (Order, "Order"),
         (len, "len"),
         ([Broken(), 1], ["[not readable: ValueError]", 1]),
+        (Queryset(), "<Queryset that has not been evaluated>"),
         (mock.Mock(), "Mock"),
         (mock.MagicMock(), "MagicMock"),
     ],

@@ -365,3 +365,73 @@ def test_a_node_outside_of_a_workflow_is_not_recorded(recorded: Recorded) -> Non
 def test_a_class_is_no_function() -> None:
     with pytest.raises(TypeError, match="is no function"):
         node(dict)
+
+
+def test_one_block_may_be_open_in_several_tasks(recorded: Recorded) -> None:
+    shared = node("shared")
+
+    async def task(number: int) -> None:
+        async with shared as step:
+            step.set_output(number)
+            await asyncio.sleep(0.01 * number)
+            if number == 1:
+                raise ValueError("one")
+
+    async def run() -> list[Any]:
+        async with workflow("orders"):
+            return await asyncio.gather(*map(task, [3, 1, 2]), return_exceptions=True)
+
+    asyncio.run(run())
+    _, nodes = recorded.one()
+    assert [(each.output, each.status) for each in nodes] == [
+        ("1", "error"),
+        ("2", "success"),
+        ("3", "success"),
+    ]
+
+
+def test_the_line_of_a_block_is_its_source(recorded: Recorded) -> None:
+    async def run() -> None:
+        async with workflow("orders"), node("awaited"):
+            with node("plain"):
+                pass
+
+    asyncio.run(run())
+    _, nodes = recorded.one()
+    sources = {each.node_id: json.loads(each.extra or "")["source"] for each in nodes}
+    assert sources["plain"]["line"] == sources["awaited"]["line"] + 1
+    assert sources["plain"]["function"].endswith("run")
+
+
+def test_exceptions_that_can_not_be_told_are_recorded(recorded: Recorded) -> None:
+    class Unspeakable(Exception):
+        def __str__(self) -> str:
+            raise OSError("no")
+
+    with pytest.raises(Unspeakable), workflow("orders"), node("step"):
+        raise Unspeakable
+    execution, nodes = recorded.one()
+    assert (execution.status, nodes[0].status) == ("error", "error")
+    assert execution.error_message == "Unspeakable: [its text can't be read]"
+
+
+def test_a_group_of_errors_names_the_node_of_the_first(recorded: Recorded) -> None:
+    groups = pytest.importorskip("builtins")
+    if not hasattr(groups, "ExceptionGroup"):
+        pytest.skip("Python 3.11 has them")
+
+    @workflow
+    def orders() -> None:
+        found = []
+        for name in ("a", "b"):
+            try:
+                with node(name):
+                    raise ValueError(name)
+            except ValueError as error:  # noqa: PERF203
+                found.append(error)
+        raise groups.ExceptionGroup("both", found)
+
+    with pytest.raises(groups.ExceptionGroup):
+        orders()
+    execution, _ = recorded.one()
+    assert execution.error_node_id == "a"

@@ -43,9 +43,12 @@ def message_of(error: BaseException) -> str:
 
 def stack_of(error: BaseException) -> str:
     """The traceback as Python prints it, without this library's own frames."""
-    told = traceback.TracebackException.from_exception(error)
-    _leave_own_frames_out(told, 0)
-    return "".join(told.format())
+    try:
+        told = traceback.TracebackException.from_exception(error)
+        _leave_own_frames_out(told, 0)
+        return "".join(told.format())
+    except Exception as trouble:  # its text raises; its chain is longer than Python's stack
+        return f"[the stack can't be read: {type(trouble).__name__}]"
 
 
 def _leave_own_frames_out(told: traceback.TracebackException, depth: int) -> None:

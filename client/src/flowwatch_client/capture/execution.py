@@ -80,6 +80,7 @@ class Execution:
         rate = client.settings.sample if sample is None else sample
         self.sampled: bool = parent.execution.sampled if parent else _is_drawn(rate)
         self._trigger_data = self._value(trigger_data)
+        self.entered_at: Place | None = None
         self._token: contextvars.Token[Place | None] | None = None
         outer = _parent_of(parent)
         self.row = ExecutionRow(
@@ -247,7 +248,8 @@ class Execution:
     # --- as a block -------------------------------------------------------------------------------
 
     def __enter__(self) -> Execution:
-        self._token = here.set(self.place)
+        self.entered_at = self.place
+        self._token = here.set(self.entered_at)
         return self
 
     def __exit__(

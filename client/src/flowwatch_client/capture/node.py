@@ -29,7 +29,7 @@ class NodeExecution:
 
     __slots__ = (
         "_execution", "_is_shown", "_items", "_keeps_input", "_keeps_output", "_number", "_row",
-        "_token", "started",
+        "_token", "entered_at", "started",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +53,7 @@ class NodeExecution:
         self._number = execution.next_node()
         self._token: contextvars.Token[Place | None] | None = None
         self.started = 0.0
+        self.entered_at: Place | None = None
         self._row = (UnfinishedNode if execution.client.settings.buffered else NodeRow)(
             execution.id, node_id, name, type, RUNNING,
             attempt=attempt, extra=_extra(source, parent_id),
@@ -165,7 +166,8 @@ class NodeExecution:
     # --- as a block -------------------------------------------------------------------------------
 
     def __enter__(self) -> NodeExecution:
-        self._token = here.set(self.place)
+        self.entered_at = self.place
+        self._token = here.set(self.entered_at)
         return self
 
     def __exit__(
@@ -187,6 +189,7 @@ class NoNode(NodeExecution):
 
     def __init__(self) -> None:
         self.started = 0.0
+        self.entered_at = None
 
     def begin(self, value: Any = None) -> NoNode:
         return self

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, overload
 
 from flowwatch_client.capture import source
 from flowwatch_client.capture.arguments import Arguments
+from flowwatch_client.capture.block import Block
 from flowwatch_client.capture.calls import Recording
 from flowwatch_client.capture.decorating import Decorated, Wait, function_within, name_of, recorded
 from flowwatch_client.capture.node import NodeExecution, NoNode
@@ -49,7 +49,7 @@ def node(given: Any = None, /, **options: Any) -> Any:
     return Node(None, **options)(given)
 
 
-class Node:
+class Node(Block[NodeExecution]):
     """What `node(…)` gives: a decorator, and a block that may be used again and again."""
 
     def __init__(
@@ -65,6 +65,7 @@ class Node:
         attempts: int = 1,
         wait: Wait = 0.0,
     ) -> None:
+        super().__init__()
         self._id = node_id
         self._name = name
         self._type = type
@@ -74,7 +75,6 @@ class Node:
         self._keeps_output = capture_output
         self._attempts = attempts
         self._wait = wait
-        self._open: list[NodeExecution] = []
 
     def __call__(self, function: Decorated) -> Decorated:
         inner = function_within(function)
@@ -116,33 +116,9 @@ class Node:
             execution.client.complain("begin a node", error)
             return None
 
-    def _enter(self, depth: int) -> NodeExecution:
-        node_id = self._id or "node"
+    def _begin_block(self, depth: int) -> NodeExecution:
         begun = None
         if here.get() is not None:
-            begun = self._begin(node_id, self._input, source.of_caller(depth), self._attempt)
-        begun = begun or NoNode()
-        self._open.append(begun)
-        return begun.__enter__()
-
-    def __enter__(self) -> NodeExecution:
-        return self._enter(2)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        stack: TracebackType | None,
-    ) -> None:
-        self._open.pop().__exit__(kind, error, stack)
-
-    async def __aenter__(self) -> NodeExecution:
-        return self._enter(2)
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        stack: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, stack)
+            written = source.of_caller(depth)
+            begun = self._begin(self._id or "node", self._input, written, self._attempt)
+        return begun or NoNode()

@@ -13,6 +13,7 @@ class NoExecution(Execution):
     """It takes all and does nothing."""
 
     id = ""
+    entered_at = None
 
     def __init__(self) -> None:
         """Nothing."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import TracebackType
 from typing import Any, overload
 
 from flowwatch_client import client as clients
 from flowwatch_client.capture import threads
 from flowwatch_client.capture.arguments import Arguments
+from flowwatch_client.capture.block import Block
 from flowwatch_client.capture.calls import Recording
 from flowwatch_client.capture.decorating import Decorated, Wait, function_within, name_of, recorded
 from flowwatch_client.capture.execution import Execution
@@ -64,7 +64,7 @@ def start_workflow(workflow_id: str, **options: Any) -> Execution:
     return Workflow(workflow_id, **options).begin()
 
 
-class Workflow:
+class Workflow(Block[Execution]):
     """What `workflow(…)` gives: a decorator, and a block that may be used again and again."""
 
     def __init__(
@@ -76,12 +76,12 @@ class Workflow:
         trigger_data: Any = None,
         **options: Any,
     ) -> None:
+        super().__init__()
         self._id = workflow_id
         self._attempts = attempts
         self._wait = wait
         self._trigger_data = trigger_data
         self._options = options
-        self._open: list[Execution] = []
 
     def __call__(self, function: Decorated) -> Decorated:
         inner = function_within(function)
@@ -105,7 +105,11 @@ class Workflow:
 
         return recorded(function, begin, self._attempts, self._wait)
 
+    def _begin_block(self, depth: int) -> Execution:
+        return self.begin()
+
     def begin(self) -> Execution:
+        """A new execution, which its `finish` ends."""
         return self._begin(self._id or "workflow", self._trigger_data)
 
     def _begin(
@@ -132,27 +136,3 @@ class Workflow:
         except Exception as error:
             client.complain("begin an execution", error)
             return NoExecution()
-
-    def __enter__(self) -> Execution:
-        execution = self.begin()
-        self._open.append(execution)
-        return execution.__enter__()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        stack: TracebackType | None,
-    ) -> None:
-        self._open.pop().__exit__(kind, error, stack)
-
-    async def __aenter__(self) -> Execution:
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        stack: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, stack)

@@ -1,0 +1,74 @@
+"""What `workflow(…)` and `node(…)` give has two uses: as a decorator, and as a block again and again."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Generic, Protocol, TypeVar
+
+from flowwatch_client.capture.place import Place, here
+
+
+class _Entered(Protocol):
+    @property
+    def entered_at(self) -> Place | None:
+        """Where code within it is."""
+
+    def __enter__(self: _Recording) -> _Recording: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
+    ) -> None: ...
+
+
+_Recording = TypeVar("_Recording", bound=_Entered)
+
+
+class Block(Generic[_Recording]):
+    """Begins a recording each time it is entered; may be open in several threads and tasks at once."""
+
+    def __init__(self) -> None:
+        self._open: list[_Recording] = []
+
+    def _begin_block(self, depth: int) -> _Recording:
+        """Begin to record; the `with` stands `depth` calls above."""
+        raise NotImplementedError
+
+    def _enter(self, depth: int) -> _Recording:
+        begun = self._begin_block(depth + 1)
+        self._open.append(begun)
+        return begun.__enter__()
+
+    def _leave(self) -> _Recording:
+        """Of several that are open, the one in which this code is."""
+        if len(self._open) > 1:
+            place = here.get()
+            for each in reversed(self._open):
+                if each.entered_at is place:
+                    self._open.remove(each)
+                    return each
+        return self._open.pop()
+
+    def __enter__(self) -> _Recording:
+        return self._enter(2)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
+    ) -> None:
+        self._leave().__exit__(kind, error, stack)
+
+    async def __aenter__(self) -> _Recording:
+        return self._enter(2)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
+    ) -> None:
+        self._leave().__exit__(kind, error, stack)
