@@ -209,9 +209,8 @@ class _Copier:
             return self._array(value, depth)
         if hasattr(kind, "dtypes") and hasattr(kind, "to_dict"):  # pandas' tables
             return self._table(value, depth)
-        if (
-            getattr(value, "_result_cache", self) is None
-        ):  # Django's querysets: repr would ask the database
+        # Django's querysets: their text is a question to the database.
+        if hasattr(kind, "_fetch_all") and value._result_cache is None:
             return self._text(f"<{kind.__name__} that has not been evaluated>")
         return self._text(_shortened(value))
 
