@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import gzip
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -120,8 +121,13 @@ class Receiver(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def receiving(reply: Reply = take_all) -> Iterator[Receiver]:
+def receiving(
+    reply: Reply = take_all, *, socket_wrapper: ssl.SSLContext | None = None
+) -> Iterator[Receiver]:
+    """`socket_wrapper`: it speaks TLS."""
     with Receiver(reply) as receiver:
+        if socket_wrapper is not None:
+            receiver.socket = socket_wrapper.wrap_socket(receiver.socket, server_side=True)
         thread = threading.Thread(
             target=receiver.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
         )

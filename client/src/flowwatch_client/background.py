@@ -245,16 +245,20 @@ class Background:
         hurried, self._hurries = self._hurries > 0 or self._exit_at is not None, 0
         pause = self._sender.pause_left()
         if pause == 0 or (hurried and self._sender.may_hurry()):
-            self._sender.send_waiting(self._may_go_on)
+            done = self._sender.send_waiting(self._may_go_on)
             while self._exit_at is not None and self._sender.lacks_turn and self._may_go_on():
                 time.sleep(_POLL_SECONDS)
-                self._sender.send_waiting(self._may_go_on)
+                done = self._sender.send_waiting(self._may_go_on)
             pause = self._sender.pause_left()
+            if not done and pause == 0:  # signs of life go between the batches of a long backlog
+                return 0.0
         due = self._heartbeats.due_in()
         return min(pause or LOOK_SECONDS, LOOK_SECONDS if due is None else due)
 
     def _may_go_on(self) -> bool:
-        return self._exit_at is None or time.monotonic() < self._exit_at
+        if self._exit_at is not None:
+            return time.monotonic() < self._exit_at
+        return self._heartbeats is None or self._heartbeats.due_in() != 0.0
 
     def _last_waiting(self) -> int:
         with self._own.reading() as connection:

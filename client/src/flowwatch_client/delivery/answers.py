@@ -75,9 +75,12 @@ def _judge_results(answer: Answer, lines: Sequence[Line]) -> Judged:
     refused: list[tuple[Line, str]] = []
     failed = ""
     for number, (line, result) in enumerate(zip(lines, results, strict=True), 1):
-        outcome = result.get("result")
+        outcome = str(result.get("result"))
         named = result.get("external_id")
-        if result.get("line") != number or named not in (None, _as_stored(line.execution_id)):
+        if _is_other_line(result.get("line"), number) or named not in (
+            None,
+            _as_stored(line.execution_id),
+        ):
             return _foreign("an answer for other lines")
         reason = str(result.get("reason") or "")[:_LONGEST_REASON]
         if outcome in _STORED:
@@ -89,7 +92,7 @@ def _judge_results(answer: Answer, lines: Sequence[Line]) -> Judged:
         elif outcome == "failed":
             failed = reason or "failed"
         else:
-            return _foreign(f"a result of an unknown kind ({str(outcome)[:50]!r})")
+            return _foreign(f"a result of an unknown kind ({outcome[:50]!r})")
     return Judged(Next.AGAIN if failed else Next.GO_ON, sent, refused, failed)
 
 
@@ -110,6 +113,10 @@ def _json(answer: Answer) -> Any:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
         return None
+
+
+def _is_other_line(told: object, number: int) -> bool:
+    return type(told) is not int or told != number
 
 
 def _as_stored(execution_id: str) -> str:

@@ -62,7 +62,7 @@ class Server:
         try:
             target = urllib.parse.urlsplit(f"{self.url}{path}")
             connection, address = _connection(target)
-        except ValueError as error:  # a port that is none, and such
+        except (ValueError, http.client.InvalidURL) as error:  # a port that is none, and such
             raise Unanswered(f"{self.url} is no address: {error}") from None
         sent = {
             "Authorization": f"Bearer {self.token}",

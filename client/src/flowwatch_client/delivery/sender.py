@@ -5,6 +5,7 @@ All waiting is measured by the monotonic clock: a wall clock that is set changes
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import logging
 import random
@@ -30,6 +31,9 @@ RARE_PAUSE = 300.0
 TURN_PAUSE = 1.0
 """When another process is sending this file's records."""
 _MOST_DIVIDED = 1_000
+_TRIES_FROM_THE_FIRST = 3
+"""In a row; from then on sending begins anywhere, because the first record may be what fails."""
+_UNUSABLE = (sqlite3.Error, NewerFile, OSError)
 _HEADERS = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
 
 
@@ -50,6 +54,7 @@ class Sender:
         self._asked_to_wait = False
         self._most_records = MOST_RECORDS
         self._divided: set[str] = set()
+        self._after = 0
         self._said = ""
         self._is_first = True
         self.lacks_turn = False
@@ -72,7 +77,7 @@ class Sender:
                     self._pause(TURN_PAUSE)
                     return not self.lacks_turn
                 return self._send_batches(may_go_on)
-        except (sqlite3.Error, NewerFile, OSError) as error:
+        except _UNUSABLE as error:
             self._trouble(Judged(Next.AGAIN, trouble=f"the log can't be used: {error}"))
             return False
 
@@ -87,9 +92,10 @@ class Sender:
                 with self._writing.transaction() as connection:
                     outbox.forget(connection, batch.gone)
             if not batch.lines:
-                if batch.gone:
-                    continue
-                return True
+                if not batch.gone and not self._after:
+                    return True
+                self._after = 0
+                continue
             judged = self._send(batch.lines)
             self._settle(judged, told)
             if judged.next is Next.SMALLER:
@@ -99,6 +105,8 @@ class Sender:
                 return False
             else:
                 self._well()
+                if self._after:
+                    self._after = max(batch.seqs)
         return False
 
     def _take(self) -> tuple[Batch, int]:
@@ -109,6 +117,7 @@ class Sender:
                 connection,
                 most_records=self._most_records,
                 updated_at=updated_at.isoformat(),
+                after=self._after,
                 singly=self._divided,
             )
             return batch, microseconds(updated_at)
@@ -169,7 +178,7 @@ class Sender:
         try:
             with self._writing.transaction() as connection:
                 outbox.note_trouble(connection, trouble)
-        except (sqlite3.Error, NewerFile, OSError) as error:
+        except _UNUSABLE as error:
             logger.debug("The log %s took no note: %s", self._writing.path, error)
 
     def _trouble(self, judged: Judged) -> None:
@@ -184,7 +193,19 @@ class Sender:
             pause = random.uniform(0.5, 1.0) * RARE_PAUSE  # noqa: S311
         self._asked_to_wait = judged.next is Next.RARELY or judged.retry_after > 0
         self._pause(judged.retry_after + pause)
+        if self._failures >= _TRIES_FROM_THE_FIRST:
+            self._begin_anywhere()
         self._most_records = max(1, self._most_records // 2)
+
+    def _begin_anywhere(self) -> None:
+        """A record that a server or what stands before it can't bear must not hold up all others."""
+        with contextlib.suppress(*_UNUSABLE), self._reading.reading() as connection:
+            first = outbox.waiting(connection, after=0, most=1)
+            last = outbox.last_waiting(connection)
+            if first and self._after:
+                self._after = 0
+            elif first and first[0].seq < last:
+                self._after = random.randrange(first[0].seq, last)  # noqa: S311
 
     def _pause(self, seconds: float) -> None:
         self._next_try = time.monotonic() + seconds
