@@ -96,7 +96,7 @@ def environment(version: str, interpreter: Path) -> Path:
 def tests_pass(python: Path, arguments: list[str]) -> bool:
     measured = ["--cov", "--cov-report=term:skip-covered", f"--cov-fail-under={LEAST_COVERAGE}"]
     ended = subprocess.run(
-        [python, "-m", "pytest", "-q", *([] if arguments else measured), *arguments],
+        [python, "-m", "pytest", "-q", "-n", "2", *([] if arguments else measured), *arguments],
         cwd=CLIENT,
         check=False,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,3 +25,11 @@ def recorded(tmp_path: Path, buffered: bool, monkeypatch: pytest.MonkeyPatch) ->
     configure(log=path, buffered=buffered)
     yield Recorded(path)
     configure(enabled=False)
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests see the same whoever runs them, and however wide the terminal is."""
+    for name in os.environ:
+        if name.startswith("FLOWWATCH_") or name == "COLUMNS":
+            monkeypatch.delenv(name)
