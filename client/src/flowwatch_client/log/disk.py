@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 from flowwatch_client.log import outbox
 from flowwatch_client.log.connection import Connection
@@ -35,6 +36,9 @@ _TRANSACTION_SECONDS = 0.02
 """How long one deletion goes on while writers wait."""
 _VACUUM_PAGES = 250
 _FORGOTTEN = timedelta(days=7)
+_AGAIN_SECONDS = 60.0
+_in_vain: dict[Path, float] = {}
+"""Logs that hold nothing that may go, and when (monotonic) to look again."""
 
 
 def keep_bounded(log: Log, most_bytes: int) -> None:
@@ -42,7 +46,7 @@ def keep_bounded(log: Log, most_bytes: int) -> None:
 
     Raises sqlite3.Error, OSError.
     """
-    if log_bytes(log) <= most_bytes:
+    if log_bytes(log) <= most_bytes or time.monotonic() < _in_vain.get(log.path, 0.0):
         return
     own = Connection(log.path)  # the workflow's threads don't wait for what is only read here
     try:
@@ -117,8 +121,12 @@ class _Room:
         self._give_back()
         if self._dropped:
             self._warn(f"{self._dropped} records that were not sent are dropped")
-        elif not enough:
+        if enough:
+            _in_vain.pop(self._log.path, None)
+            return
+        if self._log.path not in _in_vain:
             self._warn("what it holds still runs and is kept")
+        _in_vain[self._log.path] = time.monotonic() + _AGAIN_SECONDS
 
     def _warn(self, what: str) -> None:
         megabytes = self._most / 1024**2
