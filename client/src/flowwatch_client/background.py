@@ -12,6 +12,7 @@ import logging
 import os
 import queue
 import sqlite3
+import sys
 import threading
 import time
 import weakref
@@ -192,6 +193,9 @@ class Background:
         """Commit everything, give sending `settings.exit_seconds`, and end the threads."""
         if not self._started:
             return
+        if self._ended:
+            self._writer.flush()
+            return
         until = time.monotonic() + self._settings.exit_seconds
         self._exit_at = until
         self._writer.flush()
@@ -211,6 +215,7 @@ class Background:
             if self._sending is not None:
                 running = self._sending.start() and running
             self._ended = not running
+            _end_with_child(self.end)
 
     # --- the keeper --------------------------------------------------------------------------------
 
@@ -285,6 +290,15 @@ def _agent() -> str:
         return f"flowwatch-client/{metadata.version('flowwatch-client')}"
     except metadata.PackageNotFoundError:
         return "flowwatch-client"
+
+
+def _end_with_child(end: Callable[[], None]) -> None:
+    """A child of multiprocessing ends without the functions of atexit (but for 3.13, when it forks)."""
+    if "multiprocessing.util" in sys.modules:
+        from multiprocessing import process, util
+
+        if process.parent_process() is not None:
+            util.Finalize(None, end, exitpriority=0)
 
 
 def _after_fork() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,3 +102,34 @@ def test_the_log_is_kept_within_its_bound(tmp_path: Path, monkeypatch: pytest.Mo
     assert counts.dropped > 0
     assert counts.accepted == 400 == counts.waiting + counts.dropped
     client.background.end()
+
+
+_WITH_CHILDREN = """
+import multiprocessing, sys
+from flowwatch_client import configure, workflow
+
+configure(log=sys.argv[1], buffered=True)
+
+@workflow("child")
+def child():
+    pass
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[2])
+    process = multiprocessing.Process(target=child)
+    process.start()
+    process.join()
+    sys.exit(process.exitcode)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_children_of_multiprocessing_commit_at_their_end(tmp_path: Path, method: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(_WITH_CHILDREN)
+    path = tmp_path / "log.db"
+    sources = Path(background.__file__).parents[1]
+    subprocess.run(
+        [sys.executable, script, path, method], check=True, env={"PYTHONPATH": str(sources)}
+    )
+    assert [row.status for row in Log(path).get_executions()] == ["success"]
