@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flowwatch_client import attach, configure, current, node, start_workflow, workflow
+from flowwatch_client import attach, configure, current, flush, node, start_workflow, workflow
 from flowwatch_client.capture import threads
 from flowwatch_client.capture.place import here
 from recorded import Recorded
@@ -148,8 +148,6 @@ def test_a_forked_child_adds_nodes_and_leaves_the_rest_to_its_parent(recorded: R
             try:
                 with node("child"):
                     step(1)
-                from flowwatch_client import flush
-
                 status = 0 if flush(10) else 2
             finally:
                 os._exit(status)
@@ -158,6 +156,22 @@ def test_a_forked_child_adds_nodes_and_leaves_the_rest_to_its_parent(recorded: R
     execution, nodes = recorded.one()
     assert execution.status == "success"
     assert sorted(each.node_id for each in nodes) == ["child", "step", "step"]
+
+
+def test_a_forked_child_that_leaves_the_workflow_does_not_end_it(recorded: Recorded) -> None:
+    child = -1
+    try:
+        with workflow("orders"):
+            child = os.fork()
+            if not child:
+                raise SystemExit(3)
+            assert os.waitpid(child, 0)[1] == 0
+            (running, _) = recorded.one()
+    finally:
+        if not child:
+            os._exit(0 if flush(10) else 1)
+    execution, _ = recorded.one()
+    assert (running.status, execution.status) == ("running", "success")
 
 
 def test_a_context_by_hand(recorded: Recorded) -> None:
