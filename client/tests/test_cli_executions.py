@@ -33,14 +33,22 @@ def call(log: Log, path: Path, capsys: pytest.CaptureFixture[str]) -> Call:
     return caller(path, capsys)
 
 
-def _process(path: Path, *arguments: str, **options: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
-        [sys.executable, "-m", "flowwatch_client", "--log", str(path), *arguments],
+_MAIN = """
+import signal, sys
+# A shell's background jobs, which these tests may be one of, are deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from flowwatch_client.cli import main
+sys.exit(main())
+"""
+
+
+def _process(path: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _MAIN, "--log", str(path), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        **options,
     )
 
 
