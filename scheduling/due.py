@@ -29,6 +29,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from psycopg.errors import LockNotAvailable
 
 from scheduling.models.due import DueRow
 from tenants.scoping import across_tenants, tenant_scope
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS: Final = 5
 ERROR_LENGTH: Final = 2_000
 _LOOK_SECONDS: Final = 0.1
+_LOCK_MILLISECONDS: Final = 500
 # So long a drain goes on looking after a row was begun or ended in one of its threads.
 _LINGER_SECONDS: Final = 0.5
 # A process that ends waits so long for its threads: less than the patience of the watchdog.
@@ -188,16 +190,21 @@ class Claim(Generic[Row]):
 
 
 def claim(kind: Kind[Row]) -> list[Claim[Row]]:
-    """Take the due rows that waited longest, past those that others hold."""
+    """Take the due rows that waited longest, past those that others hold.
+
+    When others hold all of them, the first is waited for, for a moment: one that is made due again
+    and again (in a storm, an address) is locked nearly all the time.
+    """
     with across_tenants(), transaction.atomic():
         _quarantine_poison(kind)
+        waiting = kind.due().filter(attempts__lt=kind.max_attempts).order_by("due_at")
         rows = list(
-            kind.due()
-            .filter(attempts__lt=kind.max_attempts)
-            .select_related("tenant")
-            .order_by("due_at")
-            .select_for_update(skip_locked=True, of=("self",))[: kind.at_once]
+            waiting.select_related("tenant").select_for_update(skip_locked=True, of=("self",))[
+                : kind.at_once
+            ]
         )
+        if not rows and waiting.exists():
+            rows = _wait_for_first(waiting)
         kind.model._default_manager.filter(pk__in=[row.pk for row in rows]).update(
             attempts=F("attempts") + 1, fence=F("fence") + 1, leased_until=Now() + kind.lease
         )
@@ -205,6 +212,18 @@ def claim(kind: Kind[Row]) -> list[Claim[Row]]:
         row.attempts += 1
         row.fence += 1
     return [Claim(kind, row) for row in rows]
+
+
+def _wait_for_first(waiting: models.QuerySet[Row]) -> list[Row]:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout TO {_LOCK_MILLISECONDS}")
+            # Only one: who waits for a lock while it has another may wait for ever.
+            return list(waiting.select_related("tenant").select_for_update(of=("self",))[:1])
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            return []
+        raise
 
 
 def _quarantine_poison(kind: Kind[Row]) -> None:

@@ -380,3 +380,22 @@ def test_a_workflow_whose_incident_is_open_is_looked_at_with_measure(
             assert Check.objects.get().due_at == check.due_at
         assert len(seen) == 2
     assert rests == [2, 6, 30]
+
+
+def test_hundreds_of_open_incidents_are_looked_at_in_turns(
+    tenant: Tenant, workflow: Workflow
+) -> None:
+    """In a storm looking at them again and again would take the machine from those who post."""
+    make_settings(tenant, "ops@example.com")
+    workflows = [workflow, *(make_workflow(workflow.environment) for _ in range(99))]
+    for each in workflows:
+        fail(each, 3)
+    settle()
+    for each in workflows:
+        fail(each)
+    settle()
+    with tenant_scope(tenant):
+        until = Check.objects.values_list("calm_until", flat=True)
+        rests = [(at - timezone.now()).total_seconds() for at in until if at]
+    assert len(rests) == 100
+    assert 3 < max(rests) <= 100 / checks.OPEN_LOOKS

@@ -7,12 +7,13 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models.functions import Now
 from pytest_django import Settings
 
@@ -73,6 +74,43 @@ def test_only_what_is_due_is_claimed_oldest_first(tenant: Tenant) -> None:
     taken = claim(kind(at_once=5))
     assert [held.row.pk for held in taken] == [first.pk, second.pk]
     assert claim(replace(taken[0].kind)) == [], "claimed rows are nobody else's"
+
+
+@contextmanager
+def locked_elsewhere(scan: Scan, seconds: float) -> Iterator[None]:
+    """Another session holds the row's lock for so long, as whoever makes it due does."""
+    locked = threading.Event()
+
+    def hold() -> None:
+        with tenant_scope(scan.tenant), transaction.atomic():
+            Scan.objects.select_for_update(of=("self",)).get(pk=scan.pk)
+            locked.set()
+            time.sleep(seconds)
+        connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert locked.wait(5)
+    yield
+    thread.join()
+
+
+def test_a_row_that_is_locked_just_now_is_waited_for(tenant: Tenant) -> None:
+    """Found in a storm: an address was locked whenever a worker looked, and nobody was told."""
+    scan = waiting(tenant)
+    with locked_elsewhere(scan, 0.2):
+        assert [held.row.pk for held in claim(kind())] == [scan.pk]
+
+
+def test_a_row_that_is_locked_holds_up_no_other_and_nobody_for_long(tenant: Tenant) -> None:
+    scan, other = waiting(tenant), waiting(tenant)
+    own = kind()
+    with locked_elsewhere(scan, 1.5):
+        began = time.monotonic()
+        assert [held.row.pk for held in claim(own)] == [other.pk]
+        assert claim(own) == []
+        assert time.monotonic() - began < 1.4
+    assert [held.row.pk for held in claim(own)] == [scan.pk]
 
 
 def test_a_finished_row_rests_until_it_is_due_again(tenant: Tenant) -> None:
