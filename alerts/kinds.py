@@ -20,7 +20,7 @@ AT_ONCE: Final = 8
 
 def register() -> None:
     """Make them known to the tick. Channels don't wait for each other."""
-    register_kind(Kind(checks.KIND, model=Check, work=checks.look_at_workflow, at_once=20))
+    register_kind(Kind(checks.KIND, model=Check, work=checks.look_at_workflow, at_once=5))
     register_kind(Kind(checks.SCAN_KIND, model=ScanNews, work=checks.look_at_scan))
     for slug in channels():
         register_kind(
@@ -31,6 +31,7 @@ def register() -> None:
                 lease_seconds=LEASE_SECONDS,
                 only=Q(channel=slug),
                 threads=AT_ONCE,
+                urgent=True,
                 on_quarantine=delivery.give_up,
             )
         )

@@ -8,7 +8,7 @@ from typing import Final
 
 from django.db import connection, transaction
 
-from alerts import health
+from alerts import health, telling
 from alerts.checks import KIND
 from alerts.models import Incident, ScanNews
 from monitoring.models import Event
@@ -66,6 +66,12 @@ ON CONFLICT (workflow_id) DO UPDATE SET
 WHERE c.due_at IS NULL OR c.due_at > clock_timestamp() OR c.quarantined_at IS NOT NULL
     OR c.leased_until IS NOT NULL
 """
+
+
+@subscriber(telling.TOLD)
+def on_told(events: Sequence[Event]) -> None:
+    """Make the targets due to which looks have written messages."""
+    telling.wake_all({pk for event in events for pk in event.body["targets"]})
 
 
 @subscriber(health.TARGET_OFF)

@@ -1,4 +1,8 @@
-"""Writes down what is to be told to whom; deliveries go from there."""
+"""Writes down what is to be told to whom; deliveries go from there.
+
+Looks at workflows don't make targets due themselves: hundreds that tell the same addresses would wait
+for each other, and deliveries for them. An event that commits with the message does.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,12 @@ from alerts.channels.registry import kind_of_channel
 from alerts.message import About, Fact, Message, fact
 from alerts.models import Incident, IncidentEvent, Notification, Target
 from alerts.policy import Policy
+from monitoring.models import Event
 from scheduling.wake import wake as wake_workers
 from tenants.models import Tenant
 from tenants.scoping import current_tenant
 
+TOLD: Final = "alert.told"
 _Kind = Notification.Kind
 _State = Notification.State
 
@@ -28,7 +34,7 @@ def tell(incident: Incident, kind: Notification.Kind, policy: Policy, now: dt.da
         write_down(incident, kind, policy, now, incident.suppressed)
     else:
         message = message_of(incident, kind, policy.tenant, now)
-        send_to(targets_of(policy), message, now, incident=incident)
+        _announce(_find_or_make(policy.tenant, policy.addresses), message, now, incident)
 
 
 def write_down(
@@ -57,8 +63,25 @@ def tell_recovery(incident: Incident, policy: Policy, now: dt.datetime, why: str
     waiting = [target_id for target_id, kind in last.items() if kind != _Kind.RESOLVED]
     if waiting:
         message = message_of(incident, _Kind.RESOLVED, policy.tenant, now, why)
-        send_to(wake(waiting), message, now, incident=incident)
+        _announce(waiting, message, now, incident)
     return bool(waiting)
+
+
+def _announce(
+    target_ids: Sequence[int], message: Message, now: dt.datetime, incident: Incident
+) -> None:
+    """Write one message for each target, and have them made due after the commit."""
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP, [list(target_ids)])
+    _write(target_ids, message, now, incident)
+    Event.objects.create(
+        tenant=current_tenant(), kind=TOLD, body={"targets": list(target_ids)}, created_at=now
+    )
+
+
+def wake_all(target_ids: Iterable[int]) -> None:
+    """Make targets due now, and have workers woken after the commit."""
+    _wake_workers(wake(target_ids))
 
 
 def targets_of(policy: Policy) -> list[int]:
@@ -68,6 +91,10 @@ def targets_of(policy: Policy) -> list[int]:
 
 def targets_at(tenant: Tenant, addresses: Iterable[tuple[str, str]]) -> list[int]:
     """The targets at (channel, address), made where they are new, due now."""
+    return wake(_find_or_make(tenant, addresses))
+
+
+def _find_or_make(tenant: Tenant, addresses: Iterable[tuple[str, str]]) -> list[int]:
     named = sorted(set(addresses))
     slugs, texts = [slug for slug, _ in named], [text for _, text in named]
     with connection.cursor() as cursor:
@@ -75,11 +102,11 @@ def targets_at(tenant: Tenant, addresses: Iterable[tuple[str, str]]) -> list[int
         if len(found) < len(named):
             cursor.execute(_MAKE, [tenant.pk, slugs, texts])
             found = cursor.execute(_FIND, [tenant.pk, slugs, texts]).fetchall()
-    return wake(pk for (pk,) in found)
+    return sorted(pk for (pk,) in found)
 
 
 def wake(target_ids: Iterable[int]) -> list[int]:
-    """Lock targets and make them due now; return their ids."""
+    """Lock targets, as deliveries do, and make them due now; return their ids."""
     ids = sorted(target_ids)
     with connection.cursor() as cursor:
         cursor.execute(_WAKE, [ids])
@@ -107,24 +134,31 @@ _FIND: Final = """
 SELECT id FROM alerts_target
 WHERE tenant_id = %s AND (channel, address) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
 """
+# Holds off who takes targets out, and neither deliveries nor other looks.
+_KEEP: Final = "SELECT FROM alerts_target WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE"
 # A target that was given up gets another chance with each new message.
 _WAKE: Final = """
-WITH chosen AS (SELECT id FROM alerts_target WHERE id = ANY(%s) ORDER BY id FOR UPDATE)
+WITH chosen AS (SELECT id FROM alerts_target WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE)
 UPDATE alerts_target t SET due_at = least(t.due_at, clock_timestamp()), quarantined_at = NULL,
     attempts = CASE WHEN t.quarantined_at IS NULL THEN t.attempts ELSE 0 END
 FROM chosen WHERE t.id = chosen.id
 """
 
 
-def send_to(
+def send_to(target_ids: Sequence[int], message: Message, now: dt.datetime) -> list[Notification]:
+    """Write one message for each target; the targets must be due by then."""
+    made = _write(target_ids, message, now)
+    _wake_workers(target_ids)
+    return made
+
+
+def _write(
     target_ids: Sequence[int],
     message: Message,
     now: dt.datetime,
-    *,
     incident: Incident | None = None,
 ) -> list[Notification]:
-    """Write one message for each target; the targets must be due by then."""
-    made = Notification.objects.bulk_create(
+    return Notification.objects.bulk_create(
         Notification(
             tenant=current_tenant(),
             incident=incident,
@@ -136,10 +170,13 @@ def send_to(
         )
         for target_id in target_ids
     )
+
+
+def _wake_workers(target_ids: Sequence[int]) -> None:
+    """Have workers woken for the targets' channels after the commit."""
     woken = Target.objects.filter(pk__in=target_ids).values_list("channel", flat=True)
     for slug in sorted(set(woken)):
         transaction.on_commit(partial(wake_workers, kind_of_channel(slug)), robust=True)
-    return made
 
 
 def note_told(incidents: Sequence[Incident], text: str, now: dt.datetime) -> None:

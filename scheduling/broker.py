@@ -6,6 +6,7 @@ django-q2's own broker for tables compares with the clock of the host and takes 
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import time
 from typing import Final
@@ -32,11 +33,17 @@ RETURNING id, payload
 
 
 class Wakes(ORM):  # type: ignore[misc]
-    """The queue of one cluster: wake-ups, fetched one by one, the oldest first."""
+    """The queue of one cluster: wake-ups, fetched one by one, the oldest first.
+
+    Those that go `ahead` count as older.
+    """
+
+    ahead = dt.timedelta(0)
 
     def enqueue(self, task: str) -> int:
         """Add a signed task, with the caller's transaction if there is one; return its row's id."""
-        row = self.get_connection(self.list_key).create(key=self.list_key, payload=task, lock=Now())
+        queue = self.get_connection(self.list_key)
+        row = queue.create(key=self.list_key, payload=task, lock=Now() - self.ahead)
         return int(row.pk)
 
     def dequeue(self) -> list[tuple[int, str]] | None:
@@ -57,6 +64,12 @@ class Wakes(ORM):  # type: ignore[misc]
             time.sleep(Conf.POLL)
             return None
         return rows
+
+
+class UrgentWakes(Wakes):
+    """Adds before what waits, behind canaries."""
+
+    ahead = dt.timedelta(minutes=10)
 
 
 def clear_queue(name: str) -> None:

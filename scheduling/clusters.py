@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from django.db.models import F
 from django.db.models.functions import Now
 from django_q.models import OrmQ
 from django_q.tasks import async_task
@@ -35,11 +34,11 @@ def still_under_way(canaries: set[int]) -> set[int]:
 
 class _Canaries(Wakes):
     sent: int
+    ahead = _AHEAD
 
     def enqueue(self, task: str) -> int:
         """Add the canary before all others and remember its row."""
         self.sent = super().enqueue(task)
-        OrmQ.objects.filter(pk=self.sent).update(lock=F("lock") - _AHEAD)
         return self.sent
 
 

@@ -75,6 +75,7 @@ class Kind(Generic[Row]):
     `only` are the table's rows that belong to the kind. With `threads` each process works on so
     many rows beside each other, each on a connection of its own: for work that waits for others.
     No drain waits for rows that hang, so they keep neither a worker nor another kind.
+    Wake-ups of one that is `urgent` go before those of others: people wait, and its turns are short.
     `on_quarantine` is told, in the transaction that does it, which row is given up; `on_revival`,
     which one is tried again after all, and may raise CannotReviveError.
     """
@@ -87,6 +88,7 @@ class Kind(Generic[Row]):
     at_once: int = 1
     only: Q = _EVERY_ROW
     threads: int = 1
+    urgent: bool = False
     rest: Callable[[int], dt.timedelta] = pause_after
     on_quarantine: Callable[[Row], None] | None = None
     on_revival: Callable[[Row], None] | None = None
@@ -127,6 +129,11 @@ def register_kind(kind: Kind[Any]) -> None:
 def kinds() -> list[Kind[Any]]:
     """All registered kinds."""
     return list(_kinds.values())
+
+
+def is_urgent(name: str) -> bool:
+    """Whether a kind of that name is there and urgent."""
+    return name in _kinds and _kinds[name].urgent
 
 
 @dataclass
@@ -177,7 +184,7 @@ class Claim(Generic[Row]):
     @contextmanager
     def _locked(self, demanded: Q = _EVERY_ROW) -> Iterator[Row]:
         with tenant_scope(self.row.tenant), transaction.atomic():
-            held = self.kind.model._default_manager.select_for_update(of=("self",))
+            held = self.kind.model._default_manager.select_for_update(of=("self",), no_key=True)
             row = held.filter(demanded, pk=self.row.pk, fence=self.row.fence).first()
             if row is None:
                 raise LeaseLostError(
@@ -199,9 +206,9 @@ def claim(kind: Kind[Row]) -> list[Claim[Row]]:
         _quarantine_poison(kind)
         waiting = kind.due().filter(attempts__lt=kind.max_attempts).order_by("due_at")
         rows = list(
-            waiting.select_related("tenant").select_for_update(skip_locked=True, of=("self",))[
-                : kind.at_once
-            ]
+            waiting.select_related("tenant").select_for_update(
+                skip_locked=True, of=("self",), no_key=True
+            )[: kind.at_once]
         )
         if not rows and waiting.exists():
             rows = _wait_for_first(waiting)
@@ -219,7 +226,9 @@ def _wait_for_first(waiting: models.QuerySet[Row]) -> list[Row]:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout TO {_LOCK_MILLISECONDS}")
             # Only one: who waits for a lock while it has another may wait for ever.
-            return list(waiting.select_related("tenant").select_for_update(of=("self",))[:1])
+            return list(
+                waiting.select_related("tenant").select_for_update(of=("self",), no_key=True)[:1]
+            )
     except OperationalError as error:
         if isinstance(error.__cause__, LockNotAvailable):
             return []
@@ -229,7 +238,9 @@ def _wait_for_first(waiting: models.QuerySet[Row]) -> list[Row]:
 def _quarantine_poison(kind: Kind[Row]) -> None:
     """Give up the rows whose workers died too often to say so themselves."""
     poison = kind.due().filter(attempts__gte=kind.max_attempts)
-    held = poison.select_for_update(skip_locked=True, of=("self",)).select_related("tenant")
+    held = poison.select_for_update(skip_locked=True, of=("self",), no_key=True).select_related(
+        "tenant"
+    )
     for row in held.order_by("due_at")[: kind.at_once]:
         _quarantine(kind, row)
 
@@ -266,7 +277,9 @@ def revive(name: str, row_id: int) -> DueRow | None:
     if kind is None:
         return None
     with across_tenants():
-        held = kind.model._default_manager.select_for_update(of=("self",)).select_related("tenant")
+        held = kind.model._default_manager.select_for_update(
+            of=("self",), no_key=True
+        ).select_related("tenant")
         row: DueRow | None = held.filter(kind.only, pk=row_id, quarantined_at__isnull=False).first()
         if row is None:
             return None

@@ -13,7 +13,8 @@ from django.conf import settings
 from django.db import connection
 from django_q.tasks import async_task
 
-from scheduling.due import drain
+from scheduling.broker import UrgentWakes, Wakes
+from scheduling.due import drain, is_urgent
 from scheduling.models import Wake
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,8 @@ def wake(kind_name: str) -> None:
         cursor.execute(_IDLEST_CLUSTER, [settings.PACE.seconds(LIVING_SECONDS), QUEUE_LIMIT])
         found = cursor.fetchone()
     if found:
-        async_task("scheduling.wake.work_on", kind_name, cluster=found[0])
+        queue = UrgentWakes if is_urgent(kind_name) else Wakes
+        async_task("scheduling.wake.work_on", kind_name, broker=queue(found[0]))
 
 
 def know_kinds(names: list[str]) -> None:

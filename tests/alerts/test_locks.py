@@ -12,6 +12,7 @@ import pytest
 from django.db import connection, transaction
 
 from alerts import actions, checks, preferences, telling
+from alerts.channels.registry import kind_of_channel
 from alerts.models import (
     AlertSettings,
     Check,
@@ -199,7 +200,7 @@ def test_taking_addresses_out_waits_for_deliveries_that_sum_up(
 def test_changed_settings_wait_for_a_look_that_has_told_and_ends(
     tenant: Tenant, policy: Policy
 ) -> None:
-    """A look holds the targets that it told and then its check: so do changed settings."""
+    """A look keeps the targets that it told from changed settings, and then holds its check."""
     target = targets(tenant)[0]
     workflow = make_workflow(make_environment(tenant))
     with tenant_scope(tenant):
@@ -221,13 +222,52 @@ def test_changed_settings_wait_for_a_look_that_has_told_and_ends(
             preferences.save_settings(settings)
 
     def look() -> None:
-        telling.wake([target.pk])
+        incident = Incident.objects.select_related("workflow__environment").get()
+        incident.suppressed = ""
+        telling.tell(incident, Notification.Kind.OPENED, policy, database_now())
         changes.append(Beside(tenant, take_out))
         wait_until_blocked(1)
         Check.objects.update(calm_until=None)
 
     Beside(tenant, look).end()
     changes[0].end()
+    with tenant_scope(tenant):
+        states = Notification.objects.filter(target=target).values_list("state", flat=True)
+        assert list(states) == ["suppressed"] * 2, "also what the look has told"
+
+
+def test_looks_that_tell_the_same_addresses_hold_neither_each_other_nor_deliveries(
+    tenant: Tenant, policy: Policy
+) -> None:
+    """Found in a storm: one look after the other told, and workers found addresses locked."""
+    environment = make_environment(tenant)
+    for _ in range(2):
+        fail(make_workflow(environment), 3)
+    relay()
+    work(checks.KIND)
+    with tenant_scope(tenant):
+        first, second = Incident.objects.select_related("workflow__environment")
+    told, over = threading.Event(), threading.Event()
+
+    def look_slowly() -> None:
+        telling.tell(first, Notification.Kind.WORSE, policy, database_now())
+        told.set()
+        over.wait(20)
+
+    slow = Beside(tenant, look_slowly)
+    assert told.wait(10)
+    try:
+        quick = Beside(
+            tenant, lambda: telling.tell(second, Notification.Kind.WORSE, policy, database_now())
+        )
+        quick.end(5)
+        [kind] = [each for each in due.kinds() if each.name == kind_of_channel("email")]
+        [claim] = due.claim(kind)
+        with tenant_scope(tenant), claim.finishing():
+            pass
+    finally:
+        over.set()
+        slow.end()
 
 
 def test_who_changes_settings_at_once_writes_over_nobody(tenant: Tenant, policy: Policy) -> None:

@@ -16,6 +16,7 @@ from django_q.pusher import pusher
 
 from scheduling import due, wake
 from scheduling.broker import Wakes
+from scheduling.clusters import send_canary
 from scheduling.due import Kind, register_kind
 from scheduling.models import Cluster, Leader, Scan, Wake
 from scheduling.tick import Tick, forget_the_gone, jobs
@@ -186,6 +187,21 @@ def test_the_queue_is_first_in_first_out_and_fetched_once() -> None:
     assert broker.dequeue() is None
     OrmQ.objects.filter(pk=numbers[1]).update(lock=Now() - SECOND)
     assert broker.dequeue() == [(numbers[1], "task 1")], "fetched again after the retry time"
+
+
+def test_what_is_urgent_is_fetched_before_what_waits_and_after_canaries(tenant: Tenant) -> None:
+    """Found in a storm: messages waited behind looks at workflows."""
+    cluster("a")
+    register_kind(Kind("urgent", model=Scan, work=finish, urgent=True))
+    wake.know_kinds(["one", "two", "urgent"])
+    for name in ("one", "two", "urgent"):
+        wake.wake(name)
+    canary = send_canary("a")
+    fetched = [Wakes("a").dequeue() for _ in range(4)]
+    rows = {row.pk: row.args() for row in OrmQ.objects.all()}
+    [first, *others] = [pk for [(pk, _)] in filter(None, fetched)]
+    assert first == canary
+    assert [rows[pk][0] for pk in others] == ["urgent", "one", "two"]
 
 
 def test_clusters_that_nobody_watches_and_queues_of_nobody_are_forgotten() -> None:
