@@ -166,6 +166,17 @@ def shared_threads() -> None:
     _background.Background.after_fork = lambda self: None
 
 
+def stubborn_writer() -> None:
+    """Each row tries the file, however often it was in trouble."""
+
+    def write(self: Writer, *rows: Any) -> None:
+        for row in rows:
+            self._keep(row)
+        self.flush()
+
+    _writer.write = write
+
+
 def slow_writer() -> None:
     """The workflow waits for the server."""
     wake = background.Background.wake
@@ -196,6 +207,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         early_ids,
         lazy_writer,
         shared_threads,
+        stubborn_writer,
         slow_writer,
     )
 }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from proxy import Proxy
 from trial import Product, Trial
 
 pytestmark = pytest.mark.processes
+LOCKED_SECONDS = 6.0
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk: needs root")
 
 
@@ -96,3 +99,29 @@ def test_a_file_that_becomes_read_only(product: Product, proxy: Proxy, open_fold
     trial.path.parent.chmod(0o755)
     assert trial.counts().accepted == accepted
     assert trial.complaints == set()
+
+
+def test_a_log_that_another_process_has_locked(
+    product: Product, proxy: Proxy, tmp_path: Path
+) -> None:
+    """The workflow waits for it once, not with each row."""
+    trial = Trial(product, proxy, tmp_path, promised=False, exit_seconds=10.0)
+    lock_while_it_works(trial)
+    assert trial.look() == set()
+    counts = trial.counts()
+    assert counts.sent == counts.accepted == trial.rows()
+    assert trial.printed[-1]["lost"] == 0
+    assert trial.printed[-1]["waited"] < LOCKED_SECONDS - 1
+
+
+def lock_while_it_works(trial: Trial) -> None:
+    """Another process begins to write and does not go on."""
+    trial.run(executions=1, mutant="")
+    running = trial.start(executions=20, pause=0.05)
+    trial.wait_until(lambda: len(trial.query("SELECT 1 FROM executions")) > 3, 20, "no start")
+    other = sqlite3.connect(trial.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    time.sleep(LOCKED_SECONDS)
+    other.execute("ROLLBACK")
+    other.close()
+    trial.finish(running)

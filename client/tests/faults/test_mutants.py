@@ -9,7 +9,7 @@ import proxy as bad
 import pytest
 from proxy import Behaviour, Proxy
 from test_clock import set_clock_in_a_node, set_clock_while_it_pauses
-from test_disks import run_with_files_that_may_not_grow
+from test_disks import LOCKED_SECONDS, lock_while_it_works, run_with_files_that_may_not_grow
 from test_exits import MARGIN_SECONDS, seconds_to_end
 from test_kills import kill_while_it_works
 from test_sharing import doubled, share
@@ -131,6 +131,13 @@ def test_disks_would_show_ids_of_rows_that_were_never_stored(trial_of: MakeTrial
     trial = trial_of("early-ids", promised=False, exit_seconds=10.0)
     run_with_files_that_may_not_grow(trial)
     assert trial.counts().accepted < trial.rows()
+
+
+@in_client_faults
+def test_disks_would_show_rows_that_each_wait_for_a_lock(trial_of: MakeTrial) -> None:
+    trial = trial_of("stubborn-writer", promised=False)
+    lock_while_it_works(trial)
+    assert trial.printed[-1]["waited"] > LOCKED_SECONDS - 1
 
 
 def test_kills_would_show_rows_that_only_seem_accepted(trial_of: MakeTrial) -> None:

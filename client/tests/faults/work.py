@@ -87,7 +87,7 @@ class Runner:
 
     def __init__(self, work: Work) -> None:
         self.work = work
-        self.slowest = 0.0
+        self.slowest = self.waited = 0.0
         self.rows = 0
         self.ledger = os.open(work.ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         made = client.active()
@@ -126,6 +126,7 @@ class Runner:
                 {
                     "total": total,
                     "slowest": self.slowest,
+                    "waited": self.waited,
                     "rows": self.rows,
                     "lost": self.client.writer.lost,
                     "flushed": flushed,
@@ -177,7 +178,9 @@ class Runner:
     def write(self, *rows: Row) -> None:
         began = time.monotonic()
         self._write(*rows)
-        self.slowest = max(self.slowest, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        self.slowest = max(self.slowest, seconds)
+        self.waited += seconds
         self.rows += len(rows)
         for row in rows:
             if not isinstance(row, NodeRow):
