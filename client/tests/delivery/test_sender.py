@@ -246,6 +246,7 @@ def test_while_another_sends_it_looks_again_soon(
     assert 0 < other.pause_left() <= sender.TURN_PAUSE
     assert send(other)
     assert len(receiver.batches()) == 1
+    assert (tmp_path / "log.db-sender").stat().st_mode & 0o077 == 0
     other_own.close()
 
 

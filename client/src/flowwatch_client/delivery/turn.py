@@ -30,6 +30,10 @@ _held: set[Path] = set()
 _guard = threading.Lock()
 
 
+def _open_privately(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 @contextlib.contextmanager
 def turn(log_path: Path) -> Iterator[bool]:
     """Whether the turn to send this file's records is ours, until the end of the block.
@@ -44,7 +48,7 @@ def turn(log_path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        with path.open("ab") as file:
+        with open(path, "ab", opener=_open_privately) as file:
             try:
                 _try_lock(file)
             except (BlockingIOError, PermissionError):
