@@ -24,6 +24,7 @@ from flowwatch_client.log.writer import Writer
 from flowwatch_client.rows import Row
 from flowwatch_client.secret_rules import Scrubber
 from flowwatch_client.settings import BadSetting, Settings, as_variables, from_environment
+from flowwatch_client.signals import raised_by_handler
 
 if TYPE_CHECKING:
     from flowwatch_client.capture.execution import Execution
@@ -136,7 +137,12 @@ class Client:
     # --- trouble ----------------------------------------------------------------------------------
 
     def complain(self, doing: str, error: BaseException) -> None:
-        """Say once what went wrong in this library; the workflow goes on."""
+        """Say once what went wrong in this library; the workflow goes on.
+
+        Called where the error was caught; what a signal's handler raised goes on from here.
+        """
+        if raised_by_handler(error):
+            raise error
         if doing not in self._said:
             self._said.add(doing)
             logger.warning("Flowwatch failed to %s: %r. The workflow goes on.", doing, error)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Set, ValuesView
 from typing import Any
 
 from flowwatch_client.secret_rules import Scrubber
+from flowwatch_client.signals import raised_by_handler
 
 MOST_CHARACTERS = 256 * 1024
 """Of all texts of a value together; what is more is cut."""
@@ -291,6 +292,9 @@ def _long_number(value: int) -> str:
 
 
 def _unreadable(error: BaseException) -> str:
+    """What stands for a value that raised this; what a signal's handler raised meanwhile goes on."""
+    if raised_by_handler(error):
+        raise error
     return f"[not readable: {type(error).__name__}]"
 
 

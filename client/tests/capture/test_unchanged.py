@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import os
+import signal
 import sqlite3
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -254,3 +256,46 @@ def test_the_writer_in_trouble_does_not_slow_the_workflow(
         assert len(tried) < 50
     _, nodes = recorded.one()
     assert len(nodes) == 100
+
+
+class Overtime(TimeoutError):
+    """What the time limit of a job raises, out of a signal's handler."""
+
+
+@pytest.fixture
+def time_limit() -> Any:
+    def over(_number: int, _frame: Any) -> None:
+        raise Overtime
+
+    before = signal.signal(signal.SIGUSR1, over)
+    yield lambda: os.kill(os.getpid(), signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_time_limit_that_is_over_while_something_is_recorded_ends_the_workflow(
+    recorded: Recorded, time_limit: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow:
+        def __repr__(self) -> str:
+            time_limit()
+            return "slow"
+
+    @node
+    def looked_at(value: Any) -> Any:
+        return value
+
+    @workflow
+    def orders() -> None:
+        looked_at([(Slow(),)])
+
+    with pytest.raises(Overtime):
+        orders()
+    client = clients.active()
+    assert client is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(client.log, "write", lambda rows: time_limit())
+        patched.setattr(client.writer, "_buffered", False)
+        with pytest.raises(Overtime):
+            orders()
+    first, _ = recorded.executions()[0]
+    assert (first.status, first.error_message) == ("error", "Overtime")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flowwatch_client.rows import CANCELED, ERROR, SUCCESS
+from flowwatch_client.signals import raised_by_handler
 
 _OWN_FOLDER = str(Path(__file__).resolve().parents[1])
 _MOST_RELATED = 50
@@ -35,7 +36,9 @@ def message_of(error: BaseException) -> str:
     """“ValueError: what it says”."""
     try:
         text = str(error)
-    except Exception:
+    except Exception as trouble:
+        if raised_by_handler(trouble):
+            raise
         text = "[its text can't be read]"
     name = type(error).__name__
     return f"{name}: {text}" if text else name

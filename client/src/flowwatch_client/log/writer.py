@@ -19,6 +19,7 @@ from flowwatch_client.log.connection import Reentered
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.schema import NewerFile
 from flowwatch_client.rows import Row
+from flowwatch_client.signals import raised_by_handler
 
 logger = logging.getLogger("flowwatch_client")
 
@@ -65,6 +66,8 @@ class Writer:
             except (*_BAD_ROW, Reentered):
                 pass
             except _TROUBLE as error:
+                if raised_by_handler(error):
+                    raise
                 self._complain(error)
         for row in rows:
             self._keep(row)
