@@ -17,7 +17,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from importlib import metadata
 
 from flowwatch_client.delivery.heartbeats import Heartbeats
 from flowwatch_client.delivery.http import Server
@@ -28,6 +27,7 @@ from flowwatch_client.log.log import Log
 from flowwatch_client.log.schema import NewerFile
 from flowwatch_client.log.writer import FLUSH_SECONDS, Writer
 from flowwatch_client.settings import Settings
+from flowwatch_client.version import AGENT
 
 logger = logging.getLogger("flowwatch_client")
 
@@ -140,7 +140,7 @@ class Background:
         self._heartbeats: Heartbeats | None = None
         self._sending: _Loop | None = None
         if self._settings.sends:
-            server = Server(self._settings.url or "", self._settings.token or "", _agent())
+            server = Server(self._settings.url or "", self._settings.token or "", AGENT)
             self._sender = Sender(server, self._own, self._log.connection)
             self._heartbeats = Heartbeats(server)
             self._sending = _Loop("flowwatch-sender", self._send, gap=SEND_SECONDS)
@@ -283,13 +283,6 @@ class Background:
 
 _TROUBLE = (sqlite3.Error, NewerFile, OSError)
 _all: weakref.WeakSet[Background] = weakref.WeakSet()
-
-
-def _agent() -> str:
-    try:
-        return f"flowwatch-client/{metadata.version('flowwatch-client')}"
-    except metadata.PackageNotFoundError:
-        return "flowwatch-client"
 
 
 def _end_with_child(end: Callable[[], None]) -> None:
