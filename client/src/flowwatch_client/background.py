@@ -8,6 +8,7 @@ write, again in a forked child, and end with the process: `atexit` gives them `s
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import queue
@@ -39,6 +40,8 @@ CHECKPOINT_BYTES = 4 * 1024 * 1024
 UPKEEP_SECONDS = 2.0
 TRUNCATE_BYTES = 64 * 1024 * 1024
 _POLL_SECONDS = 0.02
+_LEAST_KEEPER_SECONDS = 1.0
+"""It waits for no server; in C++ code (re2) when the interpreter ends it would abort."""
 
 
 class _Loop:
@@ -203,8 +206,12 @@ class Background:
         loops = [self._keeper] if self._sending is None else [self._sending, self._keeper]
         for loop in loops:
             loop.end()
-        for loop in loops:
-            loop.join(max(until - time.monotonic(), 0.0))
+        if self._sending is not None:
+            self._sending.join(max(until - time.monotonic(), 0.0))
+        if self._sender is not None:
+            # A thread that writes to stderr while the interpreter ends makes it abort.
+            self._sender.hush()
+        self._keeper.join(max(until - time.monotonic(), _LEAST_KEEPER_SECONDS))
 
     def _start(self) -> None:
         with self._starting:
@@ -300,8 +307,9 @@ def _after_fork() -> None:
 
 
 def _at_exit() -> None:
-    for background in [*_all]:
-        background.end()
+    with contextlib.suppress(KeyboardInterrupt):  # somebody who does not want to wait
+        for background in [*_all]:
+            background.end()
 
 
 if hasattr(os, "register_at_fork"):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 
 from flowwatch_client.background import Background
+from flowwatch_client.log import connection as connection_module
 from flowwatch_client.log import outbox
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.writer import Writer
@@ -92,3 +95,31 @@ def test_a_finalizer_may_write_at_any_moment(tmp_path: Path) -> None:
     assert writer.flush()
     assert _accepted(log) == 500 + written
     assert written == 500
+
+
+def test_a_fork_does_not_wait_for_ever_for_a_log_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who uses it may wait for what the forking thread holds. The child opens the log anew."""
+    monkeypatch.setattr(connection_module, "_FORK_SECONDS", 0.05)
+    log = Log(tmp_path / "log.db")
+    log.write([_row("before")])
+    begun, over = threading.Event(), threading.Event()
+
+    def use() -> None:
+        with log.connection.reading():
+            begun.set()
+            over.wait(10)
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    assert begun.wait(10)
+    child = os.fork()
+    if not child:
+        log.write([_row("child")])
+        os._exit(0)
+    over.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+    log.write([_row("after")])
+    assert _accepted(log) == 3

@@ -56,9 +56,14 @@ class Sender:
         self._divided: set[str] = set()
         self._after = 0
         self._said = ""
+        self._is_hushed = False
         self._is_first = True
         self.lacks_turn = False
         """Whether the last try found another process sending, and something left to send."""
+
+    def hush(self) -> None:
+        """Say nothing any more."""
+        self._is_hushed = True
 
     def pause_left(self) -> float:
         """Seconds until the next try."""
@@ -162,7 +167,7 @@ class Sender:
         self._say(f"refused for good, execution {lines[0].execution_id}: {judged.trouble}")
 
     def _well(self) -> None:
-        if self._failures:
+        if self._failures and not self._is_hushed:
             logger.info("Sending to %s works again.", self._server.url)
         if self._failures or self._is_first:
             self._note(None)
@@ -212,6 +217,6 @@ class Sender:
 
     def _say(self, what: str) -> None:
         """Once, until it changes."""
-        if what != self._said:
+        if what != self._said and not self._is_hushed:
             self._said = what
             logger.warning("Sending to %s: %s", self._server.url, what)

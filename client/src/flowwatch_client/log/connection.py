@@ -18,6 +18,9 @@ BUSY_SECONDS = 2.0
 """How long a writer waits for another process's commit; after that rows are kept in memory."""
 
 
+_FORK_SECONDS = 5.0
+
+
 class Reentered(sqlite3.OperationalError):
     """The thread is in the middle of using this connection already.
 
@@ -143,16 +146,19 @@ class Connection:
         if self._opened is not None:
             self._opened.close()
 
-    def before_fork(self) -> None:
-        self._lock.acquire()
+    def before_fork(self) -> bool:
+        """Whether it is closed. Whoever uses it may wait for what the forking thread holds: then not."""
+        if not self._lock.acquire(timeout=_FORK_SECONDS):
+            return False
         with contextlib.suppress(sqlite3.Error):
             self._close()
+        return True
 
     def after_fork_in_parent(self) -> None:
         self._lock.release()
 
     def after_fork_in_child(self) -> None:
-        """Servers that fork in C don't call what is to be done before: then it is open still.
+        """It may be open still: servers that fork in C don't call what is to be done before.
 
         It is kept, never used and never closed: closing would give up the parent's locks.
         """
@@ -169,9 +175,7 @@ _inherited: list[sqlite3.Connection] = []
 
 
 def _before_fork() -> None:
-    _closed[:] = _all
-    for connection in _closed:
-        connection.before_fork()
+    _closed[:] = [connection for connection in [*_all] if connection.before_fork()]
 
 
 def _after_fork_in_parent() -> None:
