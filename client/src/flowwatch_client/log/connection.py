@@ -14,7 +14,7 @@ from flowwatch_client.log.schema import prepare
 
 IN_MEMORY = ":memory:"
 """SQLite's name for a file that is none."""
-BUSY_SECONDS = 2.0
+BUSY_SECONDS = 1.0
 """How long a writer waits for another process's commit; after that rows are kept in memory."""
 
 
