@@ -76,6 +76,8 @@ class Kind(Generic[Row]):
     many rows beside each other, each on a connection of its own: for work that waits for others.
     No drain waits for rows that hang, so they keep neither a worker nor another kind.
     Wake-ups of one that is `urgent` go before those of others: people wait, and its turns are short.
+    One with `spreads=False` keeps one worker at a time, mostly: it may wait, and leaves the machine to
+    those who post.
     `on_quarantine` is told, in the transaction that does it, which row is given up; `on_revival`,
     which one is tried again after all, and may raise CannotReviveError.
     """
@@ -89,6 +91,7 @@ class Kind(Generic[Row]):
     only: Q = _EVERY_ROW
     threads: int = 1
     urgent: bool = False
+    spreads: bool = True
     rest: Callable[[int], dt.timedelta] = pause_after
     on_quarantine: Callable[[Row], None] | None = None
     on_revival: Callable[[Row], None] | None = None
@@ -134,6 +137,11 @@ def kinds() -> list[Kind[Any]]:
 def is_urgent(name: str) -> bool:
     """Whether a kind of that name is there and urgent."""
     return name in _kinds and _kinds[name].urgent
+
+
+def spreads(name: str) -> bool:
+    """Whether several workers may be woken for a kind of that name, one after the other."""
+    return name not in _kinds or _kinds[name].spreads
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Waking a worker for a kind of due rows: no more than a hint, which may be lost or come twice.
 
-At most one wake-up of a kind is under way: another is sent when a worker has begun the last one, or
-when that does not happen for two seconds.
+At most one wake-up of a kind is under way: another is sent when a worker has begun the last one (of
+a kind that does not spread: when it has ended its turn), or when that does not happen for two seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.db import connection
 from django_q.tasks import async_task
 
 from scheduling.broker import UrgentWakes, Wakes
-from scheduling.due import drain, is_urgent
+from scheduling.due import drain, is_urgent, spreads
 from scheduling.models import Wake
 
 logger = logging.getLogger(__name__)
@@ -76,9 +76,17 @@ def know_kinds(names: list[str]) -> None:
 def work_on(kind_name: str) -> None:
     """What a worker does when it is woken: drain the kind, and wake the next when more is left."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(_MARK_BEGUN, [kind_name])
-        if drain(kind_name, seconds=settings.PACE.seconds(TURN_SECONDS)):
+        if spreads(kind_name):
+            _let_others_be_woken(kind_name)
+        is_more_left = drain(kind_name, seconds=settings.PACE.seconds(TURN_SECONDS))
+        if not spreads(kind_name):
+            _let_others_be_woken(kind_name)
+        if is_more_left:
             wake(kind_name)
     except Exception:  # django-q2 would keep a row of each failure for ever
         logger.exception("wake-up failed", extra={"kind": kind_name})
+
+
+def _let_others_be_woken(kind_name: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_MARK_BEGUN, [kind_name])

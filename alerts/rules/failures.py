@@ -34,8 +34,11 @@ class FailuresOverThreshold(WorkflowRule):
         """Count by rollups; read the last few executions only where an incident may end."""
         window, end = policy.settings.window, now + AHEAD
         counted_from = before.counted_from if before and before.counted_from else now - window
-        spans = [(now - window, end), (min(counted_from, now), end)]
-        recently, ever = totals_of_spans(of_workflow(workflow), spans, percentiles=False)
+        # Mostly both are the same, and asked for once.
+        starts = list(dict.fromkeys([now - window, min(counted_from, now)]))
+        spans = [(start, end) for start in starts]
+        found = totals_of_spans(of_workflow(workflow), spans, percentiles=False)
+        recently, ever = found[0], found[-1]
         is_problem = recently.failed >= policy.threshold
         newest = None
         if recently.failed and (is_problem or before is not None):

@@ -150,6 +150,27 @@ def test_a_kind_with_much_to_do_lets_others_have_their_turn(
     assert queued() == [("a", "one"), ("a", "much")], "it goes on behind what waits"
 
 
+def test_a_kind_that_does_not_spread_keeps_one_worker(tenant: Tenant) -> None:
+    """Found in a storm: looks kept all workers, and posts waited for the processors."""
+    while_it_worked: list[int] = []
+
+    def work(held: due.Claim[Scan]) -> None:
+        wake.wake("calm")
+        while_it_worked.append(len(queued()))
+        finish(held)
+
+    register_kind(Kind("calm", model=Scan, work=work, spreads=False))
+    wake.know_kinds(["calm"])
+    cluster("a")
+    wake.wake("calm")
+    OrmQ.objects.all().delete()
+    waiting(tenant)
+    work_on("calm")
+    assert while_it_worked == [0]
+    wake.wake("calm")
+    assert len(queued()) == 1, "the turn is over"
+
+
 def test_a_failing_wake_up_leaves_no_row_behind(caplog: pytest.LogCaptureFixture) -> None:
     work_on("no such kind")
     assert "wake-up failed" in caplog.text
