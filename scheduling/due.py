@@ -76,8 +76,8 @@ class Kind(Generic[Row]):
     many rows beside each other, each on a connection of its own: for work that waits for others.
     No drain waits for rows that hang, so they keep neither a worker nor another kind.
     Wake-ups of one that is `urgent` go before those of others: people wait, and its turns are short.
-    One with `spreads=False` keeps one worker at a time, mostly: it may wait, and leaves the machine to
-    those who post.
+    One with `spreads=False` keeps one worker at a time, mostly, and that rests as long as it works: it
+    may wait, and leaves the machine to those who post.
     `on_quarantine` is told, in the transaction that does it, which row is given up; `on_revival`,
     which one is tried again after all, and may raise CannotReviveError.
     """
@@ -323,7 +323,10 @@ def _drain_in_line(kind: Kind[Any], end: float) -> None:
         if not claims:
             return
         for held in claims:
+            began = time.monotonic()
             _do(held)
+            if not kind.spreads:
+                time.sleep(time.monotonic() - began)
 
 
 def _drain_by_threads(kind: Kind[Any], crew: _Crew, end: float) -> None:
