@@ -13,6 +13,7 @@ from flowwatch_client.log.log import Log
 from flowwatch_client.log.reading import summary
 from flowwatch_client.log.writer import Writer
 from flowwatch_client.rows import ExecutionRow, NodeRow
+from flowwatch_client.settings import BadSetting, from_environment
 
 
 @pytest.fixture
@@ -122,6 +123,33 @@ def test_a_log_that_was_left_open_is_closed(log: Log) -> None:
     del own
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         opened.execute("SELECT 1")
+
+
+def test_a_relative_path_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    log = Log("stock.db")
+    settings = from_environment({"FLOWWATCH_LOG": "stock.db"})
+    monkeypatch.chdir("elsewhere")
+    log.write([_execution()])
+    log.connection.close()
+    log.write([_node()])
+    assert log.path == settings.path == tmp_path / "stock.db"
+    assert not any((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_path_that_leads_nowhere_is_a_bad_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(BadSetting, match="FLOWWATCH_LOG"):
+        from_environment({"FLOWWATCH_LOG": "stock.db"})
+    monkeypatch.chdir(tmp_path)
 
 
 def test_what_was_lost_is_counted_in_the_file(log: Log) -> None:

@@ -108,7 +108,11 @@ class _Reader:
 
     def path(self, name: str, default: Path) -> Path:
         text = self.text(name)
-        return Path(text).expanduser() if text else default
+        try:
+            # Absolute: a program may change its directory before the file is opened, or opened again.
+            return Path(text).expanduser().absolute() if text else default
+        except (OSError, RuntimeError) as error:  # no directory any more; no home
+            raise BadSetting(f"{name} is {text!r}, which leads nowhere: {error}") from None
 
     def names(self, name: str) -> tuple[str, ...]:
         parts = (self.text(name) or "").split(",")

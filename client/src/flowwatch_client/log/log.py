@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flowwatch_client.log import outbox
-from flowwatch_client.log.connection import Connection
+from flowwatch_client.log.connection import IN_MEMORY, Connection
 from flowwatch_client.log.incoming import plain_scrubber, rows_of
 from flowwatch_client.rows import ExecutionRow, NodeRow, Row
 from flowwatch_client.secret_rules import Scrubber
@@ -64,8 +64,11 @@ class Log:
     `durable=True` makes commits survive a power cut, not only the end of the process.
     """
 
-    def __init__(self, path: Path, *, durable: bool = False) -> None:
-        self.connection = Connection(path, durable=durable)
+    def __init__(self, path: str | Path, *, durable: bool = False) -> None:
+        if str(path) != IN_MEMORY:
+            # Absolute: it may be opened again after the program changed its directory.
+            path = Path(path).expanduser().absolute()
+        self.connection = Connection(Path(path), durable=durable)
 
     @property
     def path(self) -> Path:
