@@ -55,6 +55,22 @@ def test_a_server_that_does_not_know_them_gets_none(receiver: Receiver, document
     assert [call.path for call in receiver.calls] == ["/api/limits"]
 
 
+@pytest.mark.parametrize("status", [429, 503, 404])
+def test_a_server_in_trouble_is_asked_again_soon(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    receiver.reply = lambda call, handler: handler.answer(status)
+    heartbeats = Heartbeats(Server(receiver.url, "fw_a_b"))
+    heartbeats.started("e1", 0.0)
+    heartbeats.send_due()
+    assert not beats(receiver)
+    receiver.reply = take_all
+    later = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    heartbeats.send_due()
+    assert len(beats(receiver)) == 1
+
+
 def test_a_dead_server_is_not_asked_for_each(receiver: Receiver) -> None:
     def die(call: Call, handler: Handler) -> None:
         handler.connection.close()

@@ -57,7 +57,7 @@ class Heartbeats:
         if now >= self._ask_at:
             answer = self._call("GET", "/api/limits")
             self._supported = answer is not None and CAPABILITY in _capabilities(answer)
-            found = answer is not None
+            found = answer is not None and answer.status == 200
             self._ask_at = now + (_ASK_AGAIN_SECONDS if found else _AFTER_TROUBLE_SECONDS)
         return self._supported
 
