@@ -95,7 +95,9 @@ def test_a_wrong_token_is_not_tried_again(call: Call, server: Receiver) -> None:
 
 
 def test_what_is_refused_is_said_and_sent_again_on_request(call: Call, server: Receiver) -> None:
-    server.reply = lambda request, handler: handler.answer(422, {"detail": "no"})
+    server.reply = lambda request, handler: handler.answer(
+        422, {"detail": "no"}, {"Content-Type": "application/problem+json"}
+    )
     answer = call("send")
     assert "6 records refused for good" in answer.err
     assert _states(call("doctor", "--json"))["dead letter"] == "warn"

@@ -83,14 +83,14 @@ def test_anything_else_with_200_says_nothing(document: Any) -> None:
         (201, Next.RARELY),
         (204, Next.RARELY),
         (301, Next.RARELY),
-        (400, Next.SMALLER),
+        (400, Next.RARELY),
         (401, Next.RARELY),
         (403, Next.RARELY),
         (404, Next.RARELY),
         (405, Next.RARELY),
         (408, Next.AGAIN),
         (413, Next.SMALLER),
-        (422, Next.SMALLER),
+        (422, Next.RARELY),
         (429, Next.AGAIN),
         (500, Next.AGAIN),
         (503, Next.AGAIN),
@@ -101,6 +101,30 @@ def test_nothing_is_sent_by_another_status(status: int, then: Next) -> None:
     judged = _judge({"results": _results(), "detail": "No."}, status)
     assert (judged.next, judged.sent, judged.refused) == (then, (), ())
     assert judged.trouble.startswith(f"{status} No.")
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize(
+    "kind", ["application/problem+json", "Application/Problem+JSON; charset=x"]
+)
+def test_a_problem_of_flowwatch_refuses_the_body(status: int, kind: str) -> None:
+    judged = _judge({"detail": "No."}, status, **{"content-type": kind})
+    assert (judged.next, judged.is_own, judged.trouble) == (Next.SMALLER, True, f"{status} No.")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/html", b"<html>"),
+        ("application/json", b"{}"),
+        ("application/problem+json", b"<html>"),
+        ("application/problem+json", b"[]"),
+    ],
+)
+def test_what_another_says_refuses_nothing(kind: str, body: bytes) -> None:
+    judged = [_judge(body, status, **{"content-type": kind}) for status in (400, 413, 422)]
+    assert [each.next for each in judged] == [Next.RARELY, Next.SMALLER, Next.RARELY]
+    assert not any(each.is_own for each in judged)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from flowwatch_client.log.log import Log
 from flowwatch_client.rows import ExecutionRow, NodeRow
 from receivers import Call, Handler, Receiver, receiving, results_for, take_all
 
+PROBLEM = {"Content-Type": "application/problem+json"}
 START = "2026-11-21T20:00:00.000000+00:00"
 
 
@@ -147,7 +148,7 @@ def test_a_refused_body_is_halved_down_to_the_record(
 ) -> None:
     def refuse_one(call: Call, handler: Handler) -> None:
         if any(node["runIndex"] == 37 for line in call.lines for node in _nodes(line)):
-            handler.answer(status, {"detail": "not this one"})
+            handler.answer(status, {"detail": "not this one"}, PROBLEM)
         else:
             take_all(call, handler)
 
@@ -159,6 +160,49 @@ def test_a_refused_body_is_halved_down_to_the_record(
     with log.connection.reading() as connection:
         [(reason,)] = connection.execute("SELECT reason FROM dead_letters").fetchall()
     assert reason == f"{status} not this one"
+
+
+def test_what_a_proxy_refuses_waits(log: Log, receiver: Receiver, sending: Sender) -> None:
+    write(log, executions=50)
+    receiver.reply = lambda call, handler: handler.answer(400, b"<html>Bad Request</html>")
+    assert not send(sending)
+    assert len(receiver.batches()) == 1
+    assert sending.pause_left() > sender.RARE_PAUSE / 3
+    assert counts(log).waiting == 50
+
+
+def test_a_record_that_is_too_large_for_a_proxy_waits_alone(
+    log: Log, receiver: Receiver, sending: Sender
+) -> None:
+    def take_small_ones(call: Call, handler: Handler) -> None:
+        if len(call.body) > 50_000:
+            handler.answer(413, b"<html>Request Entity Too Large</html>")
+        else:
+            take_all(call, handler)
+
+    receiver.reply = take_small_ones
+    write(log, executions=3)
+    log.write([NodeRow("e0", "read", "Read", "function", "success", input=f'"{"x" * 60_000}"')])
+    write(log, executions=3)
+    assert not send(sending)
+    assert sending.pause_left() > sender.RARE_PAUSE / 3
+    assert not send(sending)
+    assert counts(log) == outbox.Counts(accepted=7, sent=6, waiting=1, dead=0, dropped=0)
+    receiver.reply = take_all
+    assert send(sending)
+
+
+def test_a_server_that_refuses_everything_empties_no_log_at_once(
+    log: Log, receiver: Receiver, sending: Sender
+) -> None:
+    receiver.reply = lambda call, handler: handler.answer(422, {"detail": "no"}, PROBLEM)
+    write(log, executions=50)
+    assert not send(sending)
+    assert (counts(log).dead, counts(log).waiting) == (20, 30)
+    assert sending.pause_left() > 0
+    assert sending.may_hurry()
+    assert send_until_done(sending) == 2
+    assert counts(log).dead == 50
 
 
 def _nodes(line: dict[str, object]) -> list[dict[str, object]]:

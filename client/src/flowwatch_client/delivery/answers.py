@@ -1,7 +1,8 @@
 """What an answer to a batch means for each of its lines.
 
 Only a 2xx answer of Flowwatch's own shape that names every line counts; anything else (a page of a
-captive portal, a cut list, results for other lines) says nothing about what was stored.
+captive portal, a cut list, results for other lines) says nothing about what was stored. In the same way
+only Flowwatch's own problem (RFC 9457) refuses for good, not what a proxy says of a request.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Judged:
     trouble: str = ""
     retry_after: float = 0.0
     """Seconds the server asked for."""
+    is_own: bool = True
+    """Whether Flowwatch says so; a single record that another finds too large waits."""
 
 
 def judge(answer: Answer, lines: Sequence[Line]) -> Judged:
@@ -50,10 +53,24 @@ def judge(answer: Answer, lines: Sequence[Line]) -> Judged:
         return _judge_results(answer, lines)
     said = f"{status} {_said(answer)}".strip()
     if status in (400, 413, 422):
-        return Judged(Next.SMALLER, trouble=said)
+        return _judge_refusal(answer, said)
     if status == 429 or status >= 500 or status in (408, 409, 425):
         return Judged(Next.AGAIN, trouble=said, retry_after=_retry_after(answer))
     return Judged(Next.RARELY, trouble=f"{said} {_ADVICE.get(status, '')}".strip())
+
+
+def _judge_refusal(answer: Answer, said: str) -> Judged:
+    """Of the whole body. Anybody's 413 says that it is too large; the rest only the server can say."""
+    if _is_problem(answer):
+        return Judged(Next.SMALLER, trouble=said)
+    trouble = f"{said} (not Flowwatch's answer: look at what stands before the server)"
+    then = Next.SMALLER if answer.status == 413 else Next.RARELY
+    return Judged(then, trouble=trouble, is_own=False)
+
+
+def _is_problem(answer: Answer) -> bool:
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/problem+json" and isinstance(_json(answer), dict)
 
 
 _ADVICE = {

@@ -6,6 +6,7 @@ All waiting is measured by the monotonic clock: a wall clock that is set changes
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gzip
 import logging
 import random
@@ -33,6 +34,8 @@ TURN_PAUSE = 1.0
 _MOST_DIVIDED = 1_000
 _TRIES_FROM_THE_FIRST = 3
 """In a row; from then on sending begins anywhere, because the first record may be what fails."""
+_REFUSALS_IN_A_ROW = 20
+"""Of single records; then a pause, so that a server that refuses everything empties no log at once."""
 _UNUSABLE = (sqlite3.Error, NewerFile, OSError)
 _HEADERS = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
 
@@ -50,6 +53,7 @@ class Sender:
         self._writing = writing
         self._clock = MessageClock()
         self._failures = 0
+        self._refusals = 0
         self._next_try = 0.0
         self._asked_to_wait = False
         self._most_records = MOST_RECORDS
@@ -104,7 +108,8 @@ class Sender:
             judged = self._send(batch.lines)
             self._settle(judged, told)
             if judged.next is Next.SMALLER:
-                self._divide(batch.lines, judged)
+                if not self._divide(batch.lines, judged):
+                    return False
             elif judged.trouble:
                 self._trouble(judged)
                 return False
@@ -157,14 +162,27 @@ class Sender:
         self._divided.add(line.execution_id)
         return True
 
-    def _divide(self, lines: Sequence[Line], judged: Judged) -> None:
-        """The server refuses the whole body: halve it, until it is clear what it refuses."""
+    def _divide(self, lines: Sequence[Line], judged: Judged) -> bool:
+        """The server refuses the whole body: halve it, until it is clear what it refuses.
+
+        Whether to go on at once.
+        """
         if len(lines) > 1 or lines[0].records > 1:
             self._most_records = max(1, sum(line.records for line in lines) // 2)
-            return
+            return True
+        if not judged.is_own:
+            self._trouble(dataclasses.replace(judged, next=Next.RARELY))
+            self._after = max(lines[0].seqs)  # the others first, next time
+            return False
         with self._writing.transaction() as connection:
             outbox.refused(connection, lines[0].seqs, judged.trouble)
         self._say(f"refused for good, execution {lines[0].execution_id}: {judged.trouble}")
+        self._refusals += 1
+        if self._refusals % _REFUSALS_IN_A_ROW:
+            return True
+        row = f"{self._refusals} records in a row were refused: {judged.trouble}"
+        self._trouble(Judged(Next.AGAIN, trouble=row))
+        return False
 
     def _well(self) -> None:
         if self._failures and not self._is_hushed:
@@ -172,6 +190,7 @@ class Sender:
         if self._failures or self._is_first:
             self._note(None)
         self._failures = 0
+        self._refusals = 0
         self._next_try = 0.0
         self._asked_to_wait = False
         self._said = ""
