@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
 import os
@@ -118,6 +119,47 @@ def test_all_kinds_of_functions_do_what_they_do(plan: list[Any], within: bool) -
         assert asyncio.run(drive_asynchronously(decorate(asynchronous_generator)(plan))) == (
             asyncio.run(drive_asynchronously(asynchronous_generator(plan)))
         )
+
+
+@pytest.mark.parametrize("decorate", [node, workflow])
+def test_what_is_thrown_into_a_generator_is_the_same_exception(
+    recorded: Recorded, decorate: Any
+) -> None:
+    seen: list[BaseException] = []
+
+    @contextlib.contextmanager
+    @decorate  # type: ignore[untyped-decorator]
+    def rollback() -> Generator[None, None, None]:
+        try:
+            yield
+        except Trouble as error:
+            seen.append(error)
+            raise
+
+    thrown = Trouble("one", 2)
+    with pytest.raises(Trouble) as caught, workflow("orders"), rollback():
+        raise thrown
+    assert caught.value is thrown
+    assert seen == [thrown]
+
+
+@pytest.mark.filterwarnings("ignore:.*throw:DeprecationWarning")
+def test_a_generator_takes_a_thrown_kind_value_and_traceback(recorded: Recorded) -> None:
+    thrown = Trouble("one", 2)
+    seen: list[BaseException] = []
+
+    def waits() -> Generator[None, None, None]:
+        try:
+            yield
+        except Trouble as error:
+            seen.append(error)
+
+    with workflow("orders"):
+        for made in (waits(), node(waits)()):
+            next(made)
+            with pytest.raises(StopIteration):
+                made.throw(Trouble, thrown, thrown.__traceback__)
+    assert [each is thrown for each in seen] == [True, True]
 
 
 @pytest.mark.parametrize("decorate", [node, workflow, node("x"), workflow("x")])

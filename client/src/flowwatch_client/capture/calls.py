@@ -128,8 +128,9 @@ class _Steps:
     def send(self, value: Any) -> Any:
         return self._step(self._generator.send, value)
 
-    def throw(self, error: BaseException, *_deprecated: Any) -> Any:
-        return self._step(self._generator.throw, error)
+    def throw(self, *error: Any) -> Any:
+        """An exception; up to Python 3.11 contextlib throws its kind, itself and its traceback."""
+        return self._step(self._generator.throw, *error)
 
     def close(self) -> None:
         token = here.set(self._place)
