@@ -6,12 +6,15 @@ import asyncio
 import functools
 import inspect
 import json
+import sys
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flowwatch_client import node, set_keys, start_workflow, workflow
+from flowwatch_client.capture import source
 from recorded import Recorded
 
 
@@ -401,6 +404,43 @@ def test_the_line_of_a_block_is_its_source(recorded: Recorded) -> None:
     sources = {each.node_id: json.loads(each.extra or "")["source"] for each in nodes}
     assert sources["plain"]["line"] == sources["awaited"]["line"] + 1
     assert sources["plain"]["function"].endswith("run")
+
+
+def test_a_workflow_goes_on_where_its_folder_is_gone(
+    recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source._short.cache_clear()
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    with workflow("orders") as run:
+        with node("block"):
+            pass
+        node("function")(lambda: None)()
+        run.node("by hand").finish()
+    source._short.cache_clear()
+    _, nodes = recorded.one()
+    assert [json.loads(each.extra or "")["source"]["file"] for each in nodes] == [__file__] * 3
+
+
+def test_what_hinders_the_look_up_of_a_source_stays_here(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_depth: int) -> Any:
+        raise RuntimeError("no frames")
+
+    monkeypatch.setattr(source, "of_caller", broken)
+    monkeypatch.setattr(sys, "path", [*sys.path, None])
+    source._short.cache_clear()
+    with workflow("orders"):
+        with node("block"):
+            pass
+        node("function")(lambda: None)()
+    _, nodes = recorded.one()
+    assert [each.node_id for each in nodes] == ["function"]
+    assert "no frames" in caplog.text
 
 
 def test_exceptions_that_can_not_be_told_are_recorded(recorded: Recorded) -> None:

@@ -93,8 +93,14 @@ class Node(Block[NodeExecution]):
         return recorded(function, begin, self._attempts, self._wait)
 
     def _begin(
-        self, node_id: str, value: Any, written: source.Source | None, attempt: int | None
+        self,
+        node_id: str,
+        value: Any,
+        written: source.Source | None,
+        attempt: int | None,
+        depth: int | None = None,
     ) -> NodeExecution | None:
+        """None where nothing is recorded; `depth` tells how many calls above the source is."""
         place = here.get()
         if place is None:
             return None
@@ -108,7 +114,7 @@ class Node(Block[NodeExecution]):
                 clean(self._type),
                 attempt=attempt,
                 parent_id=place.node_id,
-                source=written,
+                source=written if depth is None else source.of_caller(depth),
                 keeps_input=self._keeps_input,
                 keeps_output=self._keeps_output,
             ).begin(value)
@@ -117,8 +123,5 @@ class Node(Block[NodeExecution]):
             return None
 
     def _begin_block(self, depth: int) -> NodeExecution:
-        begun = None
-        if here.get() is not None:
-            written = source.of_caller(depth)
-            begun = self._begin(self._id or "node", self._input, written, self._attempt)
+        begun = self._begin(self._id or "node", self._input, None, self._attempt, depth + 1)
         return begun or NoNode()

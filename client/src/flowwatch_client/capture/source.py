@@ -36,7 +36,11 @@ def of_caller(depth: int) -> Source:
 @functools.lru_cache(maxsize=1024)
 def _short(path: str) -> str:
     """Relative to the folder it was imported from or started in."""
-    full = Path.cwd() / path
-    folders = {Path.cwd(), *(Path.cwd() / each for each in sys.path)}
+    try:
+        started = Path.cwd()
+    except OSError:  # the folder is gone
+        return path
+    full = started / path
+    folders = {started, *(started / each for each in sys.path if isinstance(each, str))}
     above = [each for each in folders if full.is_relative_to(each)]
     return str(full.relative_to(max(above, key=lambda each: len(each.parts)))) if above else path
