@@ -263,6 +263,10 @@ def test_nothing_is_kept_alive(recorded: Recorded) -> None:
     def fail(value: Value) -> None:
         raise ValueError("no")
 
+    @node
+    def fail_of_its_own(value: Value) -> None:
+        raise Trouble(value)
+
     with workflow("orders") as run:
         value = Value()
         alive.append(weakref.ref(value))
@@ -272,6 +276,8 @@ def test_nothing_is_kept_alive(recorded: Recorded) -> None:
             pass
         with pytest.raises(ValueError, match="no"):
             fail(value)
+        with pytest.raises(Trouble):
+            fail_of_its_own(value)
         del value, _
         gc.collect()
         assert [each() for each in alive] == [None] * 5

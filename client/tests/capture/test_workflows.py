@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import inspect
 import json
 import sys
@@ -90,6 +91,32 @@ def test_an_error_that_is_raised_from_another_names_the_node_of_the_first(
         orders()
     execution, _ = recorded.one()
     assert (execution.error_message, execution.error_node_id) == ("RuntimeError: outer", "send")
+
+
+class Own(Exception):
+    """Those that Python code defines can be referred to weakly, Python's own ones can't."""
+
+
+@pytest.mark.parametrize("kind", [ValueError, Own])
+def test_an_error_at_the_address_of_an_earlier_one_is_another(
+    recorded: Recorded, kind: type[Exception]
+) -> None:
+    @node
+    def outer() -> None:
+        try:
+            with node("inner"):
+                raise kind("swallowed")
+        except kind as error:
+            address = id(error)
+        gc.collect()
+        made = [kind("later") for _ in range(1_000)]
+        raise next(each for each in made if id(each) == address)
+
+    with pytest.raises(kind), workflow("orders"):
+        outer()
+    execution, nodes = recorded.one()
+    assert (execution.error_node_id or "").endswith("outer")
+    assert ["later" in (each.error_stack or "") for each in nodes] == [False, True]
 
 
 def test_an_error_that_the_workflow_handles_is_the_nodes_alone(recorded: Recorded) -> None:

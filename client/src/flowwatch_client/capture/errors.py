@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import traceback
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from flowwatch_client.rows import CANCELED, ERROR, SUCCESS
 from flowwatch_client.signals import raised_by_handler
@@ -60,6 +62,28 @@ def _leave_own_frames_out(told: traceback.TracebackException, depth: int) -> Non
     for each in inner:
         if each is not None and depth < _MOST_RELATED:
             _leave_own_frames_out(each, depth + 1)
+
+
+class Mark:
+    """Knows an exception again, and keeps neither it nor what its stack holds alive.
+
+    Its id wouldn't do: Python gives it to a later one when it is gone.
+    """
+
+    __slots__ = ("_attributes", "_reference")
+
+    def __init__(self, error: BaseException) -> None:
+        self._reference: weakref.ref[BaseException] | None = None
+        self._attributes: dict[str, Any] | None = None
+        try:
+            self._reference = weakref.ref(error)
+        except TypeError:  # Python's own take no weak references, and have hardly any attributes
+            self._attributes = vars(error)
+
+    def is_of(self, error: BaseException) -> bool:
+        if self._reference is not None:
+            return self._reference() is error
+        return self._attributes is vars(error)
 
 
 def related(error: BaseException) -> Iterator[BaseException]:

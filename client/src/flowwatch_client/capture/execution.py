@@ -13,7 +13,7 @@ import threading
 import uuid
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowwatch_client.capture import errors, source
 from flowwatch_client.capture.clock import Clock, milliseconds, now
@@ -34,6 +34,14 @@ _LONGEST_LINE = 2_000
 _MOST_KEYS = 50
 _MOST_FAILURES = 100
 _UNSET: Any = object()
+
+
+class _Failure(NamedTuple):
+    """An exception that left a node."""
+
+    mark: errors.Mark
+    number: int
+    node_id: str
 
 
 class Execution:
@@ -73,7 +81,7 @@ class Execution:
         self._keys: dict[str, str] = {}
         self._tags: list[str] = []
         self._lines: collections.deque[dict[str, str]] = collections.deque(maxlen=MOST_LOG_LINES)
-        self._failures: collections.OrderedDict[int, tuple[int, str]] = collections.OrderedDict()
+        self._failures: collections.OrderedDict[int, _Failure] = collections.OrderedDict()
         self._unsampled: list[NodeRow] = []
         self._unsampled_characters = 0
         self._nodes_left_out = 0
@@ -194,6 +202,7 @@ class Execution:
         try:
             self._write_end(result, error)
         finally:
+            self._failures.clear()
             self.client.ended(self)
 
     def _write_end(self, result: Any, error: BaseException | None) -> None:
@@ -301,11 +310,10 @@ class Execution:
 
     def note_failure(self, error: BaseException, number: int, node_id: str) -> bool:
         """Remember in which node an exception rose; whether it was this one and none within it."""
-        key = id(error)
-        known = self._failures.get(key)
-        if known is not None and known[0] > number:  # a node within this one
+        known = self._failure_of(error)
+        if known is not None and known.number > number:  # a node within this one
             return False
-        self._failures[key] = number, node_id
+        self._failures[id(error)] = _Failure(errors.Mark(error), number, node_id)
         if len(self._failures) > _MOST_FAILURES:
             self._failures.popitem(last=False)
         return True
@@ -328,9 +336,13 @@ class Execution:
 
     def _failed_node(self, error: BaseException) -> str | None:
         for each in errors.related(error):
-            if id(each) in self._failures:
-                return self._failures[id(each)][1]
+            if failure := self._failure_of(each):
+                return failure.node_id
         return None
+
+    def _failure_of(self, error: BaseException) -> _Failure | None:
+        known = self._failures.get(id(error))
+        return known if known is not None and known.mark.is_of(error) else None
 
     def _value(self, value: Any) -> str:
         return self.client.json(value) if self.keeps_values and value is not None else "null"
