@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 
+from flowwatch_client.background import Background
 from flowwatch_client.log import outbox, writer
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.reading import summary
 from flowwatch_client.log.writer import Writer
-from flowwatch_client.rows import ExecutionRow, NodeRow
-from flowwatch_client.settings import BadSetting, from_environment
+from flowwatch_client.rows import ExecutionRow, NodeRow, Row
+from flowwatch_client.settings import BadSetting, Settings, from_environment
 
 
 @pytest.fixture
@@ -107,6 +110,96 @@ def test_a_row_of_a_deleted_execution_is_lost_alone(log: Log) -> None:
     found = log.get_execution("e1")
     assert found is not None
     assert (len(found[1]), writing.lost) == (1, 1)
+
+
+@pytest.mark.parametrize("buffered", [False, True])
+@pytest.mark.parametrize("bad", [2**63, object(), "\ud800"], ids=["int", "object", "surrogate"])
+def test_a_row_that_no_file_takes_holds_up_no_other(log: Log, buffered: bool, bad: object) -> None:
+    writing = writer.Writer(log, buffered=buffered)
+    writing.write(_execution())
+    worst = _node()
+    worst.attempt = bad  # type: ignore[assignment]
+    writing.write(_node(), worst, _node())
+    writing.write(_node())
+    assert writing.flush()
+    found = log.get_execution("e1")
+    assert found is not None
+    assert (len(found[1]), writing.lost, _counts(log).accepted) == (3, 1, 4)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), sqlite3.DataError("too big")], ids=repr)
+def test_whatever_one_row_raises_is_its_own(log: Log, error: Exception) -> None:
+    def prepare(row: Row) -> None:
+        if row is worst:
+            raise error
+
+    writing = writer.Writer(log, buffered=True, prepare=prepare)
+    worst = _node()
+    worst.input = 5  # type: ignore[assignment]
+    writing.write(_execution(), worst, _node())
+    assert writing.flush()
+    assert (writing.lost, _counts(log).accepted) == (1, 2)
+
+
+def test_what_a_handler_of_signals_raises_passes_and_loses_nothing(log: Log) -> None:
+    class TimeLimit(Exception):
+        pass
+
+    def end(*_: object) -> None:
+        raise TimeLimit
+
+    def prepare(row: Row) -> None:
+        if not raised:
+            raised.append(True)
+            signal.raise_signal(signal.SIGALRM)
+
+    raised: list[bool] = []
+    before = signal.signal(signal.SIGALRM, end)
+    writing = writer.Writer(log, buffered=True, prepare=prepare)
+    try:
+        writing.write(_execution())
+        with pytest.raises(TimeLimit):
+            writing.flush()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert writing.flush()
+    assert (writing.lost, _counts(log).accepted) == (0, 1)
+
+
+def test_while_others_lock_the_file_only_one_try_waits(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing = writer.Writer(log, buffered=True)
+    log.connection._busy_seconds = 0.2
+    other = sqlite3.connect(log.path, isolation_level=None)
+    log.write([_execution("before")])
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    for number in range(20):
+        writing.write(_execution(f"e{number}"))
+        writing.commit_soon()
+    assert time.monotonic() - began < 1
+    other.execute("ROLLBACK")
+    other.close()
+    assert writing.flush()
+    assert _counts(log).accepted == 21
+
+
+def test_what_is_lost_is_said_at_once_and_counted_at_the_end(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    writing = writer.Writer(log)
+    background = Background(log, writing, Settings(path=log.path))
+    writing.write(_execution())
+    for _ in range(5):
+        writing.write(_node("deleted"))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "is lost" in caplog.text
+    background.wake()
+    background.end()
+    assert "5 rows lost in all" in caplog.text
+    background.end()
+    assert len(caplog.records) == 2
 
 
 def test_a_log_is_for_its_user_alone(log: Log) -> None:

@@ -28,6 +28,7 @@ from flowwatch_client.log.log import Log
 from flowwatch_client.log.schema import NewerFile
 from flowwatch_client.log.writer import FLUSH_SECONDS, Writer
 from flowwatch_client.settings import Settings
+from flowwatch_client.signals import raised_by_handler
 from flowwatch_client.version import AGENT
 
 logger = logging.getLogger("flowwatch_client")
@@ -187,7 +188,9 @@ class Background:
                 if self._ended or time.monotonic() >= until:
                     return False
                 time.sleep(_POLL_SECONDS)
-        except _TROUBLE as error:
+        except Exception as error:
+            if raised_by_handler(error):
+                raise
             logger.warning("The log %s can't be read: %s", self._log.path, error)
             return False
         return committed
@@ -198,6 +201,7 @@ class Background:
             return
         if self._ended:
             self._writer.flush()
+            self._writer.say_lost()
             return
         until = time.monotonic() + self._settings.exit_seconds
         self._exit_at = until
@@ -212,6 +216,7 @@ class Background:
             # A thread that writes to stderr while the interpreter ends makes it abort.
             self._sender.hush()
         self._keeper.join(max(until - time.monotonic(), _LEAST_KEEPER_SECONDS))
+        self._writer.say_lost()
 
     def _start(self) -> None:
         with self._starting:

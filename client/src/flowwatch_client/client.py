@@ -89,7 +89,7 @@ class Client:
         """
         self.write(execution.row)
         if self.settings.buffered:
-            self.writer.flush()
+            self.writer.commit_soon()
         self._running[execution.id] = execution
         self.background.started(execution.id, self.settings.heartbeat_seconds)
 

@@ -3,7 +3,7 @@
 Rows that the file did not take (full disk, locked, read-only) are kept in memory, bounded, and tried
 again with the next ones; they are accepted when they are committed. What no memory is left for, and
 rows that no file would take (of an execution that was deleted meanwhile), are counted as `lost`, beside
-the sum of accepted records, and said once on the logger.
+the sum of accepted records; the logger tells of the first at once and of their number at the end.
 """
 
 from __future__ import annotations
@@ -23,10 +23,14 @@ from flowwatch_client.signals import raised_by_handler
 
 logger = logging.getLogger("flowwatch_client")
 
-_BAD_ROW = (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, ValueError)
-"""This row will never be taken."""
+_BAD_ROW = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+"""Of the errors of SQLite, those that a row is to blame for."""
 _TROUBLE = (sqlite3.Error, NewerFile, OSError)
-_ANY = (*_BAD_ROW, *_TROUBLE)
 
 FLUSH_SECONDS = 0.2
 """How old a buffered row gets before it is committed."""
@@ -53,9 +57,11 @@ class Writer:
         self._characters = 0
         self._turn = threading.RLock()
         self._flushing = False
-        self._said = False
+        self._in_trouble = False
+        self._singly = 0
         self.lost = 0
         self._told = 0
+        self._said_lost = 0
 
     def write(self, *rows: Row) -> None:
         """Accept the rows: when this returns they are committed, unless buffered or the file fails."""
@@ -63,16 +69,23 @@ class Writer:
             try:
                 self._store(rows)
                 return
-            except (*_BAD_ROW, Reentered):
+            except Reentered:
                 pass
-            except _TROUBLE as error:
+            except Exception as error:
                 if raised_by_handler(error):
                     raise
-                self._complain(error)
+                if _is_trouble(error):
+                    self._complain(error)
         for row in rows:
             self._keep(row)
-        # While the file is in trouble each try may wait for a lock: the background does that.
-        if not self._buffered and not self._said:
+        if not self._buffered:
+            self.commit_soon()
+
+    def commit_soon(self) -> None:
+        """Commit what is kept; but while the file is in trouble, each try of which may wait for a lock,
+        leave it to whoever calls `flush`.
+        """
+        if not self._in_trouble:
             self.flush()
 
     def flush(self) -> bool:
@@ -86,21 +99,30 @@ class Writer:
                     return False
             finally:
                 self._flushing = False
-        self._said = False
+        self._in_trouble = False
         return True
 
     def _flush(self) -> bool:
         while self._kept:
-            part = [self._kept[at] for at in range(min(_AT_ONCE, len(self._kept)))]
+            most = 1 if self._singly else _AT_ONCE
+            part = [self._kept[at] for at in range(min(most, len(self._kept)))]
             try:
-                self._commit(part)
+                self._store(part)
             except Reentered:
                 return False
-            except _TROUBLE as error:
-                self._complain(error)
-                return False
+            except Exception as error:
+                if raised_by_handler(error):
+                    raise
+                if _is_trouble(error):
+                    self._complain(error)
+                    return False
+                if len(part) > 1:
+                    self._singly = len(part)  # one of them is bad, and takes no other with it
+                    continue
+                self._lose(error)
+            self._singly = max(self._singly - 1, 0)
             for _ in part:
-                self._characters -= self._kept.popleft().size
+                self._characters -= _characters_of(self._kept.popleft())
         self._characters = 0
         self._tell_lost()
         return True
@@ -116,17 +138,6 @@ class Writer:
                 return
             self._told += lost
 
-    def _commit(self, rows: Sequence[Row]) -> None:
-        try:
-            self._store(rows)
-        except _BAD_ROW as error:
-            if len(rows) == 1:
-                self.lost += 1
-                self._complain(error)
-                return
-            for row in rows:
-                self._commit([row])
-
     def _store(self, rows: Sequence[Row]) -> None:
         if self._prepare is not None:
             for row in rows:
@@ -135,11 +146,11 @@ class Writer:
 
     def _keep(self, row: Row) -> None:
         """Buffered rows that come faster than the background commits are committed by who brings them."""
-        characters = row.size
+        characters = _characters_of(row)
         if not self._has_room(characters) and (
-            not self._buffered or self._said or not self.flush()
+            not self._buffered or self._in_trouble or not self.flush()
         ):
-            self.lost += 1
+            self._lose("no memory is left for it")
             return
         self._kept.append(row)
         self._characters += characters
@@ -148,9 +159,22 @@ class Writer:
         return len(self._kept) < MOST_KEPT and self._characters + characters <= MOST_CHARACTERS_KEPT
 
     def _complain(self, error: Exception) -> None:
-        if not self._said:
-            self._said = True
+        if not self._in_trouble:
+            self._in_trouble = True
             logger.warning("The log %s takes nothing now: %s", self._log.path, error)
+
+    def _lose(self, why: object) -> None:
+        self.lost += 1
+        if not self._said_lost:
+            self._said_lost = 1
+            logger.warning("A row for the log %s is lost: %s", self._log.path, why)
+
+    def say_lost(self) -> None:
+        """Say how many rows are lost, if more than were said: this process ends, and what it keeps."""
+        lost = self.lost + len(self._kept)
+        if lost > self._said_lost:
+            self._said_lost = lost
+            logger.warning("The log %s never got all: %s rows lost in all", self._log.path, lost)
 
     def after_fork(self) -> None:
         """In the child: what the parent still keeps is the parent's."""
@@ -158,5 +182,19 @@ class Writer:
         self._characters = 0
         self._turn = threading.RLock()
         self._flushing = False
+        self._singly = 0
         self.lost = 0
         self._told = 0
+        self._said_lost = 0
+
+
+def _is_trouble(error: Exception) -> bool:
+    """Whether the file is to blame, which may take the row later; otherwise the row is."""
+    return isinstance(error, _TROUBLE) and not isinstance(error, _BAD_ROW)
+
+
+def _characters_of(row: Row) -> int:
+    try:
+        return row.size
+    except TypeError:  # values that are no texts
+        return 0
