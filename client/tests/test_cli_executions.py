@@ -15,6 +15,7 @@ import pytest
 
 from cli_calls import Call, caller, execution, failed, fill, node
 from flowwatch_client.cli import terminal
+from flowwatch_client.log import reading
 from flowwatch_client.log.log import Log
 
 
@@ -235,6 +236,21 @@ def test_tail_tells_people_in_lines(call: Call, log: Log, monkeypatch: pytest.Mo
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
+
+
+def test_tail_follows_more_than_one_statement_takes(
+    call: Call, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_AT_ONCE", 3)
+    names = [f"cccccccc-{number}" for number in range(10)]
+    log.write(execution(name, minute=3, status="running") for name in names)
+
+    def end() -> None:
+        log.write(execution(name, minute=3) for name in names)
+
+    looks = iter([end, _interrupt])
+    monkeypatch.setattr("time.sleep", lambda _: next(looks)())
+    assert [each["id"] for each in call("tail", "-n", "0", "--json").ndjson()] == names
 
 
 def test_tail_sees_an_execution_in_the_place_of_a_deleted_one(

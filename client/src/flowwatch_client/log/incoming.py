@@ -241,7 +241,10 @@ class _Fields:
         if duration_ms is None and started_at and completed_at:
             duration_ms = max((completed_at - started_at) // dt.timedelta(milliseconds=1), 0)
         if required and started_at is None and completed_at and duration_ms is not None:
-            started_at = completed_at - dt.timedelta(milliseconds=duration_ms)
+            try:
+                started_at = completed_at - dt.timedelta(milliseconds=duration_ms)
+            except OverflowError:
+                self.fail("duration_ms", "would begin before the year 1")
         return (
             started_at and times.stored(started_at),
             completed_at and times.stored(completed_at),
@@ -250,12 +253,16 @@ class _Fields:
 
     def _time(self, name: str) -> dt.datetime | None:
         found = self.values.get(name)
-        if isinstance(found, dt.datetime):
-            return found if found.tzinfo else found.replace(tzinfo=dt.timezone.utc)
-        moment = times.read_time(found) if isinstance(found, str) else None
-        if moment is None and found is not None:
+        moment = times.read_time(found) if isinstance(found, str) else found
+        if isinstance(moment, dt.datetime):
+            try:
+                zone = moment.tzinfo or dt.timezone.utc
+                return moment.replace(tzinfo=zone).astimezone(dt.timezone.utc)
+            except OverflowError:  # before the year 1, or after 9999, in UTC
+                moment = None
+        if found is not None:
             self.fail(name, "must be a time of ISO 8601")
-        return moment
+        return None
 
     def _duration(self) -> int | None:
         found = self.values.get("duration_ms")

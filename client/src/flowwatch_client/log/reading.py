@@ -16,6 +16,8 @@ _SELECT = f"SELECT {', '.join(EXECUTION_COLUMNS)}, rowid FROM executions"
 _LAST_LETTER = chr(0x10FFFF)
 _COUNTER = "SELECT coalesce(sum(value), 0) FROM counters WHERE name = ?"
 _PAGE = 200
+_AT_ONCE = 500
+"""SQLite takes 999 parameters or more."""
 _OPEN = ", ".join(f"'{status}'" for status in UNFINISHED)
 
 
@@ -131,11 +133,22 @@ class Follower:
 
         The newest row is looked at again: SQLite gives its number to another when it was deleted.
         """
-        conditions, values = self._wanted.conditions()
         running = [each for each, status in self._seen.items() if status in UNFINISHED]
-        marks = ", ".join("?" * len(running))
-        conditions = [*conditions, f"(rowid >= ? OR id IN ({marks}))"]
-        return _rows(connection, conditions, [*values, self._last, *running], "ORDER BY rowid")
+        found = {
+            row.id: (row, at) for row, at in self._those(connection, "rowid >= ?", [self._last])
+        }
+        for start in range(0, len(running), _AT_ONCE):
+            ids = running[start : start + _AT_ONCE]
+            marks = ", ".join("?" * len(ids))
+            for row, at in self._those(connection, f"id IN ({marks})", ids):
+                found[row.id] = row, at
+        return sorted(found.values(), key=lambda each: each[1])
+
+    def _those(
+        self, connection: sqlite3.Connection, condition: str, of_it: Sequence[object]
+    ) -> list[tuple[ExecutionRow, int]]:
+        conditions, values = self._wanted.conditions()
+        return _rows(connection, [*conditions, condition], [*values, *of_it], "")
 
     def look(self) -> list[ExecutionRow]:
         """Executions that began or ended since the last look. Raises sqlite3.Error."""
