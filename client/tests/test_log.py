@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -87,6 +88,29 @@ def test_the_same_node_twice_in_one_commit_is_one_row(log: Log) -> None:
     found = log.get_execution("e1")
     assert found is not None
     assert [each.row_id for each in found[1]] == [node.row_id]
+
+
+def test_a_node_that_two_threads_write_at_once_is_one_row(log: Log) -> None:
+    committed = threading.Event()
+
+    class Slow(NodeRow):
+        def __setattr__(self, name: str, value: object) -> None:
+            if name == "row_id" and value is not None:
+                committed.set()
+                time.sleep(0.1)
+            super().__setattr__(name, value)
+
+    node = Slow("e1", "read", "read", "function", "running")
+    log.write([_execution()])
+    shows = threading.Thread(target=log.write, args=([node],))
+    shows.start()
+    assert committed.wait(10)
+    node.status = "success"
+    log.write([node])
+    shows.join()
+    found = log.get_execution("e1")
+    assert found is not None
+    assert [each.status for each in found[1]] == ["success"]
 
 
 def test_buffered_rows_that_come_too_fast_are_committed_not_lost(

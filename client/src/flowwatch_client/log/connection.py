@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flowwatch_client.log.schema import prepare
@@ -96,8 +96,13 @@ class Connection:
                 self._in_use = False
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A write transaction: committed at the end, rolled back on an error. Raises sqlite3.Error."""
+    def transaction(
+        self, committed: Callable[[], None] | None = None
+    ) -> Iterator[sqlite3.Connection]:
+        """A write transaction: committed at the end, rolled back on an error. Raises sqlite3.Error.
+
+        `committed` is called after its commit and before the next transaction of this process.
+        """
         with self._alone() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -107,6 +112,8 @@ class Connection:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            if committed is not None:
+                committed()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -79,12 +79,16 @@ class Log:
     def write(self, rows: Iterable[Row]) -> None:
         """Store rows, in their order, in one commit; each is a record to send from then on."""
         added: dict[int, tuple[NodeRow, int]] = {}
-        with self.connection.transaction() as connection:
+
+        def remember() -> None:
+            for node, row_id in added.values():
+                node.row_id = row_id
+
+        # Not before: a commit that fails leaves no row with this id, and the row comes again. Nor
+        # later: another thread may wait to write the same row.
+        with self.connection.transaction(committed=remember) as connection:
             for row in rows:
                 _write_row(connection, row, added)
-        # Not before: a commit that fails leaves no row with this id, and the row comes again.
-        for node, row_id in added.values():
-            node.row_id = row_id
 
     def log_execution(
         self, execution: Mapping[str, Any], *, scrubber: Scrubber | None = None
