@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pickle
 import threading
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -186,6 +187,83 @@ def test_a_context_by_hand(recorded: Recorded) -> None:
     run.finish()
     _, nodes = recorded.one()
     assert [each.node_id for each in nodes] == ["step"]
+
+
+def opened() -> Generator[None, None, None]:
+    with node("opened"):
+        yield
+
+
+def test_a_block_that_ends_late_leaves_its_thread_where_it_is(recorded: Recorded) -> None:
+    late, later = opened(), opened()
+    with workflow("first"):
+        next(late)
+        next(later)
+    late.close()
+    assert here.get() is None
+    with workflow("second"):
+        later.close()
+        step(1)
+    assert here.get() is None
+    (_, first), (_, second) = recorded.executions()
+    assert [each.node_id for each in first] == ["opened"] * 2
+    assert [(each.node_id, "parentNodeId" in (each.extra or "")) for each in second] == [
+        ("step", False)
+    ]
+
+
+def test_an_attached_block_that_ends_late_leaves_its_thread_where_it_is(
+    recorded: Recorded,
+) -> None:
+    def attached() -> Generator[None, None, None]:
+        with attach(current()):
+            yield
+
+    with workflow("first"):
+        late = attached()
+        next(late)
+    late.close()
+    assert here.get() is None
+
+
+def test_a_block_that_is_left_open_does_not_keep_what_is_around_it_open(
+    recorded: Recorded,
+) -> None:
+    still_open = opened()
+    with workflow("orders"):
+        with node("outer"):
+            next(still_open)
+        step(1)
+        with node("closes"):
+            still_open.close()
+    _, nodes = recorded.one()
+    stepped = next(each for each in nodes if each.node_id == "step")
+    assert "parentNodeId" not in (stepped.extra or "")
+
+
+def test_a_thread_that_outlives_its_workflow_belongs_to_none(recorded: Recorded) -> None:
+    is_over = threading.Event()
+    seen: list[Any] = []
+
+    def work() -> None:
+        assert is_over.wait(10)
+        step(1)
+        with node("late"):
+            seen.append(current())
+        started = threading.Thread(target=lambda: seen.append(here.get()))
+        started.start()
+        started.join()
+        with workflow("own"):
+            step(2)
+
+    with workflow("orders"):
+        thread = threading.Thread(target=work)
+        thread.start()
+    is_over.set()
+    thread.join()
+    (_, first), (own, second) = recorded.executions()
+    assert (first, seen) == ([], [None, None])
+    assert (own.parent_execution_id, len(second)) == (None, 1)
 
 
 def test_carrying_twice_changes_nothing() -> None:

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from typing import Any, Protocol
 
-from flowwatch_client.capture.place import Place, here, leave
+from flowwatch_client.capture.place import Place, here, leave, leave_late
 
 
 class Recording(Protocol):
@@ -73,11 +73,12 @@ def _coroutine(function: Function, begin: Begin) -> Function:
         recording = begin(args, kwargs)
         if recording is None:
             return await function(*args, **kwargs)
-        token = here.set(recording.place)
+        place = recording.place
+        token = here.set(place)
         try:
             result = await function(*args, **kwargs)
         except GeneratorExit:  # closed while it waited, as a loop does that ends
-            leave(token)
+            leave_late(token, place)
             recording.failed(asyncio.CancelledError("closed before it ended"))
             raise
         except BaseException as error:

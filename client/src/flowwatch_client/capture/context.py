@@ -9,7 +9,7 @@ from typing import Any
 
 from flowwatch_client import client as clients
 from flowwatch_client.capture.execution import AttachedExecution, Execution
-from flowwatch_client.capture.place import Place, at, here
+from flowwatch_client.capture.place import Place, at, inside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Context:
 
 def current() -> Context | None:
     """Where this code runs; None outside of a workflow."""
-    place = here.get()
+    place = inside()
     return Context(place.execution.id, place.node_id) if place else None
 
 
@@ -59,23 +59,23 @@ def _place_of(context: Context | Execution | None) -> Place | None:
 
 def set_keys(**keys: object) -> None:
     """Business keys to find this execution by: `set_keys(order=4711)`. The last value counts."""
-    if place := here.get():
+    if place := inside():
         place.execution.set_keys(**keys)
 
 
 def add_tags(*tags: str) -> None:
     """Words to group executions by."""
-    if place := here.get():
+    if place := inside():
         place.execution.add_tags(*tags)
 
 
 def set_trigger(kind: str, data: Any = None) -> None:
     """What started this execution: `set_trigger("webhook", payload)`."""
-    if place := here.get():
+    if place := inside():
         place.execution.set_trigger(kind, data)
 
 
 def set_result(value: Any) -> None:
     """This execution's result, where it isn't what the workflow's function returns."""
-    if place := here.get():
+    if place := inside():
         place.execution.set_result(value)

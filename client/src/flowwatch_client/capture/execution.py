@@ -19,7 +19,7 @@ from flowwatch_client.capture import errors, source
 from flowwatch_client.capture.clock import Clock, milliseconds, now
 from flowwatch_client.capture.items import Items
 from flowwatch_client.capture.node import NodeExecution, NoNode
-from flowwatch_client.capture.place import Place, here, leave
+from flowwatch_client.capture.place import Place, here, leave_late
 from flowwatch_client.capture.quiet import quiet
 from flowwatch_client.client import LONGEST_MESSAGE, LONGEST_NAME, LONGEST_STACK, Client
 from flowwatch_client.parent import Parent
@@ -192,6 +192,11 @@ class Execution:
             self.complain("begin a node", error)
             return NoNode()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, so that what runs on belongs to it no more."""
+        return self._is_finished
+
     @quiet
     def finish(self, *, result: Any = _UNSET, error: BaseException | None = None) -> None:
         """Write how it ended, once: by what it returned or by what it raised."""
@@ -268,7 +273,7 @@ class Execution:
         stack: TracebackType | None,
     ) -> None:
         if self._token is not None:
-            leave(self._token)
+            leave_late(self._token, self.entered_at)
             self._token = None
         self.finish(error=error)
 
@@ -378,6 +383,11 @@ class AttachedExecution(Execution):
         super().__init__(client, "attached", sample=1.0)
         self.id = execution_id
         self._is_finished = True
+
+    @property
+    def is_over(self) -> bool:
+        """Nobody here can know."""
+        return False
 
     @quiet
     def set_keys(self, **keys: object) -> None:

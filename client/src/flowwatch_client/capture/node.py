@@ -12,7 +12,7 @@ from flowwatch_client import values
 from flowwatch_client.capture import errors
 from flowwatch_client.capture.clock import milliseconds, now
 from flowwatch_client.capture.items import Items
-from flowwatch_client.capture.place import Place, here, leave
+from flowwatch_client.capture.place import Place, here, leave_late
 from flowwatch_client.capture.quiet import quiet
 from flowwatch_client.capture.source import Source
 from flowwatch_client.capture.unfinished import UnfinishedNode
@@ -177,7 +177,7 @@ class NodeExecution:
         stack: TracebackType | None,
     ) -> None:
         if self._token is not None:
-            leave(self._token)
+            leave_late(self._token, self.entered_at)
             self._token = None
         self.finish(error=error)
 

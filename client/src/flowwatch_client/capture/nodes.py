@@ -11,7 +11,7 @@ from flowwatch_client.capture.block import Block
 from flowwatch_client.capture.calls import Recording
 from flowwatch_client.capture.decorating import Decorated, Wait, function_within, name_of, recorded
 from flowwatch_client.capture.node import NodeExecution, NoNode
-from flowwatch_client.capture.place import here
+from flowwatch_client.capture.place import inside
 
 
 @overload
@@ -101,7 +101,7 @@ class Node(Block[NodeExecution]):
         depth: int | None = None,
     ) -> NodeExecution | None:
         """None where nothing is recorded; `depth` tells how many calls above the source is."""
-        place = here.get()
+        place = inside()
         if place is None:
             return None
         execution = place.execution

@@ -27,10 +27,27 @@ class Place(NamedTuple):
 here: contextvars.ContextVar[Place | None] = contextvars.ContextVar("flowwatch", default=None)
 
 
+def inside() -> Place | None:
+    """Where this code is; None outside of a workflow, and where it has outlived its workflow."""
+    place = here.get()
+    return None if place is None or place.execution.is_over else place
+
+
 def leave(token: contextvars.Token[Place | None]) -> None:
     """Go back to the place before. What another context ends (a collected generator) stays as it is."""
     with contextlib.suppress(ValueError):
         here.reset(token)
+
+
+def leave_late(token: contextvars.Token[Place | None], place: Place | None) -> None:
+    """As `leave`, for what may end at any time: nothing where the code is elsewhere meanwhile.
+
+    A generator that is closed later would send its thread back to where the generator began.
+    """
+    now = here.get()
+    is_within = now is not None and place is not None and now.execution is place.execution
+    if now is place or is_within or (now is not None and now.execution.is_over):
+        leave(token)
 
 
 @contextlib.contextmanager
@@ -40,7 +57,7 @@ def at(place: Place | None) -> Iterator[None]:
     try:
         yield
     finally:
-        leave(token)
+        leave_late(token, place)
 
 
 _FRAMES_OF_A_START = 5

@@ -10,7 +10,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from flowwatch_client.capture.place import Place, at, here
+from flowwatch_client.capture.place import Place, at, inside
 
 _lock = threading.RLock()
 _is_carried = False
@@ -30,7 +30,7 @@ def carry() -> None:
 
 
 def _place_to_carry() -> Place | None:
-    place = here.get()
+    place = inside()
     return place if place is not None and place.execution.client.settings.threads else None
 
 

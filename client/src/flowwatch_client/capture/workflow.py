@@ -13,7 +13,7 @@ from flowwatch_client.capture.calls import Recording
 from flowwatch_client.capture.decorating import Decorated, Wait, function_within, name_of, recorded
 from flowwatch_client.capture.execution import Execution
 from flowwatch_client.capture.nothing import NoExecution
-from flowwatch_client.capture.place import here
+from flowwatch_client.capture.place import inside
 
 
 @overload
@@ -131,7 +131,7 @@ class Workflow(Block[Execution]):
             if client.settings.threads:
                 threads.carry()
             return Execution(
-                client, workflow_id, trigger_data=trigger_data, parent=here.get(), **options
+                client, workflow_id, trigger_data=trigger_data, parent=inside(), **options
             ).start()
         except Exception as error:
             client.complain("begin an execution", error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timezone
 
-from flowwatch_client.capture.place import here
+from flowwatch_client.capture.place import inside
 
 
 class FlowwatchHandler(logging.Handler):
@@ -17,7 +17,7 @@ class FlowwatchHandler(logging.Handler):
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        place = here.get()
+        place = inside()
         if place is None or record.name.partition(".")[0] == "flowwatch_client":
             return
         try:
