@@ -202,6 +202,28 @@ def test_a_trusted_certificate_is_accepted(
     assert answer.status == 200
 
 
+def test_what_is_trusted_is_read_once_until_it_fails(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ssl.SSLContext] = []
+    create = ssl.create_default_context
+
+    def count() -> ssl.SSLContext:
+        made.append(create())
+        return made[-1]
+
+    monkeypatch.setattr(http.ssl, "create_default_context", count)  # type: ignore[attr-defined]
+    with trustme.CA().cert_pem.tempfile() as trusted, tls_server(authority, "localhost") as port:
+        monkeypatch.setenv("SSL_CERT_FILE", trusted)
+        server = Server(f"https://localhost:{port}", TOKEN)
+        with pytest.raises(Unanswered, match="certificate is not trusted"):
+            server.get("/api/limits")
+        authority.cert_pem.write_to_path(trusted)
+        for _ in range(3):
+            assert server.get("/api/limits").status == 200
+    assert len(made) == 2
+
+
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     with receiving() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import http.client
 import io
+import os
 import socket
 import ssl
 import time
@@ -25,6 +27,7 @@ SILENCE_SECONDS = 15.0
 TOTAL_SECONDS = 60.0
 MOST_ANSWER_BYTES = 2 * 1024 * 1024
 _PIECE = 64 * 1024
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class Unanswered(Exception):
@@ -76,6 +79,8 @@ class Server:
             answer = connection.getresponse()
             return Answer(answer.status, _lower(answer.headers), _bounded(answer))
         except (OSError, http.client.HTTPException, ValueError) as error:
+            if isinstance(error, ssl.SSLCertVerificationError):
+                _trusting.cache_clear()  # what is trusted may be renewed while this process runs
             raise Unanswered(_reason(error)) from None
         finally:
             connection.end()
@@ -186,7 +191,7 @@ def _connection(target: urllib.parse.SplitResult) -> tuple[_Connection, str]:
         raise ValueError("it names no host")
     secure = target.scheme == "https"
     port = target.port or (443 if secure else 80)
-    context = ssl.create_default_context() if secure else None
+    context = _trusting(os.getpid(), *map(os.environ.get, _CERTIFICATES)) if secure else None
     proxy = _proxy(target.scheme, host, port)
     if proxy is None:
         return _Connection(host, port, context), target.path or "/"
@@ -197,6 +202,15 @@ def _connection(target: urllib.parse.SplitResult) -> tuple[_Connection, str]:
         connection.tunnel_to(host, port, _proxy_headers(proxy))
         return connection, target.path or "/"
     return connection, target.geturl()
+
+
+@functools.lru_cache(maxsize=1)
+def _trusting(process: int, file: str | None, folder: str | None) -> ssl.SSLContext:
+    """What the machine trusts, or the files of the environment: reading that takes long.
+
+    A forked child reads it again, as a thread of the parent may have held OpenSSL's locks.
+    """
+    return ssl.create_default_context()
 
 
 def _proxy(scheme: str, host: str, port: int) -> urllib.parse.SplitResult | None:
