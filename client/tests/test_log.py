@@ -226,6 +226,25 @@ def test_what_is_lost_is_said_at_once_and_counted_at_the_end(
     assert len(caplog.records) == 2
 
 
+def test_what_a_process_keeps_at_its_end_is_lost_and_said(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    writing = writer.Writer(log)
+    background = Background(log, writing, Settings(path=log.path, exit_seconds=0.1))
+    log.write([_execution()])
+    log.connection.close()
+    log.connection._busy_seconds = 0.05
+    other = sqlite3.connect(log.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for _ in range(3):
+        writing.write(_node())
+    background.wake()
+    background.end()
+    other.execute("ROLLBACK")
+    other.close()
+    assert "3 rows lost in all" in caplog.text
+
+
 def test_a_log_is_for_its_user_alone(log: Log) -> None:
     log.write([_execution()])
     files = [log.path, log.path.with_name(f"{log.path.name}-wal")]

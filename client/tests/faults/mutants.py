@@ -106,10 +106,11 @@ def no_id() -> None:
 def dead_at_once() -> None:
     """A refused body is refused for good, with all that is in it."""
 
-    def divide(self: sender.Sender, lines: Any, judged: Judged) -> None:
+    def divide(self: sender.Sender, lines: Any, judged: Judged) -> bool:
         with self._writing.transaction() as connection:
             for line in lines:
                 outbox.refused(connection, line.seqs, judged.trouble)
+        return True
 
     _sender.Sender._divide = divide
 
