@@ -8,6 +8,8 @@ import contextvars
 import multiprocessing
 import os
 import pickle
+import signal
+import socket
 import threading
 from collections.abc import Generator
 from typing import Any
@@ -185,6 +187,54 @@ def test_a_context_by_hand(recorded: Recorded) -> None:
     with attach(context):
         step(1)
     run.finish()
+    _, nodes = recorded.one()
+    assert [each.node_id for each in nodes] == ["step"]
+
+
+def test_what_hinders_attaching_stays_here(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> str:
+        raise OSError("no name")
+
+    with workflow("orders"):
+        context = current()
+    monkeypatch.setattr(socket, "gethostname", broken)
+    with attach(context):
+        assert current() is None
+    assert "no name" in caplog.text
+
+
+def test_a_forked_child_of_an_attached_one_waits_for_no_thread_of_its_parent(
+    recorded: Recorded,
+) -> None:
+    with workflow("orders"):
+        context = current()
+    is_held, is_over = threading.Event(), threading.Event()
+
+    def hold(execution: Any) -> None:
+        with execution.lock:
+            is_held.set()
+            is_over.wait(20)
+
+    with attach(context):
+        place = here.get()
+        assert place is not None
+        thread = threading.Thread(target=hold, args=(place.execution,))
+        thread.start()
+        assert is_held.wait(10)
+        child = os.fork()
+        if not child:
+            signal.alarm(5)
+            status = 1
+            try:
+                step(1)
+                status = 0 if flush(4) else 2
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        is_over.set()
+        thread.join()
     _, nodes = recorded.one()
     assert [each.node_id for each in nodes] == ["step"]
 

@@ -38,18 +38,28 @@ class Block(Generic[_Recording]):
 
     def _enter(self, depth: int) -> _Recording:
         begun = self._begin_block(depth + 1)
+        entered = begun.__enter__()
         self._open.append(begun)
-        return begun.__enter__()
+        return entered
 
-    def _leave(self) -> _Recording:
-        """Of several that are open, the one in which this code is."""
-        if len(self._open) > 1:
-            place = here.get()
-            for each in reversed(self._open):
-                if each.entered_at is place:
-                    self._open.remove(each)
-                    return each
-        return self._open.pop()
+    def _leave(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        stack: TracebackType | None,
+    ) -> None:
+        """Of several that are open, the one in which this code is; else one that is nowhere."""
+        place = here.get()
+        opened = self._open[::-1]  # other threads enter and leave meanwhile
+        within = [each for each in opened if each.entered_at is place]
+        nowhere = [each for each in opened if each.entered_at is None]
+        for each in (*within, *nowhere, *opened):
+            try:
+                self._open.remove(each)
+            except ValueError:  # another thread has left it
+                continue
+            each.__exit__(kind, error, stack)
+            return
 
     def __enter__(self) -> _Recording:
         return self._enter(2)
@@ -60,7 +70,7 @@ class Block(Generic[_Recording]):
         error: BaseException | None,
         stack: TracebackType | None,
     ) -> None:
-        self._leave().__exit__(kind, error, stack)
+        self._leave(kind, error, stack)
 
     async def __aenter__(self) -> _Recording:
         return self._enter(2)
@@ -71,4 +81,4 @@ class Block(Generic[_Recording]):
         error: BaseException | None,
         stack: TracebackType | None,
     ) -> None:
-        self._leave().__exit__(kind, error, stack)
+        self._leave(kind, error, stack)

@@ -53,8 +53,12 @@ def _place_of(context: Context | Execution | None) -> Place | None:
     client = clients.active() if context is not None else None
     if client is None or context is None:
         return None
-    running = client.running(context.execution_id)
-    return Place(running or AttachedExecution(client, context.execution_id), context.node_id)
+    try:
+        execution = client.running(context.execution_id)
+        return Place(execution or AttachedExecution(client, context.execution_id), context.node_id)
+    except Exception as error:
+        client.complain("attach to an execution", error)
+        return None
 
 
 def set_keys(**keys: object) -> None:

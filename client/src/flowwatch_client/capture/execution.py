@@ -11,6 +11,7 @@ import random
 import socket
 import threading
 import uuid
+import weakref
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -383,6 +384,7 @@ class AttachedExecution(Execution):
         super().__init__(client, "attached", sample=1.0)
         self.id = execution_id
         self._is_finished = True
+        _attached.add(self)
 
     @property
     def is_over(self) -> bool:
@@ -396,3 +398,16 @@ class AttachedExecution(Execution):
     @quiet
     def add_tags(self, *tags: str) -> None:
         """Nothing."""
+
+
+_attached: weakref.WeakSet[AttachedExecution] = weakref.WeakSet()
+"""Those that the client doesn't know as running."""
+
+
+def _after_fork_in_child() -> None:
+    for execution in [*_attached]:
+        execution.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
