@@ -8,8 +8,8 @@
 #                 (make -k check goes on after a failure; make check-lint and so on are its parts)
 #   make bench    the figures of docs/performance.md
 #   make faults   kills each part of the carrier and workers that send alerts 20 times, and checks
-#                 that the tests would see faults (QUICK=1: twice; real processes, at a tenth of the times)
-#                 and that 200 slow senders are cut at the limits of real life
+#                 that the tests would see faults (QUICK=1: twice; real processes, at a tenth of the times),
+#                 10,000 failures at once, and that 200 slow senders are cut at the limits of real life
 #   make client-faults  the Python client against bad servers and full disks, killed 100 times, and
 #                 whether the tests would see faults (QUICK=1: killed 10 times)
 #   make shots    screenshots of every page into shots/
@@ -69,7 +69,7 @@ bench: $(DEV_STAMP)
 	$(PY) -m tests.bench $(ARGS)
 
 faults: $(DEV_STAMP)
-	FAULT_KILLS=$(if $(QUICK),2,20) $(PY) -m pytest tests/faults $(ARGS)
+	FAULT_KILLS=$(if $(QUICK),2,20) $(PY) -m pytest tests/faults tests/alerts/test_storms.py $(ARGS)
 
 client-faults: $(DEV_STAMP)
 	cd client && FAULT_KILLS=$(if $(QUICK),10,100) ../$(PY) -m pytest tests/faults $(ARGS)
