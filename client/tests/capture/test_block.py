@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import contextvars
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -15,8 +16,17 @@ from flowwatch_client.capture.block import Block
 from flowwatch_client.capture.place import Place, here
 
 
+@pytest.fixture(autouse=True)
+def _nowhere() -> Iterator[None]:
+    """What a block leaves behind here is no other test's place."""
+    yield
+    here.set(None)
+
+
 class Opened:
     """Says which threads left it."""
+
+    is_over = False
 
     def __init__(self) -> None:
         self.entered_at: Place | None = None
@@ -46,9 +56,17 @@ class Shared(Block[Opened]):
 
 
 def _in_a_thread(work: Callable[[], object]) -> None:
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
+    """In one that carries no place along, as those of `Thread` do once a client was made."""
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            done.set()
+
+    _thread.start_new_thread(run, ())
+    assert done.wait(10)
 
 
 def _trace_at(function: Any, line: int, work: Callable[[], None]) -> Any:
