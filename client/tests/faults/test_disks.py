@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from proxy import Proxy
-from trial import Product, Trial
+from trial import Product, Trial, in_client_faults
 
 pytestmark = pytest.mark.processes
 LOCKED_SECONDS = 6.0
@@ -101,12 +101,15 @@ def test_a_file_that_becomes_read_only(product: Product, proxy: Proxy, open_fold
     assert trial.complaints == set()
 
 
+# Its bound on what the workflow waits is missed now and then: it needs the machine for itself.
+@in_client_faults
 def test_a_log_that_another_process_has_locked(
     product: Product, proxy: Proxy, tmp_path: Path
 ) -> None:
     """The workflow waits for it once, not with each row."""
     trial = Trial(product, proxy, tmp_path, promised=False, exit_seconds=10.0)
     lock_while_it_works(trial)
+    trial.deliver()  # at its exit the process tries once
     assert trial.look() == set()
     counts = trial.counts()
     assert counts.sent == counts.accepted == trial.rows()
