@@ -188,7 +188,7 @@ class Background:
                 if self._ended or time.monotonic() >= until:
                     return False
                 time.sleep(_POLL_SECONDS)
-        except Exception as error:
+        except Exception as error:  # no method raises
             if raised_by_handler(error):
                 raise
             logger.warning("The log %s can't be read: %s", self._log.path, error)

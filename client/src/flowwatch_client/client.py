@@ -204,7 +204,7 @@ def _make(changed: Mapping[str, object] | None) -> Client | None:
         except BadSetting as error:
             logger.error("Flowwatch records nothing: %s", error)
             _client = None
-        except Exception as error:
+        except Exception as error:  # a workflow runs without its records, too
             logger.error("Flowwatch records nothing: %r", error)
             _client = None
         _is_made = True

@@ -84,7 +84,7 @@ def snapshot(value: Any) -> bytes:
     """The value as it is now, for `json_of_snapshot`: quicker than its text."""
     try:
         return marshal.dumps(value if _is_plain_safely(value) else _Copier().copy(value, 0))
-    except Exception as error:
+    except Exception as error:  # see `to_json`
         return marshal.dumps(_unreadable(error))
 
 
@@ -92,7 +92,7 @@ def json_of_snapshot(taken: bytes, scrubber: Scrubber) -> str:
     """What `to_json` would have made of the value."""
     try:
         return scrub_json(storable(_encode(marshal.loads(taken))), scrubber)  # noqa: S302 - our own
-    except Exception as error:
+    except Exception as error:  # see `to_json`
         return _encode(_unreadable(error))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
@@ -26,15 +27,15 @@ class _Entered(Protocol):
 _Recording = TypeVar("_Recording", bound=_Entered)
 
 
-class Block(Generic[_Recording]):
+class Block(ABC, Generic[_Recording]):
     """Begins a recording each time it is entered; may be open in several threads and tasks at once."""
 
     def __init__(self) -> None:
         self._open: list[_Recording] = []
 
+    @abstractmethod
     def _begin_block(self, depth: int) -> _Recording:
         """Begin to record; the `with` stands `depth` calls above."""
-        raise NotImplementedError
 
     def _enter(self, depth: int) -> _Recording:
         begun = self._begin_block(depth + 1)

@@ -56,7 +56,7 @@ def _plain(function: Function, begin: Begin) -> Function:
         token = here.set(recording.place)
         try:
             result = function(*args, **kwargs)
-        except BaseException as error:
+        except BaseException as error:  # recorded, and raised again
             leave(token)
             recording.failed(error)
             raise
@@ -81,7 +81,7 @@ def _coroutine(function: Function, begin: Begin) -> Function:
             leave_late(token, place)
             recording.failed(asyncio.CancelledError("closed before it ended"))
             raise
-        except BaseException as error:
+        except BaseException as error:  # recorded, and raised again
             leave(token)
             recording.failed(error)
             raise
@@ -103,7 +103,7 @@ def _generator(function: Function, begin: Begin) -> Function:
         except GeneratorExit:
             recording.exhausted()
             raise
-        except BaseException as error:
+        except BaseException as error:  # recorded, and raised again
             recording.failed(error)
             raise
         recording.exhausted()
@@ -167,7 +167,7 @@ def _asynchronous_generator(function: Function, begin: Begin) -> Function:
                 except GeneratorExit:
                     await steps.close()
                     raise
-                except BaseException as error:
+                except BaseException as error:  # it goes on into the generator
                     step = steps.throw(error)
                 else:
                     step = steps.send(sent)
@@ -175,7 +175,7 @@ def _asynchronous_generator(function: Function, begin: Begin) -> Function:
             if recording is not None:
                 recording.exhausted()
             raise
-        except BaseException as error:
+        except BaseException as error:  # recorded, and raised again
             if recording is not None:
                 recording.failed(error)
             raise

@@ -83,7 +83,7 @@ def _repeated(function: Function, begin: Begin, most: int, wait: Wait) -> Functi
             attempts.number += 1
             try:
                 return attempt(*args, **kwargs)
-            except Exception:
+            except Exception:  # whatever it raises is tried again
                 if attempts.number >= most:
                     raise
             time.sleep(_seconds(wait, attempts.number))
@@ -100,7 +100,7 @@ def _repeated_coroutine(function: Function, begin: Begin, most: int, wait: Wait)
             attempts.number += 1
             try:
                 return await attempt(*args, **kwargs)
-            except Exception:
+            except Exception:  # whatever it raises is tried again
                 if attempts.number >= most:
                     raise
             await asyncio.sleep(_seconds(wait, attempts.number))

@@ -38,7 +38,7 @@ def message_of(error: BaseException) -> str:
     """“ValueError: what it says”."""
     try:
         text = str(error)
-    except Exception as trouble:
+    except Exception as trouble:  # its own text may raise
         if raised_by_handler(trouble):
             raise
         text = "[its text can't be read]"

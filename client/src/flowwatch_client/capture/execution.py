@@ -189,7 +189,7 @@ class Execution:
                 self, clean(node_id), clean(name or node_id), clean(type),
                 attempt=attempt, parent_id=parent, source=source.of_caller(1),
             ).begin(input)  # fmt: skip
-        except Exception as error:
+        except Exception as error:  # recording never reaches the workflow
             self.complain("begin a node", error)
             return NoNode()
 

@@ -173,7 +173,7 @@ class _Record:
                 client.background.started(self.id, client.settings.heartbeat_seconds)
             else:
                 client.background.ended(self.id)
-        except Exception as error:
+        except Exception as error:  # the program runs without its record, too
             err(f"This run is not recorded: {error!r}")
 
     @functools.cached_property

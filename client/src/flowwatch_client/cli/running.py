@@ -110,7 +110,7 @@ class Program:
         self._handlers = self._catch_signals()
         try:
             self._process = self._start(command, environment)
-        except BaseException:
+        except BaseException:  # our handlers of signals must not stay
             self.leave_signals()
             raise
         for number in self._came_early:

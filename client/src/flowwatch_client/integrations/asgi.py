@@ -98,14 +98,14 @@ class _Watched:
         message = await self._receive()
         try:
             self._see_received(message)
-        except Exception as error:
+        except Exception as error:  # recording never changes an answer
             self._execution.complain("read a request", error)
         return message
 
     async def send(self, message: Message) -> None:
         try:
             self._see_sent(message)
-        except Exception as error:
+        except Exception as error:  # recording never changes an answer
             self._execution.complain("read an answer", error)
         await self._send(message)
 

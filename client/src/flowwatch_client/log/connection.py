@@ -65,7 +65,7 @@ class Connection:
             # Checkpoints wait for the disk: the background does them, not the workflow's thread.
             opened.execute("PRAGMA wal_autocheckpoint = 0")
             prepare(opened)
-        except BaseException:
+        except BaseException:  # nobody else could close it
             opened.close()
             raise
         return opened
@@ -108,7 +108,7 @@ class Connection:
             try:
                 yield connection
                 connection.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # an interrupt, too, must not leave it open
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise

@@ -105,6 +105,6 @@ def prepare(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # an interrupt, too, must not leave it open
         connection.execute("ROLLBACK")
         raise

@@ -71,7 +71,7 @@ class Writer:
                 return
             except Reentered:
                 pass
-            except Exception as error:
+            except Exception as error:  # whatever a row does, the workflow goes on
                 if raised_by_handler(error):
                     raise
                 if _is_trouble(error):
@@ -110,7 +110,7 @@ class Writer:
                 self._store(part)
             except Reentered:
                 return False
-            except Exception as error:
+            except Exception as error:  # a bad row must not hold up all others
                 if raised_by_handler(error):
                     raise
                 if _is_trouble(error):
