@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,10 +12,11 @@ from django.db import connection, transaction
 
 from alerts import incidents, scan_news
 from alerts.models import Check, Incident, ScanNews
-from alerts.policy import Policy, policy_for
+from alerts.policy import Policy, policies_for, policy_for
 from alerts.rules.base import WorkflowRule, workflow_rules
 from monitoring.models import Workflow
-from scheduling.due import Claim, LeaseLostError, database_now
+from scheduling.due import Claim, LeaseLostError, database_now, finish_together
+from tenants.scoping import tenant_scope
 
 KIND: Final = "alert check"
 SCAN_KIND: Final = "scan news"
@@ -25,6 +27,36 @@ is open: what is new of it is not urgent."""
 
 OPEN_LOOKS: Final = 20
 """Hundreds may be open at once: a tenant's are looked at about so often in a second, all together."""
+
+
+def finish_quiet(claims: list[Claim[Check]]) -> list[Claim[Check]]:
+    """End together the looks at workflows of which no rule would find anything; return the others.
+
+    In a storm most have failed, but not as often as the threshold.
+    """
+    of_tenant: dict[int, list[Claim[Check]]] = defaultdict(list)
+    for claim in claims:
+        of_tenant[claim.row.tenant_id].append(claim)
+    for theirs in of_tenant.values():
+        with tenant_scope(theirs[0].row.tenant), transaction.atomic():
+            _commit_without_waiting()
+            suspects = _suspects({claim.row.workflow_id for claim in theirs}, database_now())
+            quiet = [claim for claim in theirs if claim.row.workflow_id not in suspects]
+            finish_together(quiet, unchanged=["asked"], calm_until=None)
+    return [claim for claim in claims if not claim.ended]
+
+
+def _suspects(workflow_ids: set[int], now: dt.datetime) -> set[int]:
+    """Workflows of the scope's tenant that must be looked at one by one."""
+    policies = policies_for(workflow_ids)
+    since = min(now - policy.settings.window for policy in policies.values())
+    recent = Incident.objects.unresolved() | Incident.objects.filter(resolved_at__gt=since)
+    suspects = set(
+        recent.filter(workflow_id__in=workflow_ids).values_list("workflow_id", flat=True)
+    )
+    for rule in workflow_rules():
+        suspects |= rule.suspects(policies, now)
+    return suspects
 
 
 def look_at_workflow(claim: Claim[Check]) -> None:

@@ -21,7 +21,14 @@ AT_ONCE: Final = 8
 def register() -> None:
     """Make them known to the tick. Channels don't wait for each other."""
     # In a storm all workers would look at workflows, and posts wait for the processors.
-    looks = Kind(checks.KIND, model=Check, work=checks.look_at_workflow, at_once=5, spreads=False)
+    looks = Kind(
+        checks.KIND,
+        model=Check,
+        work=checks.look_at_workflow,
+        at_once=20,
+        sift=checks.finish_quiet,
+        spreads=False,
+    )
     register_kind(looks)
     register_kind(Kind(checks.SCAN_KIND, model=ScanNews, work=checks.look_at_scan))
     for slug in channels():

@@ -37,13 +37,16 @@ ELECTION_PAUSE: Final = 1.0
 _RECONNECT_PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 _SLOW_SECONDS: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
+_REST: Final = 4.0
+"""A job that is done for now rests so many times as long as it took: posts need the processors. A
+fold costs by the workflows that had executions, not by their number: seldom costs less."""
 
 Job = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodicJob:
-    """Work that is due again `every` so often after it was done."""
+    """Work that is due again `every` so often after it was done, later if it takes long."""
 
     name: str
     every: dt.timedelta
@@ -145,7 +148,7 @@ class Worker:
             "worker job done",
             extra={"job": item.job.name, "ms": round(took * 1000), "more": more},
         )
-        return self.clock() + (0 if more else every)
+        return self.clock() + (0 if more else max(every, min(_REST * took, _LONGEST_PAUSE)))
 
 
 def take_lead(lock: int = LEADER_LOCK) -> bool:

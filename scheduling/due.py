@@ -19,7 +19,7 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.util import Finalize
@@ -41,6 +41,7 @@ ERROR_LENGTH: Final = 2_000
 _LOOK_SECONDS: Final = 0.1
 _LOCK_MILLISECONDS: Final = 500
 # So long a drain goes on looking after a row was begun or ended in one of its threads.
+_REST: Final = 2.0
 _LINGER_SECONDS: Final = 0.5
 # A process that ends waits so long for its threads: less than the patience of the watchdog.
 _LAST_SECONDS: Final = 30.0
@@ -75,9 +76,10 @@ class Kind(Generic[Row]):
     `only` are the table's rows that belong to the kind. With `threads` each process works on so
     many rows beside each other, each on a connection of its own: for work that waits for others.
     No drain waits for rows that hang, so they keep neither a worker nor another kind.
+    `sift` ends the claims together in which nothing is to be done, and returns the others.
     Wake-ups of one that is `urgent` go before those of others: people wait, and its turns are short.
-    One with `spreads=False` keeps one worker at a time, mostly, and that rests as long as it works: it
-    may wait, and leaves the machine to those who post.
+    One with `spreads=False` keeps one worker at a time, mostly, and that rests twice as long as it
+    works: it may wait, and leaves the machine to those who post.
     `on_quarantine` is told, in the transaction that does it, which row is given up; `on_revival`,
     which one is tried again after all, and may raise CannotReviveError.
     """
@@ -90,6 +92,7 @@ class Kind(Generic[Row]):
     at_once: int = 1
     only: Q = _EVERY_ROW
     threads: int = 1
+    sift: Callable[[list[Claim[Row]]], list[Claim[Row]]] | None = None
     urgent: bool = False
     spreads: bool = True
     rest: Callable[[int], dt.timedelta] = pause_after
@@ -229,6 +232,33 @@ def claim(kind: Kind[Row]) -> list[Claim[Row]]:
     return [Claim(kind, row) for row in rows]
 
 
+def finish_together(
+    claims: Sequence[Claim[Row]], *, unchanged: Sequence[str] = (), **values: Any
+) -> None:
+    """End steps of one tenant after which nothing is due, in one transaction; `values` are stored.
+
+    Those are left that are not held any more, that somebody has locked, or of which one of the
+    fields `unchanged` is not as it was when the row was claimed. Which ended, `ended` says.
+    """
+    if not claims:
+        return
+    manager = claims[0].kind.model._default_manager
+    by_pk = {held.row.pk: held for held in claims}
+    demanded = ("fence", *unchanged)
+    with tenant_scope(claims[0].row.tenant), transaction.atomic():
+        # Without waiting: who locks rows in another order could wait for us.
+        locked = manager.select_for_update(skip_locked=True, of=("self",), no_key=True)
+        held = [
+            by_pk[row.pk]
+            for row in locked.filter(pk__in=by_pk)
+            if all(getattr(row, name) == getattr(by_pk[row.pk].row, name) for name in demanded)
+        ]
+        rested = {"due_at": None, "leased_until": None, "attempts": 0, "last_error": ""}
+        manager.filter(pk__in=[each.row.pk for each in held]).update(**rested, **values)
+    for each in held:
+        each.ended = True
+
+
 def _wait_for_first(waiting: models.QuerySet[Row]) -> list[Row]:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -319,14 +349,34 @@ def drain(name: str, *, seconds: float = 10.0) -> bool:
 
 def _drain_in_line(kind: Kind[Any], end: float) -> None:
     while time.monotonic() < end:
-        claims = claim(kind)
+        with _resting_afterwards(kind):
+            claims = claim(kind)
+            left = _sift(kind, claims)
+        for held in left:
+            with _resting_afterwards(kind):
+                _do(held)
         if not claims:
             return
-        for held in claims:
-            began = time.monotonic()
-            _do(held)
-            if not kind.spreads:
-                time.sleep(time.monotonic() - began)
+
+
+@contextmanager
+def _resting_afterwards(kind: Kind[Any]) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    if not kind.spreads:
+        time.sleep(_REST * (time.monotonic() - began))
+
+
+def _sift(kind: Kind[Row], claims: list[Claim[Row]]) -> list[Claim[Row]]:
+    if kind.sift is None or not claims:
+        return claims
+    try:
+        return kind.sift(claims)
+    except Exception:  # one row must not keep all others from being worked on, one by one
+        logger.exception("due rows not sifted", extra={"kind": kind.name, "rows": len(claims)})
+        if not connection.is_usable():
+            connection.close()
+        return [held for held in claims if not held.ended]
 
 
 def _drain_by_threads(kind: Kind[Any], crew: _Crew, end: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
@@ -43,6 +44,13 @@ class WorkflowRule(ABC):
     def subject(self, workflow: Workflow) -> str:
         """What the incidents of this rule are about."""
         return f"workflow:{workflow.pk}"
+
+    @abstractmethod
+    def suspects(self, policies: Mapping[int, Policy], now: dt.datetime) -> set[int]:
+        """Workflows of one tenant in which `look` could find a problem, though none is known of.
+
+        `policies` are those of all that are asked for, by their ids. It must be cheap.
+        """
 
     @abstractmethod
     def look(

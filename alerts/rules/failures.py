@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Final
 
 from alerts.models import Incident
 from alerts.policy import Policy
 from alerts.rules.base import Verdict, WorkflowRule, register
-from monitoring.metrics.ranges import totals_of_spans
+from monitoring.metrics.ranges import totals_by_workflow, totals_of_spans
 from monitoring.metrics.subject import of_workflow
+from monitoring.metrics.timerange import TimeRange
 from monitoring.models import Workflow
 from monitoring.recent import Recent, first_failure, last_failures, last_rated
 from monitoring.words import Severity, Status
@@ -27,6 +29,14 @@ class FailuresOverThreshold(WorkflowRule):
     """
 
     slug, title = "failures", "Failures over threshold"
+
+    def suspects(self, policies: Mapping[int, Policy], now: dt.datetime) -> set[int]:
+        """Those that failed often enough, by their rollups."""
+        window = max(policy.settings.window for policy in policies.values())
+        found = totals_by_workflow(
+            policies, TimeRange(now - window, now + AHEAD), percentiles=False, durations=False
+        )
+        return {pk for pk, policy in policies.items() if found[pk].failed >= policy.threshold}
 
     def look(
         self, workflow: Workflow, before: Incident | None, policy: Policy, now: dt.datetime

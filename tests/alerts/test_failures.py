@@ -22,9 +22,19 @@ from alerts.models import (
 )
 from monitoring.models import Event, Workflow
 from monitoring.words import ErrorClass, Severity, Status
+from scheduling import due
 from tenants.models import Tenant
 from tenants.scoping import across_tenants, tenant_scope
-from tests.alerts.factories import fail, make_settings, pass_time, relay, run, settle, succeed
+from tests.alerts.factories import (
+    fail,
+    make_settings,
+    pass_time,
+    relay,
+    run,
+    settle,
+    succeed,
+    work,
+)
 from tests.monitoring.factories import make_tenant, make_workflow
 
 pytestmark = pytest.mark.django_db
@@ -380,6 +390,45 @@ def test_a_workflow_whose_incident_is_open_is_looked_at_with_measure(
             assert Check.objects.get().due_at == check.due_at
         assert len(seen) == 2
     assert rests == [2, 6, 30]
+
+
+def test_failures_below_the_threshold_cost_a_few_statements_for_all_workflows(
+    tenant: Tenant, workflow: Workflow, django_assert_max_num_queries: Any
+) -> None:
+    workflows = [workflow, *(make_workflow(workflow.environment) for _ in range(19))]
+    for each in workflows:
+        fail(each, 2)
+    relay()
+    [looks] = [kind for kind in due.kinds() if kind.name == checks.KIND]
+    claims = due.claim(looks)
+    assert len(claims) == 20
+    with django_assert_max_num_queries(14):
+        assert checks.finish_quiet(claims) == []
+    with tenant_scope(tenant):
+        assert not Check.objects.exclude(due_at=None).exists()
+    for each in workflows[:5]:
+        fail(each)
+    settle()
+    assert len(incidents(tenant)) == 5
+
+
+def test_a_failure_while_the_quiet_are_sifted_out_is_looked_at(
+    tenant: Tenant, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(workflow, 2)
+    relay()
+    counted = checks._suspects
+
+    def and_fails(ids: set[int], now: dt.datetime) -> set[int]:
+        found = counted(ids, now)
+        monkeypatch.setattr(checks, "_suspects", counted)
+        fail(workflow)
+        relay()
+        return found
+
+    monkeypatch.setattr(checks, "_suspects", and_fails)
+    work()
+    assert the_incident(tenant).count == 3
 
 
 def test_hundreds_of_open_incidents_are_looked_at_in_turns(

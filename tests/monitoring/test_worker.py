@@ -75,6 +75,18 @@ def test_jobs_are_done_when_they_are_due() -> None:
     assert done == {"often": [0, 600, 1200, 1800, 2400, 3000], "rarely": [0, 1800]}
 
 
+def test_a_job_that_takes_long_rests_longer() -> None:
+    clock, began = Clock(stop_after=60), []
+
+    def work() -> bool:
+        began.append(clock.now)
+        clock.now += 3
+        return False
+
+    Worker(clock.stop_event(), [job(work)], clock).run()
+    assert began == [0, 15, 30, 45]
+
+
 def test_a_job_that_fails_rests_longer_each_time_and_no_other_waits_for_it() -> None:
     clock, tried, done = Clock(stop_after=20), [], []
 

@@ -19,7 +19,16 @@ from pytest_django import Settings
 
 from config.pace import Pace
 from scheduling import due
-from scheduling.due import MAX_ATTEMPTS, Claim, Kind, LeaseLostError, claim, drain, register_kind
+from scheduling.due import (
+    MAX_ATTEMPTS,
+    Claim,
+    Kind,
+    LeaseLostError,
+    claim,
+    drain,
+    finish_together,
+    register_kind,
+)
 from scheduling.models import Scan
 from tenants.lifecycle import resume, suspend
 from tenants.models import Tenant
@@ -279,6 +288,54 @@ def test_a_kind_may_be_some_of_a_tables_rows(tenant: Tenant) -> None:
     kind(only=models.Q(scope="all"))
     drain("test")
     assert (again(ours).due_at, again(theirs).due_at is None) == (None, False)
+
+
+def test_rows_without_work_end_together_and_only_those_that_are_still_held(tenant: Tenant) -> None:
+    calm, changed, lost, locked = (waiting(tenant, position=1) for _ in range(4))
+    claims = claim(kind(at_once=5))
+    again(changed, position=2)
+    again(lost, fence=9)
+    with locked_elsewhere(locked, 0.3):
+        finish_together(claims, unchanged=["position"], issues_found=7)
+    assert [held.row.pk for held in claims if held.ended] == [calm.pk]
+    assert (again(calm).due_at, again(calm).leased_until, again(calm).issues_found) == (
+        None,
+        None,
+        7,
+    )
+    for left in (changed, lost, locked):
+        assert again(left).leased_until is not None
+        assert again(left).issues_found == 0
+
+
+def test_what_is_sifted_out_is_not_worked_on(tenant: Tenant) -> None:
+    quiet, loud = waiting(tenant), waiting(tenant)
+    done: list[int] = []
+
+    def sift(claims: list[Claim[Scan]]) -> list[Claim[Scan]]:
+        finish_together([held for held in claims if held.row.pk == quiet.pk])
+        return [held for held in claims if not held.ended]
+
+    def work(held: Claim[Scan]) -> None:
+        done.append(held.row.pk)
+        finish(held)
+
+    kind(work, sift=sift, at_once=5)
+    assert not drain("test")
+    assert done == [loud.pk]
+
+
+def test_rows_are_worked_on_one_by_one_when_sifting_fails(tenant: Tenant) -> None:
+    scans = [waiting(tenant) for _ in range(3)]
+
+    def sift(claims: list[Claim[Scan]]) -> list[Claim[Scan]]:
+        finish_together(claims[:1])
+        raise ValueError("one of them breaks it")
+
+    kind(sift=sift, at_once=5)
+    assert not drain("test")
+    assert [again(scan).due_at for scan in scans] == [None, None, None]
+    assert [again(scan).attempts for scan in scans] == [0, 0, 0]
 
 
 def test_threads_go_on_while_one_row_is_slow(tenant: Tenant) -> None:
