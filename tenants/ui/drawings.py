@@ -144,5 +144,9 @@ def bar(starts_at: float, lasts: float, whole: float, kind: str = "work") -> Bar
 
 
 def axis_marks(whole: float, pieces: int = 5) -> list[tuple[str, str]]:
-    """Return where (in percent) and what stands on a waterfall's axis of `whole` milliseconds."""
+    """Return where (in percent) and what stands on a waterfall's axis of `whole` milliseconds.
+
+    An axis of fewer milliseconds has fewer marks, so that none says the same as another.
+    """
+    pieces = min(pieces, max(1, int(whole)))
     return [(f"{i * 100 / pieces:.1f}%", duration(whole * i / pieces)) for i in range(pieces)]

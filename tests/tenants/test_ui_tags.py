@@ -321,3 +321,9 @@ def test_a_kept_part_can_hold_nobodys_token() -> None:
 @pytest.mark.parametrize("text", ["", "plain", "a < b", "x & y", "it's", 'say "so"', "<b>&'\"</b>"])
 def test_text_is_escaped_as_the_library_does(text: str) -> None:
     assert markup.escaped(text) == html.escape(text)
+
+
+@pytest.mark.parametrize(("whole", "marks"), [(0.4, 1), (1, 1), (3, 3), (5, 5), (61_000, 5)])
+def test_no_two_marks_of_an_axis_say_the_same(whole: float, marks: int) -> None:
+    said = [text for _, text in drawings.axis_marks(whole)]
+    assert len(said) == len(set(said)) == marks
