@@ -22,6 +22,7 @@ FLAGS = (
 PATIENCE_MS = 60_000.0
 """How long a page may take to be as expected; the machine may be busy with other tests."""
 PARTS_OF_EVERY_PAGE = ("script", "stylesheet")
+QUIET_MS = 100
 
 
 def executable() -> str | None:
@@ -44,6 +45,40 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+class Traffic:
+    """What a page has asked for and not got yet."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._open: set[Request] = set()
+        # (Playwright takes no methods of built-in types.)
+        page.on("request", lambda request: self._open.add(request))
+        page.on("requestfinished", lambda request: self._open.discard(request))
+        page.on("requestfailed", lambda request: self._open.discard(request))
+
+    def open(self, address: str) -> Response | None:
+        """Open an address; return when all that it loads by itself is there and drawn.
+
+        Playwright's "networkidle" waits half a second on each page. Here it is enough that nothing
+        is asked for, at two looks, and that no chart or tree in view still loads.
+        """
+        self._open.clear()
+        answer = self._page.goto(address, wait_until="load")
+        while True:
+            self._page.wait_for_function(_NOTHING_IS_LOADING)
+            self._page.wait_for_timeout(QUIET_MS)
+            if not self._open and self._page.evaluate(_NOTHING_IS_LOADING):
+                return answer
+
+
+# What lies below the window is loaded when it comes into view.
+_NOTHING_IS_LOADING = """() => !document.querySelector(".htmx-request") &&
+  [...document.querySelectorAll("[data-busy]")].every((one) => {
+    const box = one.getBoundingClientRect();
+    return !box.width || box.top > innerHeight || box.bottom < 0;
+  })"""
 
 
 def watch(page: Page) -> list[str]:
