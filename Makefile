@@ -37,6 +37,8 @@ SETTINGS_ONLY := SECRET_KEY=only-to-load-the-settings-0123456789abcdefghijklmnop
 run: $(RUN_STAMP)
 	@exec $(PY) manage.py run --end-with-parent $(ARGS)
 
+# The tests start hundreds of processes; without bytecode each would compile all our modules anew.
+test faults: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV_STAMP)
 	$(PY) -m pytest -n 2 $(ARGS)
 	$(if $(ARGS),,cd client && ../$(PY) -m pytest -n 2)

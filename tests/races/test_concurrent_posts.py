@@ -179,9 +179,12 @@ def test_the_test_would_see_ids_that_are_looked_up_first(stored: Stored) -> None
     }
     with WebServer(**mutant) as server:
         crowd = Crowd(server.port, stored.token, SENDERS)
-        heard = crowd.all_send([posting("/api/executions", each) for each in messages()])
+        # (Half of the ids will do: about every fourth shows it.)
+        heard = crowd.all_send(
+            [posting("/api/executions", each) for each in messages()[: IDS // 2]]
+        )
     with pytest.raises(AssertionError):
-        assert statuses(heard) == {((200, SENDERS - 1), (201, 1)): IDS}
+        assert statuses(heard) == {((200, SENDERS - 1), (201, 1)): IDS // 2}
 
 
 def test_a_quota_holds_for_all_processes_together(server: WebServer, stored: Stored) -> None:
