@@ -15,6 +15,7 @@ from alerts.models import Incident, IncidentEvent
 from alerts.models.incident import FINDINGS
 from alerts.pages.labels import delivery_of, row_of
 from alerts.policy import policy_for
+from alerts.rules.base import rule_named
 from monitoring.models import Workflow
 from scheduling.analysis import latest_look
 from tenants.access import TenantRequest, tenant_member
@@ -41,6 +42,7 @@ def incident_page(request: TenantRequest, slug: str, incident_id: int) -> HttpRe
     if incident is None:
         raise Http404
     policy = policy_for(incident.workflow_id)
+    rule = rule_named(incident.rule)
     context: dict[str, Any] = {
         "incident": incident,
         "row": row_of(incident, slug),
@@ -50,6 +52,7 @@ def incident_page(request: TenantRequest, slug: str, incident_id: int) -> HttpRe
         ],
         "deliveries": _deliveries(incident, slug) if _may_see_deliveries(request) else [],
         "next_telling_at": next_telling_at(incident, policy),
+        "over_when": rule.over_when(policy) if rule and not incident.is_resolved else "",
         "silence": "" if incident.is_resolved else policy.silence(incident.level),
         "back": request.get_full_path(),
     }

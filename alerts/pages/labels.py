@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from django.urls import reverse
+from django.utils import timezone
 
 from alerts import scan_news
 from alerts.channels.registry import channels
@@ -95,6 +96,7 @@ class DeliveryRow:
     said: str
     created_at: dt.datetime
     next_try_at: dt.datetime | None
+    held_until: dt.datetime | None
     attempts: list[object]
     may_send_again: bool
     in_summary: str
@@ -124,10 +126,20 @@ def delivery_of(notification: Notification, slug: str) -> DeliveryRow:
         said=notification.reason or (last.said if last else ""),
         created_at=notification.created_at,
         next_try_at=notification.next_try_at,
+        held_until=_held_until(notification, tries=len(attempts)),
         attempts=attempts,  # type: ignore[arg-type]
         may_send_again=target is not None and state is not Notification.State.PENDING,
         in_summary=_summary_url(notification, slug),
     )
+
+
+def _held_until(notification: Notification, *, tries: int) -> dt.datetime | None:
+    """When a message that was never tried may go out, because its address has got so many."""
+    target, now = notification.target, timezone.now()
+    is_new = notification.state == Notification.State.PENDING and not tries
+    if target is None or not is_new or target.due_at is None or target.due_at <= now:
+        return None
+    return target.due_at
 
 
 def _title(notification: Notification) -> str:

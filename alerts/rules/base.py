@@ -41,6 +41,10 @@ class WorkflowRule(ABC):
     slug: ClassVar[str]
     title: ClassVar[str]
 
+    @abstractmethod
+    def over_when(self, policy: Policy) -> str:
+        """What ends an incident of this rule by itself, for people."""
+
     def subject(self, workflow: Workflow) -> str:
         """What the incidents of this rule are about."""
         return f"workflow:{workflow.pk}"
@@ -72,6 +76,11 @@ def register(rule: _Rule) -> _Rule:
         raise ValueError(f"There is a rule {rule.slug!r} already.")
     _rules[rule.slug] = rule()
     return rule
+
+
+def rule_named(slug: str) -> WorkflowRule | None:
+    """The registered rule of that slug; None when scans open such incidents."""
+    return next((rule for rule in workflow_rules() if rule.slug == slug), None)
 
 
 def workflow_rules() -> list[WorkflowRule]:

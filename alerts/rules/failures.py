@@ -30,6 +30,11 @@ class FailuresOverThreshold(WorkflowRule):
 
     slug, title = "failures", "Failures over threshold"
 
+    def over_when(self, policy: Policy) -> str:
+        """Successes in a row, or nothing within the window."""
+        after = f"{policy.threshold} successes in a row" if policy.threshold > 1 else "a success"
+        return f"After {after}, or {_hours(policy.settings.time_window_hours)} without a failure"
+
     def suspects(self, policies: Mapping[int, Policy], now: dt.datetime) -> set[int]:
         """Those that failed often enough, by their rollups."""
         window = max(policy.settings.window for policy in policies.values())

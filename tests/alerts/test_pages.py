@@ -136,10 +136,31 @@ def test_an_incidents_page_shows_what_happened_and_who_was_told(
     settle()
     text = page(admin, f"{INBOX}{incident.pk}/")
     assert "3 successes in a row." in text
-    assert text.count("Mail ops@example.com") == 2
+    assert text.count(">Mail ops@example.com<") == 2
     log = page(admin, f"{INBOX}deliveries/")
     assert re.search(r"Resolved: <a[^>]*>Invoice sync failed", log), "its kind is said once"
     assert f"workflow={workflow.pk}&amp;status=failed&amp;status=partial&amp;start=" in text
+
+
+def test_an_incident_says_what_ends_it(
+    admin: Client, incident: Incident, workflow: Workflow
+) -> None:
+    path = f"{INBOX}{incident.pk}/"
+    assert "After 3 successes in a row, or 24 hours without a failure" in page(admin, path)
+    succeed(workflow, 3)
+    settle()
+    assert "successes in a row, or" not in page(admin, path)
+
+
+def test_the_delivery_log_says_until_when_a_message_waits(
+    admin: Client, incident: Incident, workflow: Workflow
+) -> None:
+    for _ in range(6):
+        fail(make_workflow(workflow.environment), 3)
+        settle()
+    log = page(admin, f"{INBOX}deliveries/?state=pending")
+    assert re.search(r"Waits until [\w :]+: this address got many messages\.", log)
+    assert "Waits until" not in page(admin, f"{INBOX}deliveries/?state=sent")
 
 
 def test_an_incident_says_what_is_not_told_yet(

@@ -145,15 +145,22 @@ class EdgeToMissingNode(Rule):
                 losing.setdefault(edge.target, []).append(edge.source)
             elif edge.source not in graph.by_key:
                 left.setdefault(edge.source, []).append(edge.target)
+        by_id = {node.id: node for node in graph.nodes if node.id}
         for name, sources in losing.items():
             node = graph.by_key[sources[0]]
             message = f"“{node.name}” leads to “{name}”, which does not exist."
+            if name in by_id:
+                message = (
+                    f"“{node.name}” leads to “{name}”, which is the id of “{by_id[name].name}”:"
+                    " connections go by names."
+                )
             yield self.violation(subject, message, node, detail=name)
         for name, targets in left.items():
             harmless = all(target in graph.reached for target in targets)
+            what = f"is the id of “{by_id[name].name}”" if name in by_id else "does not exist"
             yield self.violation(
                 subject,
-                f"A connection comes from “{name}”, which does not exist, to “{targets[0]}”.",
+                f"A connection comes from “{name}”, which {what}, to “{targets[0]}”.",
                 detail=name,
                 severity=Severity.WARNING if harmless else None,
             )

@@ -67,7 +67,10 @@ def names(client: Client, query: str = "") -> list[str]:
     """Names in the order of the list."""
     response = client.get(f"{LIST}?{query}")
     assert response.status_code == 200
-    found = re.findall(r'<td class="lead cut"><a [^>]*>([^<]*)</a>', response.content.decode())
+    found = re.findall(
+        r'<td class="lead cut"><span class="with-tag"><a [^>]*>([^<]*)</a>',
+        response.content.decode(),
+    )
     return [unescape(name) for name in found]
 
 

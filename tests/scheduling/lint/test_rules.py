@@ -15,7 +15,7 @@ from scheduling.lint import engine
 from scheduling.lint.base import Facts, Violation
 from tests.monitoring.definition_files import workflows
 from tests.monitoring.test_graph import DOCUMENTS
-from tests.scheduling.lint.cases import CASES, Document, behind, node
+from tests.scheduling.lint.cases import CASES, HOOK, Document, behind, node, workflow
 
 RULES = {rule.id: rule for rule in engine.rules()}
 rule_ids = pytest.mark.parametrize("rule_id", sorted(RULES))
@@ -40,6 +40,17 @@ def test_it_finds_what_violates_it(rule_id: str) -> None:
     assert [each.severity for each in violations] == [rule.severity]
     assert violations[0].message.endswith(".")
     assert violations[0].fix
+
+
+def test_a_connection_by_a_nodes_id_says_whose_id_it_is() -> None:
+    document = workflow(
+        HOOK, node("Slack"), edges=[("Hook", "Slack"), ("Slack", "id-Hook"), ("id-Slack", "Hook")]
+    )
+    messages = [each.message for each in found(document, Facts(), "edge-to-missing-node")]
+    assert messages == [
+        "“Slack” leads to “id-Hook”, which is the id of “Hook”: connections go by names.",
+        "A connection comes from “id-Slack”, which is the id of “Slack”, to “Hook”.",
+    ]
 
 
 @rule_ids
