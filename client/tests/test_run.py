@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -220,6 +221,70 @@ def test_what_is_left_running_does_not_hold_it(run: Run) -> None:
     assert code == 0
     assert time.monotonic() - begun < 7
     assert run.only()["nodeExecutions"][0]["output"]["stdout"] == "done\n"
+
+
+@pytest.mark.parametrize("options", [(), ("--timeout", "2")])
+def test_what_keeps_writing_in_the_background_does_not_hold_it(
+    run: Run, options: tuple[str, ...]
+) -> None:
+    begun = time.monotonic()
+    script = "(for i in $(seq 40); do echo x; sleep 0.2; done) & echo done; exit 3"
+    code, out, _ = run(*options, "--", "sh", "-c", script)
+    assert code == 3
+    assert b"done\n" in out
+    assert time.monotonic() - begun < 6
+
+
+def test_whoever_reads_late_gets_all(run: Run, started: list[subprocess.Popen[bytes]]) -> None:
+    process = run.start("--", "head", "-c", "100000", "/dev/zero")
+    started.append(process)
+    time.sleep(3)
+    assert len(process.communicate(timeout=10)[0]) == 100_000
+    assert process.returncode == 0
+
+
+def test_whoever_reads_nothing_does_not_outlive_a_signal(
+    run: Run, started: list[subprocess.Popen[bytes]]
+) -> None:
+    process = run.start("--", "head", "-c", "100000", "/dev/zero")
+    started.append(process)
+    time.sleep(3)
+    process.terminate()
+    assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("code", [0, 3])
+def test_without_an_output_or_input(run: Run, closed: str, code: int) -> None:
+    started = [sys.executable, "-m", "flowwatch_client", "run", "--"]
+    program = ["sh", "-c", f"echo out; echo err >&2; exit {code}"]
+    with_closed = f"{shlex.join([*started, *program])} {closed}"
+    ended = subprocess.run(["sh", "-c", with_closed], env=run.environment, timeout=60, check=False)
+    assert ended.returncode == code
+    output = run.only()["nodeExecutions"][0]["output"]
+    assert (output["stdout"], output["stderr"]) == ("out\n", "err\n")
+
+
+def test_a_log_that_leads_nowhere_does_not_keep_the_program_from_running(run: Run) -> None:
+    code, out, err = run("--log", "~nosuchuser/x.db", "--", "sh", "-c", "echo ran; exit 3")
+    assert (code, out) == (3, b"ran\n")
+    assert b"~nosuchuser" in err
+
+
+@pytest.mark.parametrize("options", [(), ("--log", "x.db")])
+def test_in_a_folder_that_is_gone(run: Run, tmp_path: Path, options: tuple[str, ...]) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    started = [sys.executable, "-m", "flowwatch_client", "run", *options, "--", "echo", "ran"]
+    script = f"cd {gone}; rmdir {gone}; exec {shlex.join(started)}"
+    ended = subprocess.run(
+        ["sh", "-c", script], env=run.environment, capture_output=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, b"ran\n")
+    if options:
+        assert b"not recorded" in ended.stderr
+    else:
+        assert run.only()["status"] == "success"
 
 
 def test_whoever_reads_only_the_head_ends_the_program_as_usual(

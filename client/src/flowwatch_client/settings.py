@@ -55,6 +55,17 @@ def default_path() -> Path:
     return state / "flowwatch" / "executions.db"
 
 
+def absolute(name: str, text: str) -> Path:
+    """The path that a setting gives. Raises BadSetting.
+
+    Absolute: a program may change its directory before the file is opened, or opened again.
+    """
+    try:
+        return Path(text).expanduser().absolute()
+    except (OSError, RuntimeError) as error:  # no directory any more; no home
+        raise BadSetting(f"{name} is {text!r}, which leads nowhere: {error}") from None
+
+
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings of the variables that are set and not empty. Raises BadSetting."""
     read = _Reader(environment)
@@ -108,11 +119,7 @@ class _Reader:
 
     def path(self, name: str, default: Path) -> Path:
         text = self.text(name)
-        try:
-            # Absolute: a program may change its directory before the file is opened, or opened again.
-            return Path(text).expanduser().absolute() if text else default
-        except (OSError, RuntimeError) as error:  # no directory any more; no home
-            raise BadSetting(f"{name} is {text!r}, which leads nowhere: {error}") from None
+        return absolute(name, text) if text else default
 
     def names(self, name: str) -> tuple[str, ...]:
         parts = (self.text(name) or "").split(",")

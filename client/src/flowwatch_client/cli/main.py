@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = cast("Callable[[argparse.Namespace], int]", options.command)
     try:
         code = command(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed when this began (`>&-`)
+            sys.stdout.flush()
         return code
     except BrokenPipeError:
         # Whoever read has enough (`| head`). Python flushes once more when it ends.

@@ -15,7 +15,7 @@ from flowwatch_client.cli.terminal import err
 from flowwatch_client.log.connection import IN_MEMORY
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.times import read_time, stored
-from flowwatch_client.settings import Settings, from_environment
+from flowwatch_client.settings import Settings, absolute, from_environment
 
 _AGO = re.compile(r"(\d+)\s*(s|m|min|h|d|w)")
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -36,7 +36,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
     """Settings of the environment with the file that the command line names. Raises BadSetting."""
     settings = from_environment()
     named: str | None = getattr(options, "log", None)
-    return dataclasses.replace(settings, path=Path(named).expanduser()) if named else settings
+    return dataclasses.replace(settings, path=absolute("--log", named)) if named else settings
 
 
 def open_log(options: argparse.Namespace) -> Log:

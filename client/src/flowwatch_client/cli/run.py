@@ -20,12 +20,19 @@ from pathlib import Path
 from flowwatch_client import parent
 from flowwatch_client.capture.clock import Clock, milliseconds, now
 from flowwatch_client.cli.opening import Commands, WrongUsage, settings_of
-from flowwatch_client.cli.running import CANT_RUN, NOT_FOUND, Ended, Program, Tail
+from flowwatch_client.cli.running import (
+    CANT_RUN,
+    NOT_FOUND,
+    Ended,
+    Program,
+    Tail,
+    open_closed_descriptors,
+)
 from flowwatch_client.cli.terminal import err
 from flowwatch_client.client import LONGEST_MESSAGE, LONGEST_STACK, Client
 from flowwatch_client.parent import Parent
 from flowwatch_client.rows import ERROR, RUNNING, SUCCESS, ExecutionRow, NodeRow
-from flowwatch_client.settings import BadSetting
+from flowwatch_client.settings import BadSetting, absolute
 
 NODE_ID = "command"
 _INTERPRETERS = re.compile(r"(?:python|pypy|ruby|perl|node|php|bash|dash|zsh|ksh|sh)[0-9.]*")
@@ -80,10 +87,11 @@ def run(options: argparse.Namespace) -> int:
     program = options.program[1:] if options.program[:1] == ["--"] else options.program
     if not program:
         raise WrongUsage("Name the program to run, after two dashes: run -- command …")
+    open_closed_descriptors()
     record = _Record(options, program)
     environment = {**os.environ, **parent.to_environment(Parent(record.id, NODE_ID))}
     if hasattr(options, "log"):
-        environment["FLOWWATCH_LOG"] = str(Path(options.log).expanduser().absolute())
+        environment["FLOWWATCH_LOG"] = _log_for_program(options.log)
     try:
         running = Program(program, environment, options.timeout)
     except (OSError, ValueError) as error:
@@ -95,6 +103,14 @@ def run(options: argparse.Namespace) -> int:
     record.ended(ended, running.stdout, running.stderr)
     running.leave_signals()
     return ended.exit_status
+
+
+def _log_for_program(log: str) -> str:
+    """What leads nowhere stays as it is: whoever uses it says so."""
+    try:
+        return str(absolute("--log", log))
+    except BadSetting:
+        return log
 
 
 class _Record:
@@ -211,7 +227,7 @@ class _Record:
             extra=client.json({"host": socket.gethostname()}),
             heartbeat_seconds=client.settings.heartbeat_seconds,
         )
-        said = {"command": shlex.join(self._program), "folder": str(Path.cwd())}
+        said = {"command": shlex.join(self._program), "folder": _folder()}
         node = NodeRow(
             execution_id=self.id,
             node_id=NODE_ID,
@@ -222,6 +238,13 @@ class _Record:
             input=client.json(said) if client.settings.values else None,
         )
         return execution, node
+
+
+def _folder() -> str | None:
+    try:
+        return str(Path.cwd())
+    except OSError:  # it is gone
+        return None
 
 
 def _title(program: Sequence[str]) -> str:

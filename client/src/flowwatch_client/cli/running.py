@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +25,8 @@ TIMED_OUT = 124
 CANT_RUN = 126
 NOT_FOUND = 127
 _READ_BYTES = 64 * 1024
-_QUIET_SECONDS = 1.0
-"""An output that somebody still holds open when the program has ended is left after so much silence."""
+_LATE_SECONDS = 1.0
+"""How long an output is passed on that somebody still holds open when the program has ended."""
 _FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 _OF_TERMINAL = ("SIGINT", "SIGQUIT")
 _STDOUT, _STDERR = 1, 2
@@ -48,7 +51,9 @@ class Tail:
 
     def __init__(self, source: int, target: int) -> None:
         self.bytes = 0
-        self._last_read = time.monotonic()
+        self._passed = 0
+        self._owed = 0
+        self._is_closed = False
         self._source = source
         self._target = target
         self._kept = bytearray()
@@ -58,27 +63,31 @@ class Tail:
 
     def _pass(self) -> None:
         with contextlib.suppress(OSError):
-            while data := os.read(self._source, _READ_BYTES):
-                self._keep(data)
+            while data := self._read():
                 _write_all(self._target, data)
+                self._passed += len(data)
         # Whoever read our output is gone: the program is told as it would have been told directly.
-        with contextlib.suppress(OSError):
+        with self._lock, contextlib.suppress(OSError):
+            self._is_closed = True
             os.close(self._source)
 
-    def _keep(self, data: bytes) -> None:
-        with self._lock:
-            self._last_read = time.monotonic()
+    def _read(self) -> bytes:
+        _wait_for_input(self._source)
+        with self._lock:  # so that `program_ended` finds each byte either in the pipe or counted
+            data = os.read(self._source, _READ_BYTES)
             self.bytes += len(data)
             self._kept += data
             del self._kept[:-KEPT_BYTES]
+        return data
 
-    def wait(self) -> None:
-        """Until its end; a program's child that holds it open is not waited for when it is silent."""
-        begun = time.monotonic()
-        while self._thread.is_alive():
-            self._thread.join(0.05)
-            if time.monotonic() - max(self._last_read, begun) > _QUIET_SECONDS:
-                return
+    def program_ended(self) -> None:
+        """What it has written until now is still to be passed on, however long a reader takes."""
+        with self._lock:
+            self._owed = self.bytes + (0 if self._is_closed else _waiting_bytes(self._source))
+
+    def is_done(self, *, late: bool) -> bool:
+        """Whether all is passed on; `late`: all that the program wrote, whoever else writes still."""
+        return not self._thread.is_alive() or (late and self._passed >= self._owed)
 
     def text(self) -> str:
         """The end of it; what was cut within a letter is left out."""
@@ -87,6 +96,32 @@ class Tail:
         if self.bytes > len(kept):
             kept = kept.lstrip(bytes(range(0x80, 0xC0)))
         return kept.decode("utf-8", "replace")
+
+
+def _wait_for_input(source: int) -> None:
+    waiting = select.poll()
+    waiting.register(source, select.POLLIN)
+    waiting.poll()
+
+
+def _waiting_bytes(source: int) -> int:
+    """How many bytes a pipe holds."""
+    try:
+        answer = fcntl.ioctl(source, termios.FIONREAD, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
+
+
+def open_closed_descriptors() -> None:
+    """Let no file that is opened later take the place of an input or output that was closed.
+
+    A log in the place of standard output would be written into.
+    """
+    opened = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    while opened <= _STDERR:
+        opened = os.dup(opened)
+    os.close(opened)
 
 
 def _write_all(target: int, data: bytes) -> None:
@@ -107,6 +142,7 @@ class Program:
         self._timed_out = False
         self._process: subprocess.Popen[bytes] | None = None
         self._came_early: list[int] = []
+        self._is_hurried = False
         self._handlers = self._catch_signals()
         try:
             self._process = self._start(command, environment)
@@ -142,14 +178,27 @@ class Program:
         """Until it ends. Signals are caught until `leave_signals`, so that its end can be recorded."""
         assert self._process is not None
         status = self._process.wait()
-        self.stdout.wait()
-        self.stderr.wait()
+        self._wait_for_output()
         for timer in self._timers:
             timer.cancel()
         name = _signal_name(-status) if status < 0 else None
         if self._timed_out:
             return Ended(TIMED_OUT, name, timed_out=True)
         return Ended(128 - status if status < 0 else status, name)
+
+    def _wait_for_output(self) -> None:
+        """Until it is passed on; a child of the program that holds it open still isn't waited for."""
+        outputs = (self.stdout, self.stderr)
+        for output in outputs:
+            output.program_ended()
+        until = time.monotonic() + _LATE_SECONDS
+        while True:
+            late = time.monotonic() > until
+            if all(output.is_done(late=late) for output in outputs):
+                return
+            if late and (self._is_hurried or self._timed_out):
+                return
+            time.sleep(0.01)
 
     def _catch_signals(self) -> dict[int, Any]:
         """Pass signals on from now on; what was done with them before."""
@@ -171,8 +220,9 @@ class Program:
             return
         if self._process is None:
             self._came_early.append(number)
-        else:
-            self._send(number)
+            return
+        self._is_hurried = self._process.returncode is not None
+        self._send(number)
 
     def _send(self, number: int) -> None:
         process = self._process

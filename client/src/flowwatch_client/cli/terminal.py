@@ -35,6 +35,8 @@ def out(text: str = "") -> None:
 
 def err(text: str) -> None:
     """A line beside it: what went wrong, what was done."""
+    if sys.stderr is None:  # closed when this began (`2>&-`)
+        return
     sys.stderr.write(f"flowwatch-client: {text}\n")
     sys.stderr.flush()
 
