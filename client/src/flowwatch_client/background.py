@@ -278,13 +278,11 @@ class Background:
         return self._heartbeats is None or self._heartbeats.due_in() != 0.0
 
     def _last_waiting(self) -> int:
-        with self._own.reading() as connection:
-            return outbox.last_waiting(connection)
+        return self._own.read(outbox.last_waiting)
 
     def _waits(self, last: int) -> bool:
         """Whether a record up to this one waits."""
-        with self._own.reading() as connection:
-            first = outbox.waiting(connection, after=0, most=1)
+        first = self._own.read(lambda connection: outbox.waiting(connection, after=0, most=1))
         return bool(first) and first[0].seq <= last
 
     def after_fork(self) -> None:

@@ -66,8 +66,8 @@ class Client:
 
     def open(self) -> None:
         """Open the log now, so that the first node doesn't have to; what is wrong with it is said then."""
-        with contextlib.suppress(sqlite3.Error, NewerFile, OSError), self.log.connection.reading():
-            pass
+        with contextlib.suppress(sqlite3.Error, NewerFile, OSError):
+            self.log.connection.read(lambda _: None)
 
     # --- rows -------------------------------------------------------------------------------------
 

@@ -9,8 +9,11 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from flowwatch_client.log.schema import prepare
+
+_T = TypeVar("_T")
 
 IN_MEMORY = ":memory:"
 """SQLite's name for a file that is none."""
@@ -34,6 +37,9 @@ class Connection:
     Opened when it is first needed, and closed before each fork: SQLite keeps locks for each process in
     its own memory, so that a child with an inherited connection, even an unused one, believes to hold
     locks that it does not have. Parent and child open it again.
+
+    Threads of the workflow use `write` and `read`: a signal's handler may raise between any two calls
+    there, and a `with` that is written in Python is never left when that happens at its very border.
     """
 
     def __init__(
@@ -43,7 +49,6 @@ class Connection:
         self._durable = durable
         self._busy_seconds = busy_seconds
         self._lock = threading.RLock()
-        self._in_use = False
         self._opened: sqlite3.Connection | None = None
         _all.add(self)
 
@@ -86,44 +91,79 @@ class Connection:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[sqlite3.Connection]:
         """The connection, for one user at a time. Raises Reentered where waiting would be for ever."""
+        self._refuse_reentrance()
         with self._lock:
-            if self._in_use:
-                raise Reentered("the log is in use by this very thread")
-            self._in_use = True
+            yield self._mine()
+
+    def _refuse_reentrance(self) -> None:
+        """The lock itself knows it, so that there is no mark that an exception could leave behind."""
+        if is_mine(self._lock):
+            raise Reentered("the log is in use by this very thread")
+
+    def write(
+        self,
+        work: Callable[[sqlite3.Connection], _T],
+        committed: Callable[[], None] | None = None,
+    ) -> _T:
+        """What `work` gives, in a write transaction: committed at the end, rolled back on an error.
+
+        `committed` is called after its commit and before the next transaction of this process; again
+        when an exception came up in the middle of it. Raises sqlite3.Error.
+        """
+        self._refuse_reentrance()
+        with self._lock:
+            connection = self._mine()
+            is_asked = False
             try:
-                yield self._mine()
+                connection.execute("BEGIN IMMEDIATE")
+                done = work(connection)
+                is_asked = True
+                connection.execute("COMMIT")
+                if committed is not None:
+                    committed()
+            except BaseException as error:  # an interrupt, too, must not leave it open
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                elif is_asked and committed is not None and not isinstance(error, sqlite3.Error):
+                    committed()
+                raise
+            return done
+
+    def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What `work` gives, with one consistent view of the file. Raises sqlite3.Error."""
+        self._refuse_reentrance()
+        with self._lock:
+            connection = self._mine()
+            try:
+                connection.execute("BEGIN")
+                return work(connection)
             finally:
-                self._in_use = False
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
-    def transaction(
-        self, committed: Callable[[], None] | None = None
-    ) -> Iterator[sqlite3.Connection]:
-        """A write transaction: committed at the end, rolled back on an error. Raises sqlite3.Error.
-
-        `committed` is called after its commit and before the next transaction of this process.
-        """
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction: committed at the end, rolled back on an error. Raises sqlite3.Error."""
         with self._alone() as connection:
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:  # an interrupt, too, must not leave it open
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-            if committed is not None:
-                committed()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One consistent view of the file. Raises sqlite3.Error."""
         with self._alone() as connection:
-            connection.execute("BEGIN")
             try:
+                connection.execute("BEGIN")
                 yield connection
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
     def checkpoint(self, *, truncate: bool = False) -> None:
         """Move what was committed into the main file, as far as nobody else is in the way.
@@ -144,9 +184,9 @@ class Connection:
             self._close()
 
     def _close(self) -> None:
-        if self._opened is not None:
-            self._opened.close()
-        self._opened = None
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
 
     def __del__(self) -> None:
         # Nobody has to close a log; from Python 3.13 on sqlite3 complains of connections left open.
@@ -170,10 +210,14 @@ class Connection:
         It is kept, never used and never closed: closing would give up the parent's locks.
         """
         self._lock = threading.RLock()
-        self._in_use = False
         if self._opened is not None:
             _inherited.append(self._opened)
             self._opened = None
+
+
+def is_mine(lock: threading.RLock) -> bool:
+    """Whether this thread holds the lock."""
+    return bool(lock._is_owned())  # type: ignore[attr-defined]
 
 
 _all: weakref.WeakSet[Connection] = weakref.WeakSet()

@@ -84,11 +84,13 @@ class Log:
             for node, row_id in added.values():
                 node.row_id = row_id
 
-        # Not before: a commit that fails leaves no row with this id, and the row comes again. Nor
-        # later: another thread may wait to write the same row.
-        with self.connection.transaction(committed=remember) as connection:
+        def write(connection: sqlite3.Connection) -> None:
             for row in rows:
                 _write_row(connection, row, added)
+
+        # Not before: a commit that fails leaves no row with this id, and the row comes again. Nor
+        # later: another thread may wait to write the same row.
+        self.connection.write(write, committed=remember)
 
     def log_execution(
         self, execution: Mapping[str, Any], *, scrubber: Scrubber | None = None
@@ -99,7 +101,8 @@ class Log:
         marks before anything is written. Raises BadExecution, which names all that is wrong.
         """
         row, nodes = rows_of(execution, scrubber or plain_scrubber())
-        with self.connection.transaction() as connection:
+
+        def write(connection: sqlite3.Connection) -> None:
             known = {
                 (node.node_id, node.run_index): node.row_id
                 for node in read_nodes(connection, "WHERE execution_id = ?", (row.id,))
@@ -109,6 +112,8 @@ class Log:
             rows: list[Row] = [row, *nodes]
             for each in rows:
                 _write_row(connection, each, {})
+
+        self.connection.write(write)
         return row.id
 
     # --- reading ----------------------------------------------------------------------------------
@@ -120,16 +125,18 @@ class Log:
         where, values = (
             ("", ()) if workflow_id is None else (" WHERE workflow_id = ?", (workflow_id,))
         )
-        with self.connection.reading() as connection:
-            found = connection.execute(
+        found = self.connection.read(
+            lambda connection: connection.execute(
                 f"{_EXECUTION_OF}{where} ORDER BY started_at DESC, id DESC LIMIT ? OFFSET ?",
                 (*values, limit, offset),
             ).fetchall()
+        )
         return [ExecutionRow(**dict(zip(EXECUTION_COLUMNS, each, strict=True))) for each in found]
 
     def get_execution(self, execution_id: str) -> tuple[ExecutionRow, list[NodeRow]] | None:
         """One execution with its nodes in the order they were written; None when there is none."""
-        with self.connection.reading() as connection:
+
+        def read(connection: sqlite3.Connection) -> tuple[ExecutionRow, list[NodeRow]] | None:
             found = read_execution(connection, execution_id)
             if found is None:
                 return None
@@ -137,20 +144,26 @@ class Log:
                 connection, "WHERE execution_id = ? ORDER BY id", (execution_id,)
             )
 
+        return self.connection.read(read)
+
     # --- deleting ---------------------------------------------------------------------------------
 
     def delete_execution(self, execution_id: str) -> bool:
         """Delete an execution with its nodes; what of it waits to be sent counts as dropped."""
-        with self.connection.transaction() as connection:
-            return delete_executions(connection, [execution_id]) == 1
+        return self.connection.write(
+            lambda connection: delete_executions(connection, [execution_id]) == 1
+        )
 
     def clear_workflow_executions(self, workflow_id: str) -> int:
         """Delete all executions of a workflow; their number."""
-        with self.connection.transaction() as connection:
+
+        def clear(connection: sqlite3.Connection) -> int:
             ids = connection.execute(
                 "SELECT id FROM executions WHERE workflow_id = ?", (workflow_id,)
             ).fetchall()
             return delete_executions(connection, [each for (each,) in ids])
+
+        return self.connection.write(clear)
 
 
 def _write_row(

@@ -99,12 +99,13 @@ def prepare(connection: sqlite3.Connection) -> None:
         raise NewerFile(f"The log has version {version}; this library knows up to {VERSION}.")
     if version == VERSION:
         return
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         for statement in _TABLES.split(";"):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:  # an interrupt, too, must not leave it open
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise

@@ -9,13 +9,14 @@ the sum of accepted records; the logger tells of the first at once and of their 
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 
 from flowwatch_client.log import outbox
-from flowwatch_client.log.connection import Reentered
+from flowwatch_client.log.connection import Reentered, is_mine
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.schema import NewerFile
 from flowwatch_client.rows import Row
@@ -56,7 +57,6 @@ class Writer:
         self._kept: collections.deque[Row] = collections.deque()
         self._characters = 0
         self._turn = threading.RLock()
-        self._flushing = False
         self._in_trouble = False
         self._singly = 0
         self.lost = 0
@@ -71,8 +71,10 @@ class Writer:
                 return
             except Reentered:
                 pass
-            except Exception as error:  # whatever a row does, the workflow goes on
-                if raised_by_handler(error):
+            except BaseException as error:  # whatever a row does, the workflow goes on
+                if not isinstance(error, Exception) or raised_by_handler(error):
+                    for row in rows:  # those that are committed already are changed once more
+                        self._keep(row)
                     raise
                 if _is_trouble(error):
                     self._complain(error)
@@ -90,15 +92,11 @@ class Writer:
 
     def flush(self) -> bool:
         """Commit what is kept, as much as goes; whether nothing is left."""
+        if is_mine(self._turn):  # a signal's handler, or a finalizer, in the middle of the same
+            return False
         with self._turn:
-            if self._flushing:  # a signal's handler, or a finalizer, in the middle of the same
+            if not self._flush():
                 return False
-            self._flushing = True
-            try:
-                if not self._flush():
-                    return False
-            finally:
-                self._flushing = False
         self._in_trouble = False
         return True
 
@@ -129,14 +127,17 @@ class Writer:
 
     def _tell_lost(self) -> None:
         """Count what was lost in the file, when it takes something again, for `stats` to tell."""
-        lost = self.lost - self._told
-        if lost:
-            try:
-                with self._log.connection.transaction() as connection:
-                    outbox.count(connection, "lost", lost)
-            except (Reentered, *_TROUBLE):
-                return
-            self._told += lost
+        lost = self.lost
+
+        def remember() -> None:
+            self._told = lost
+
+        if lost != self._told:
+            with contextlib.suppress(Reentered, *_TROUBLE):
+                self._log.connection.write(
+                    lambda connection: outbox.count(connection, "lost", lost - self._told),
+                    committed=remember,
+                )
 
     def _store(self, rows: Sequence[Row]) -> None:
         if self._prepare is not None:
@@ -181,7 +182,6 @@ class Writer:
         self._kept = collections.deque()
         self._characters = 0
         self._turn = threading.RLock()
-        self._flushing = False
         self._singly = 0
         self.lost = 0
         self._told = 0
