@@ -27,11 +27,10 @@ from flowwatch_client.log.connection import Connection
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.schema import NewerFile
 from flowwatch_client.log.writer import FLUSH_SECONDS, Writer
+from flowwatch_client.saying import say
 from flowwatch_client.settings import Settings
 from flowwatch_client.signals import raised_by_handler
 from flowwatch_client.version import AGENT
-
-logger = logging.getLogger("flowwatch_client")
 
 SEND_SECONDS = 0.5
 """What is written within this time goes together."""
@@ -113,8 +112,9 @@ class _Loop:
     def _safely(self) -> float:
         try:
             return self._work()
-        except Exception:  # a thread that ends would leave everything waiting
-            logger.exception("The background of flowwatch_client met an error of its own.")
+        except BaseException:  # a thread that ends would leave everything waiting
+            told = "The background of flowwatch_client met an error of its own."
+            say(logging.ERROR, told, exc_info=True)
             return LOOK_SECONDS
 
 
@@ -191,7 +191,7 @@ class Background:
         except Exception as error:  # no method raises
             if raised_by_handler(error):
                 raise
-            logger.warning("The log %s can't be read: %s", self._log.path, error)
+            say(logging.WARNING, "The log %s can't be read: %s", self._log.path, error)
             return False
         return committed
 
@@ -237,7 +237,7 @@ class Background:
         try:
             self._look_after_file()
         except _TROUBLE as error:
-            logger.debug("No upkeep of %s: %s", self._log.path, error)
+            say(logging.DEBUG, "No upkeep of %s: %s", self._log.path, error)
         if not whole:
             return FLUSH_SECONDS
         return LOOK_SECONDS if again is None else again

@@ -22,14 +22,13 @@ from flowwatch_client.log.log import Log
 from flowwatch_client.log.schema import NewerFile
 from flowwatch_client.log.writer import Writer
 from flowwatch_client.rows import Row
+from flowwatch_client.saying import say
 from flowwatch_client.secret_rules import Scrubber
 from flowwatch_client.settings import BadSetting, Settings, as_variables, from_environment
 from flowwatch_client.signals import raised_by_handler
 
 if TYPE_CHECKING:
     from flowwatch_client.capture.execution import Execution
-
-logger = logging.getLogger("flowwatch_client")
 
 LONG_SECONDS = 1.0
 """A node that takes longer is shown before it ends."""
@@ -145,7 +144,7 @@ class Client:
             raise error
         if doing not in self._said:
             self._said.add(doing)
-            logger.warning("Flowwatch failed to %s: %r. The workflow goes on.", doing, error)
+            say(logging.WARNING, "Flowwatch failed to %s: %r. The workflow goes on.", doing, error)
 
 
 def _cut(text: str, most: int) -> str:
@@ -198,15 +197,18 @@ def _make(changed: Mapping[str, object] | None) -> Client | None:
             return _client
         try:
             settings = from_environment({**os.environ, **as_variables(changed or {})})
-            _client = Client(settings) if settings.enabled else None
-            if _client is not None:
-                _client.open()
+            made = Client(settings) if settings.enabled else None
+            if made is not None:
+                made.open()
         except BadSetting as error:
-            logger.error("Flowwatch records nothing: %s", error)
-            _client = None
+            say(logging.ERROR, "Flowwatch records nothing: %s", error)
+            made = None
         except Exception as error:  # a workflow runs without its records, too
-            logger.error("Flowwatch records nothing: %r", error)
-            _client = None
+            if raised_by_handler(error):  # the next use makes it
+                raise
+            say(logging.ERROR, "Flowwatch records nothing: %r", error)
+            made = None
+        _client = made
         _is_made = True
     return _client
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from flowwatch_client import client as clients
+from flowwatch_client import configure, flush, workflow
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.writer import Writer
 from flowwatch_client.rows import ExecutionRow, NodeRow
@@ -115,3 +117,24 @@ def test_a_time_limit_while_the_log_is_read_leaves_it_usable(tmp_path: Path) -> 
         if over is None:
             break
     assert 5 < at < 999
+
+
+def test_a_time_limit_while_the_client_is_made_passes_and_the_next_use_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWWATCH_LOG", str(tmp_path / "log.db"))
+    monkeypatch.setattr(clients, "_client", None)
+    monkeypatch.setattr(clients, "_is_made", False)
+
+    @workflow
+    def orders() -> int:
+        return 1
+
+    with monkeypatch.context() as patched:
+        patched.setattr(clients.Client, "open", lambda _: signal.raise_signal(signal.SIGALRM))
+        with pytest.raises(Overtime):
+            orders()
+    assert orders() == 1
+    assert flush(10)
+    assert len(Log(tmp_path / "log.db").get_executions()) == 1
+    configure(enabled=False)

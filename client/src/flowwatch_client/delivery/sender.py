@@ -21,8 +21,7 @@ from flowwatch_client.delivery.turn import turn
 from flowwatch_client.log import outbox
 from flowwatch_client.log.connection import Connection
 from flowwatch_client.log.schema import NewerFile
-
-logger = logging.getLogger("flowwatch_client")
+from flowwatch_client.saying import say
 
 PATH = "/api/executions/batch"
 MOST_RECORDS = 1_000
@@ -186,7 +185,7 @@ class Sender:
 
     def _well(self) -> None:
         if self._failures and not self._is_hushed:
-            logger.info("Sending to %s works again.", self._server.url)
+            say(logging.INFO, "Sending to %s works again.", self._server.url)
         if self._failures or self._is_first:
             self._note(None)
         self._failures = 0
@@ -203,7 +202,7 @@ class Sender:
             with self._writing.transaction() as connection:
                 outbox.note_trouble(connection, trouble)
         except _UNUSABLE as error:
-            logger.debug("The log %s took no note: %s", self._writing.path, error)
+            say(logging.DEBUG, "The log %s took no note: %s", self._writing.path, error)
 
     def _trouble(self, judged: Judged) -> None:
         if judged.trouble != self._said:
@@ -238,4 +237,4 @@ class Sender:
         """Once, until it changes."""
         if what != self._said and not self._is_hushed:
             self._said = what
-            logger.warning("Sending to %s: %s", self._server.url, what)
+            say(logging.WARNING, "Sending to %s: %s", self._server.url, what)

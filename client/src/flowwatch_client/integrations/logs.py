@@ -30,7 +30,5 @@ class FlowwatchHandler(logging.Handler):
             if place.node_id is not None:
                 line["nodeId"] = place.node_id
             place.execution.add_line(line)
-        except (
-            Exception
-        ) as error:  # logging.raiseExceptions would print it into the workflow's output
+        except BaseException as error:  # logging would print it into the workflow's output
             place.execution.client.complain("keep a log line", error)

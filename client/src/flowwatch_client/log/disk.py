@@ -21,8 +21,7 @@ from flowwatch_client.log.connection import Connection
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.outbox import Held
 from flowwatch_client.rows import UNFINISHED
-
-logger = logging.getLogger("flowwatch_client")
+from flowwatch_client.saying import say
 
 DROPPED_FOR_ROOM = "dropped_for_room"
 """The counter of records that were dropped here; they are among the dropped ones."""
@@ -130,7 +129,7 @@ class _Room:
 
     def _warn(self, what: str) -> None:
         megabytes = self._most / 1024**2
-        logger.warning("The log %s has reached %g MB: %s.", self._log.path, megabytes, what)
+        say(logging.WARNING, "The log %s has reached %g MB: %s.", self._log.path, megabytes, what)
 
     def _delete_all(self, policy: _Policy) -> bool:
         """Delete what may go, as long as there is any and too little room; whether that is made."""

@@ -20,9 +20,8 @@ from flowwatch_client.log.connection import Reentered, is_mine
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.schema import NewerFile
 from flowwatch_client.rows import Row
+from flowwatch_client.saying import say
 from flowwatch_client.signals import raised_by_handler
-
-logger = logging.getLogger("flowwatch_client")
 
 _BAD_ROW = (
     sqlite3.DataError,
@@ -162,20 +161,21 @@ class Writer:
     def _complain(self, error: Exception) -> None:
         if not self._in_trouble:
             self._in_trouble = True
-            logger.warning("The log %s takes nothing now: %s", self._log.path, error)
+            say(logging.WARNING, "The log %s takes nothing now: %s", self._log.path, error)
 
     def _lose(self, why: object) -> None:
         self.lost += 1
         if not self._said_lost:
             self._said_lost = 1
-            logger.warning("A row for the log %s is lost: %s", self._log.path, why)
+            say(logging.WARNING, "A row for the log %s is lost: %s", self._log.path, why)
 
     def say_lost(self) -> None:
         """Say how many rows are lost, if more than were said: this process ends, and what it keeps."""
         lost = self.lost + len(self._kept)
         if lost > self._said_lost:
             self._said_lost = lost
-            logger.warning("The log %s never got all: %s rows lost in all", self._log.path, lost)
+            told = "The log %s never got all: %s rows lost in all"
+            say(logging.WARNING, told, self._log.path, lost)
 
     def after_fork(self) -> None:
         """In the child: what the parent still keeps is the parent's."""
