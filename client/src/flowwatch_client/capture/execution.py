@@ -282,6 +282,8 @@ class Execution:
 
     def write_node(self, row: NodeRow) -> None:
         """Take a node: into the log, or into memory until it is known whether the execution counts."""
+        if self._failures:
+            self._forget_failures()
         if self.sampled:
             self.client.write(row)
             return
@@ -323,6 +325,12 @@ class Execution:
         if len(self._failures) > _MOST_FAILURES:
             self._failures.popitem(last=False)
         return True
+
+    def _forget_failures(self) -> None:
+        """Leave out exceptions that are gone; here, as what they held ends in the workflow's threads."""
+        for key, failure in list(self._failures.items()):
+            if failure.mark.is_obsolete:
+                self._failures.pop(key, None)
 
     def told(self, error: BaseException) -> tuple[str, str]:
         """Message and stack of an exception, scrubbed and cut."""
