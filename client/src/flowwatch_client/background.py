@@ -177,9 +177,12 @@ class Background:
         """
         until = time.monotonic() + timeout
         committed = self._writer.flush()
+        if self._writer.has_missed():
+            committed = False
         if self._sending is None:
             return committed
         try:
+            self._own.look()
             last = self._last_waiting()
             self._start()
             self._hurries += 1
@@ -246,6 +249,7 @@ class Background:
         """Readers and the workflow's writes go on meanwhile, but for a log that grew very long."""
         if time.monotonic() < self._upkeep_at:
             return
+        self._own.look()
         size = self._log.path.with_name(f"{self._log.path.name}-wal").stat().st_size
         if size >= CHECKPOINT_BYTES:
             self._own.checkpoint(truncate=size >= TRUNCATE_BYTES)
@@ -259,6 +263,7 @@ class Background:
         assert self._heartbeats is not None
         if self._exit_at is None:
             self._heartbeats.send_due()
+        self._own.look()
         hurried, self._hurries = self._hurries > 0 or self._exit_at is not None, 0
         pause = self._sender.pause_left()
         if pause == 0 or (hurried and self._sender.may_hurry()):

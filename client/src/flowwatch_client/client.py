@@ -55,6 +55,7 @@ class Client:
             self.log,
             buffered=settings.buffered,
             prepare=self._complete if settings.buffered else None,
+            running=self._rows_of_running,
         )
         self.background = Background(self.log, self.writer, settings)
         self.name = functools.lru_cache(maxsize=4096)(self._clean_name)
@@ -99,6 +100,14 @@ class Client:
     def running(self, execution_id: str) -> Execution | None:
         """An execution that began in this process and runs still."""
         return self._running.get(execution_id)
+
+    def _rows_of_running(self) -> list[Row]:
+        """For a new file; their nodes are new in it, too."""
+        running = list(self._running.values())
+        for execution in running:
+            for node in list(execution.open_nodes.values()):
+                node.forget_row_id()
+        return [execution.row for execution in running]
 
     def _show_long_nodes(self) -> float | None:
         """Write nodes that run for long; after how many seconds to look again, None when none runs."""

@@ -346,3 +346,21 @@ def test_pauses_are_measured_by_a_clock_that_nobody_sets(
     assert not send(sending)
     monkeypatch.setattr(time, "time", lambda: 0.0)
     assert 0 < sending.pause_left() <= 2.1
+
+
+def test_an_answer_settles_nothing_in_another_file(
+    log: Log, receiver: Receiver, sending: Sender
+) -> None:
+    """Its numbers begin anew: those that were sent stand for others there."""
+
+    def replace(call: Call, handler: Handler) -> None:
+        for name in (log.path.name, f"{log.path.name}-wal", f"{log.path.name}-shm"):
+            log.path.with_name(name).unlink(missing_ok=True)
+        log.connection.look()
+        write(log, nodes=2)
+        take_all(call, handler)
+
+    write(log)
+    receiver.reply = replace
+    assert not send(sending)
+    assert counts(log).waiting == 3

@@ -101,6 +101,10 @@ class NodeExecution:
             self._is_shown = True
         execution.client.write(self._row)
 
+    def forget_row_id(self) -> None:
+        """It goes into a new file."""
+        self._row.row_id = None
+
     def complain(self, doing: str, error: BaseException) -> None:
         """Say once what went wrong in recording it."""
         self._execution.complain(doing, error)

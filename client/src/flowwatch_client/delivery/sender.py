@@ -12,7 +12,7 @@ import logging
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from flowwatch_client.delivery.answers import Judged, Next, judge
 from flowwatch_client.delivery.http import Server, Unanswered
@@ -58,6 +58,7 @@ class Sender:
         self._most_records = MOST_RECORDS
         self._divided: set[str] = set()
         self._after = 0
+        self._taken_from: tuple[int, int] | None = None
         self._said = ""
         self._is_hushed = False
         self._is_first = True
@@ -97,7 +98,7 @@ class Sender:
         while may_go_on():
             batch, told = self._take()
             if batch.gone:
-                with self._writing.transaction() as connection:
+                with self._settling() as connection:
                     outbox.forget(connection, batch.gone)
             if not batch.lines:
                 if not batch.gone and not self._after:
@@ -121,6 +122,7 @@ class Sender:
     def _take(self) -> tuple[Batch, int]:
         """What to send next, and the time it tells as that of its last change."""
         with self._reading.reading() as connection:
+            self._taken_from = self._reading.file
             updated_at = self._clock.next(outbox.told(connection))
             batch = take(
                 connection,
@@ -144,13 +146,21 @@ class Sender:
         refused = [each for each in judged.refused if not self._may_divide(each[0])]
         if not judged.sent and not refused:
             return
-        with self._writing.transaction() as connection:
+        with self._settling() as connection:
             outbox.sent(connection, [seq for line in judged.sent for seq in line.seqs])
             for line, reason in refused:
                 outbox.refused(connection, line.seqs, reason)
             outbox.tell(connection, told)
         for line, reason in refused:
             self._say(f"refused for good, execution {line.execution_id}: {reason}")
+
+    @contextlib.contextmanager
+    def _settling(self) -> Iterator[sqlite3.Connection]:
+        """A transaction in the file from which was taken: another one has the same numbers anew."""
+        with self._writing.transaction() as connection:
+            if self._writing.file != self._taken_from:
+                raise sqlite3.OperationalError("its file was deleted or replaced meanwhile")
+            yield connection
 
     def _may_divide(self, line: Line) -> bool:
         """Whether only a part of a refused line is to blame, perhaps; then its parts go alone."""
@@ -173,7 +183,7 @@ class Sender:
             self._trouble(dataclasses.replace(judged, next=Next.RARELY))
             self._after = max(lines[0].seqs)  # the others first, next time
             return False
-        with self._writing.transaction() as connection:
+        with self._settling() as connection:
             outbox.refused(connection, lines[0].seqs, judged.trouble)
         self._say(f"refused for good, execution {lines[0].execution_id}: {judged.trouble}")
         self._refusals += 1

@@ -50,6 +50,10 @@ class Connection:
         self._busy_seconds = busy_seconds
         self._lock = threading.RLock()
         self._opened: sqlite3.Connection | None = None
+        self.file: tuple[int, int] | None = None
+        """Device and number of the file that was opened last."""
+        self.replaced = 0
+        """How often `look` found it gone."""
         _all.add(self)
 
     def _open(self) -> sqlite3.Connection:
@@ -86,7 +90,30 @@ class Connection:
     def _mine(self) -> sqlite3.Connection:
         if self._opened is None:
             self._opened = self._open()
+            self.file = self._file_there()
         return self._opened
+
+    def look(self) -> None:
+        """Have its file opened anew when it was deleted, or another one stands in its place.
+
+        SQLite would go on with the file that has no name any more, and what it takes would be gone.
+        """
+        if self.is_in_use_here or self.file is None or self._file_there() == self.file:
+            return
+        with self._lock:
+            if self._file_there() != self.file:
+                self.replaced += 1
+                self.file = None
+                self._close()
+
+    def _file_there(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:  # nobody can know
+            return self.file
+        return found.st_dev, found.st_ino
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[sqlite3.Connection]:
@@ -95,9 +122,16 @@ class Connection:
         with self._lock:
             yield self._mine()
 
+    @property
+    def is_in_use_here(self) -> bool:
+        """Whether this thread is in the middle of using it.
+
+        The lock itself knows, so that there is no mark that an exception could leave behind.
+        """
+        return is_mine(self._lock)
+
     def _refuse_reentrance(self) -> None:
-        """The lock itself knows it, so that there is no mark that an exception could leave behind."""
-        if is_mine(self._lock):
+        if self.is_in_use_here:
             raise Reentered("the log is in use by this very thread")
 
     def write(

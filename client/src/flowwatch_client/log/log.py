@@ -44,7 +44,8 @@ _ADD_NODE = (
     f" VALUES ({_marks(len(_NODE_COLUMNS))}, coalesce(?, {_NEXT_RUN}))"
 )
 _CHANGE_NODE = (
-    f"UPDATE node_executions SET {_list(f'{name} = ?' for name in _NODE_COLUMNS)} WHERE id = ?"
+    f"UPDATE node_executions SET {_list(f'{name} = ?' for name in _NODE_COLUMNS)}"
+    " WHERE id = ? AND execution_id = ? AND node_id = ?"  # in another file another node has its id
 )
 _EXECUTION_OF = f"SELECT {_list(EXECUTION_COLUMNS)} FROM executions"
 _NODE_OF = f"SELECT {_list(_NODE_COLUMNS)}, run_index, id FROM node_executions"
@@ -113,6 +114,7 @@ class Log:
             for each in rows:
                 _write_row(connection, each, {})
 
+        self.connection.look()
         self.connection.write(write)
         return row.id
 
@@ -125,6 +127,7 @@ class Log:
         where, values = (
             ("", ()) if workflow_id is None else (" WHERE workflow_id = ?", (workflow_id,))
         )
+        self.connection.look()
         found = self.connection.read(
             lambda connection: connection.execute(
                 f"{_EXECUTION_OF}{where} ORDER BY started_at DESC, id DESC LIMIT ? OFFSET ?",
@@ -144,12 +147,14 @@ class Log:
                 connection, "WHERE execution_id = ? ORDER BY id", (execution_id,)
             )
 
+        self.connection.look()
         return self.connection.read(read)
 
     # --- deleting ---------------------------------------------------------------------------------
 
     def delete_execution(self, execution_id: str) -> bool:
         """Delete an execution with its nodes; what of it waits to be sent counts as dropped."""
+        self.connection.look()
         return self.connection.write(
             lambda connection: delete_executions(connection, [execution_id]) == 1
         )
@@ -163,6 +168,7 @@ class Log:
             ).fetchall()
             return delete_executions(connection, [each for (each,) in ids])
 
+        self.connection.look()
         return self.connection.write(clear)
 
 
@@ -182,7 +188,8 @@ def _write_node(
     """Insert a node, or change it; `added` are the nodes that this transaction has inserted."""
     row_id = added[id(row)][1] if id(row) in added else row.row_id
     if row_id is not None:
-        changed = connection.execute(_CHANGE_NODE, (*_node_values(row), row_id)).rowcount
+        which = (row_id, row.execution_id, row.node_id)
+        changed = connection.execute(_CHANGE_NODE, (*_node_values(row), *which)).rowcount
         if not changed:
             raise sqlite3.IntegrityError("the node was deleted meanwhile")
     else:

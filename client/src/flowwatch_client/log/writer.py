@@ -13,13 +13,14 @@ import contextlib
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from flowwatch_client.log import outbox
 from flowwatch_client.log.connection import Reentered, is_mine
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.schema import NewerFile
-from flowwatch_client.rows import Row
+from flowwatch_client.rows import NodeRow, Row
 from flowwatch_client.saying import say
 from flowwatch_client.signals import raised_by_handler
 
@@ -34,6 +35,8 @@ _TROUBLE = (sqlite3.Error, NewerFile, OSError)
 
 FLUSH_SECONDS = 0.2
 """How old a buffered row gets before it is committed."""
+LOOK_SECONDS = 1.0
+"""How often to look whether the file is still there."""
 MOST_KEPT = 10_000
 """Rows in memory."""
 MOST_CHARACTERS_KEPT = 32 * 1024 * 1024
@@ -44,15 +47,27 @@ _AT_ONCE = 500
 class Writer:
     """Takes rows from any thread, in the order they come. Never raises, never waits for a server.
 
-    `prepare` is called for each row before it is committed: it finishes what was put off.
+    `prepare` is called for each row before it is committed: it finishes what was put off. `running`
+    gives the rows that a new file needs when the log's file was deleted or replaced.
     """
 
     def __init__(
-        self, log: Log, *, buffered: bool = False, prepare: Callable[[Row], None] | None = None
+        self,
+        log: Log,
+        *,
+        buffered: bool = False,
+        prepare: Callable[[Row], None] | None = None,
+        running: Callable[[], Sequence[Row]] = tuple,
     ) -> None:
         self._log = log
         self._buffered = buffered
         self._prepare = prepare
+        self._running = running
+        self._begin_anew: Sequence[Row] = ()
+        self._look_at = 0.0
+        self._replaced = 0
+        self._unsure = 0
+        self._missed = False
         self._kept: collections.deque[Row] = collections.deque()
         self._characters = 0
         self._turn = threading.RLock()
@@ -91,8 +106,10 @@ class Writer:
 
     def flush(self) -> bool:
         """Commit what is kept, as much as goes; whether nothing is left."""
-        if is_mine(self._turn):  # a signal's handler, or a finalizer, in the middle of the same
+        # A signal's handler, or a finalizer, in the middle of the same, or of what others wait for.
+        if is_mine(self._turn) or self._log.connection.is_in_use_here:
             return False
+        self._look()
         with self._turn:
             if not self._flush():
                 return False
@@ -142,7 +159,41 @@ class Writer:
         if self._prepare is not None:
             for row in rows:
                 self._prepare(row)
-        self._log.write(rows)
+        if time.monotonic() >= self._look_at:
+            self._look()
+        self._log.write([*self._begin_anew, *rows])
+        self._begin_anew = ()
+        self._unsure += len(rows)
+
+    def has_missed(self) -> bool:
+        """Whether committed rows are gone with their file since this was asked last."""
+        missed, self._missed = self._missed, False
+        return missed
+
+    def _look(self) -> None:
+        """What was committed since the file was last seen at its place is lost when it is gone."""
+        connection = self._log.connection
+        if connection.is_in_use_here:
+            return
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        connection.look()
+        if connection.replaced == self._replaced:
+            self._unsure = 0
+            return
+        with self._turn:
+            if connection.replaced == self._replaced:  # another thread was first
+                return
+            self._replaced = connection.replaced
+            lost, self._unsure = self._unsure, 0
+            self.lost += lost
+            self._said_lost += lost
+            self._missed = self._missed or lost > 0
+            for row in self._kept:
+                if isinstance(row, NodeRow):
+                    row.row_id = None
+            self._begin_anew = self._running()
+        told = "The log %s was deleted or replaced: it begins anew, %s rows are lost with it"
+        say(logging.WARNING, told, self._log.path, lost)
 
     def _keep(self, row: Row) -> None:
         """Buffered rows that come faster than the background commits are committed by who brings them."""
@@ -183,6 +234,9 @@ class Writer:
         self._characters = 0
         self._turn = threading.RLock()
         self._singly = 0
+        self._begin_anew = ()
+        self._unsure = 0
+        self._missed = False
         self.lost = 0
         self._told = 0
         self._said_lost = 0
