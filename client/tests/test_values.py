@@ -47,6 +47,18 @@ class Order:
     lines: list[Point]
 
 
+class Wide:
+    """As a table of pandas with many rows."""
+
+    size = 1_000_000
+    shape = (10_000, 100)
+    dtypes = "object"
+    columns = tuple("c" * 500 for _ in range(100))
+
+    def to_dict(self, _: str) -> None:
+        raise AssertionError
+
+
 class Broken:
     """Can't be looked at."""
 
@@ -144,6 +156,24 @@ def test_cycles_depth_length_and_number_are_cut_with_a_mark() -> None:
     assert len(to_json({"a": ["x" * 1_000] * 100_000})) < 400_000
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        [b"\x01" * 256] * 10_000,
+        [b"\xff" * 256] * 10_000,
+        {("k" * 490) + str(number): 1 for number in range(9_999)},
+        {"\x01" * 490 + str(number): (1,) for number in range(9_999)},
+        "\x01" * values.MOST_CHARACTERS,
+        ["\x01" * 100] * 10_000,
+        [Wide()] * 1_000,
+    ],
+    ids=["bytes", "no text", "keys", "keys in tuples", "escapes", "many escapes", "columns"],
+)
+def test_keys_bytes_and_escapes_count(value: Any) -> None:
+    assert len(to_json(value, SCRUBBER).encode()) < 8 * values.MOST_CHARACTERS
+    assert json_of_snapshot(snapshot(value, SCRUBBER), SCRUBBER) == to_json(value, SCRUBBER)
+
+
 def test_secrets_go_wherever_they_are() -> None:
     told = to_json(
         {"password": b"hunter2-hunter2", "x": b"password=hunter2-hunter2", "y": [{"token": 12345}]},
@@ -151,6 +181,39 @@ def test_secrets_go_wherever_they_are() -> None:
     )
     assert "hunter2" not in told
     assert "12345" not in told
+
+
+SECRET = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
+
+
+class Long:
+    def __repr__(self) -> str:
+        return f"Long({'a' * 470} {SECRET})"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"x" * 239 + b" " + SECRET.encode(),
+        b"x" * 200 + b" https://user:" + SECRET[8:].encode() * 5 + b"@host/",
+        Long(),
+        (" " * (values.MOST_CHARACTERS - 16) + SECRET, 1),
+        {"k" * 480 + " " + SECRET: (1,)},
+        [Long(), (SECRET + " ") * 9_000, "x" * values.MOST_CHARACTERS],
+    ],
+    ids=["bytes", "address", "repr", "text", "key", "many"],
+)
+def test_a_secret_at_a_cut_goes_as_a_whole(value: Any) -> None:
+    told = to_json(value, SCRUBBER)
+    assert "4eC39" not in told
+    assert "yjWD" not in told
+    assert json_of_snapshot(snapshot(value, SCRUBBER), SCRUBBER) == told
+
+
+@pytest.mark.parametrize("pair", [("password", "hunter2K"), ["password", "hunter2K"]])
+def test_a_name_with_its_secret_may_stand_among_other_values(pair: Any) -> None:
+    assert "hunter2K" not in to_json([{"name": "a"}, pair, "b"], SCRUBBER)
+    assert "hunter2K" not in to_json([(1, 2), pair], SCRUBBER)
 
 
 def test_arrays_and_tables_of_libraries() -> None:
@@ -215,7 +278,7 @@ PLAIN = st.recursive(
 
 @given(ANYTHING)
 def test_a_snapshot_gives_the_same_later(value: Any) -> None:
-    assert json_of_snapshot(snapshot(value), SCRUBBER) == to_json(value, SCRUBBER)
+    assert json_of_snapshot(snapshot(value, SCRUBBER), SCRUBBER) == to_json(value, SCRUBBER)
 
 
 @given(PLAIN)

@@ -345,7 +345,7 @@ class Scrubber:
         if type(value) is list:
             if depth <= 0:
                 raise TooDeep
-            if value and type(value[0]) is list and any(map(self.is_secret_pair, value)):
+            if list in map(type, value) and any(map(self.is_secret_pair, value)):
                 return [self._scrub_pair(item, depth - 1, look_at_values) for item in value]
             return [
                 self.scrub(item, depth=depth - 1, look_at_values=look_at_values) for item in value

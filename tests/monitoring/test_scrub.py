@@ -134,6 +134,7 @@ def test_plain_text_stays(text: str) -> None:
         [{"key": "api_key", "value": "hunter2222"}],
         [{"Name": "Authorization", "Value": "hunter2222"}],
         [["Authorization", "hunter2222"], ["Accept", "text"]],
+        ["texts", {"Accept": "text"}, ["password", "hunter2222"]],
         [["Accept", "text"], ["x-api-key", "hunter2222"]],
         '{"authorization":"hunter2222"}',
         '[{"name":"password","value":"hunter2222"}]',

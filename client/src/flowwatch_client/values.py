@@ -24,7 +24,7 @@ from flowwatch_client.secret_rules import Scrubber
 from flowwatch_client.signals import raised_by_handler
 
 MOST_CHARACTERS = 256 * 1024
-"""Of all texts of a value together; what is more is cut."""
+"""Of all texts of a value together, keys too; what is more is cut. JSON may write six for one."""
 MOST_ITEMS = 10_000
 """Of all containers of a value together."""
 MOST_DEPTH = 32
@@ -35,6 +35,8 @@ _MOST_BYTES = 256
 _MOST_CELLS = 1_000
 _MOST_COLUMNS = 100
 _LONGEST_KEY = 500
+_OVERHANG = 512
+"""Characters behind a cut that are looked at: longer than most secrets."""
 
 
 def _encoder() -> Callable[[Any], str]:
@@ -58,7 +60,9 @@ _encode = _encoder()
 def to_json(value: Any, scrubber: Scrubber | None = None) -> str:
     """JSON text of any value, scrubbed; what is too much is cut with a mark `{"__truncated__": …}`."""
     try:
-        text = storable(_encode(value if _is_plain_safely(value) else _Copier().copy(value, 0)))
+        text = storable(
+            _encode(value if _is_plain_safely(value) else _Copier(scrubber).copy(value, 0))
+        )
         return text if scrubber is None else scrub_json(text, scrubber)
     except Exception as error:  # a value may run any code while it is looked at
         return _encode(_unreadable(error))
@@ -80,10 +84,10 @@ def storable(text: str) -> str:
     return text
 
 
-def snapshot(value: Any) -> bytes:
+def snapshot(value: Any, scrubber: Scrubber) -> bytes:
     """The value as it is now, for `json_of_snapshot`: quicker than its text."""
     try:
-        return marshal.dumps(value if _is_plain_safely(value) else _Copier().copy(value, 0))
+        return marshal.dumps(value if _is_plain_safely(value) else _Copier(scrubber).copy(value, 0))
     except Exception as error:  # see `to_json`
         return marshal.dumps(_unreadable(error))
 
@@ -147,7 +151,8 @@ class _Copier:
     What it is, its type says: asking the value itself (`isinstance`) may run code of a lazy one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scrubber: Scrubber | None) -> None:
+        self._scrubber = scrubber
         self._characters = MOST_CHARACTERS
         self._items = MOST_ITEMS
         self._above: set[int] = set()
@@ -213,12 +218,12 @@ class _Copier:
         # Django's querysets: their text is a question to the database.
         if hasattr(kind, "_fetch_all") and value._result_cache is None:
             return self._text(f"<{kind.__name__} that has not been evaluated>")
-        return self._text(_shortened(value))
+        return self._text(self._shortened(value))
 
     def _table(self, value: Any, depth: int) -> Any:
         if value.size <= min(self._items, _MOST_CELLS):
             return self._list(value.to_dict("records"), depth)
-        columns = [str(name) for name in value.columns[:_MOST_COLUMNS]]
+        columns = self._list(map(str, value.columns[:_MOST_COLUMNS]), depth)
         cut = {"type": type(value).__name__, "shape": list(value.shape), "columns": columns}
         return {"__truncated__": cut}
 
@@ -231,7 +236,7 @@ class _Copier:
         return {
             "__truncated__": {
                 "type": type(value).__name__,
-                "dtype": str(value.dtype),
+                "dtype": self._text(str(value.dtype)),
                 "shape": list(value.shape),
             }
         }
@@ -243,7 +248,9 @@ class _Copier:
                 copied["__truncated__"] = {"items": len(value), "kept": len(copied)}
                 break
             self._items -= 1
-            copied[str(key)[:_LONGEST_KEY]] = self.copy(each, depth)
+            name = self._cut(str(key), _LONGEST_KEY)
+            self._characters = max(0, self._characters - len(name))
+            copied[name] = self.copy(each, depth)
         return copied
 
     def _list(self, value: Iterable[Any], depth: int) -> list[Any]:
@@ -258,21 +265,37 @@ class _Copier:
 
     def _bytes(self, value: bytes | bytearray | memoryview) -> dict[str, Any]:
         """Text stays readable, also for the rules for secrets."""
-        kept = bytes(value[:_MOST_BYTES])
+        most = min(_MOST_BYTES, self._characters)
+        kept = bytes(value[:most])
         text = kept.decode("utf-8", "ignore")
         cut = 0 if len(kept) == len(value) else 3  # the last sign may have lost its end
         is_text = len(text.encode()) >= len(kept) - cut
-        begins = (
-            {"text": text} if is_text else {"begins": base64.b64encode(kept[:64]).decode("ascii")}
-        )
-        return {"__bytes__": {"bytes": len(value), **begins}}
+        if is_text:  # looked at with what follows, as the cut may go through a secret
+            text = self._cut(bytes(value[: most + _OVERHANG]).decode("utf-8", "ignore"), len(text))
+        begins = text if is_text else base64.b64encode(kept[:64]).decode("ascii")
+        self._characters = max(0, self._characters - len(begins))
+        return {"__bytes__": {"bytes": len(value), ("text" if is_text else "begins"): begins}}
 
     def _text(self, text: str) -> str | dict[str, Any]:
         if len(text) <= self._characters:
             self._characters -= len(text)
             return text
-        kept, self._characters = text[: self._characters], 0
+        kept, self._characters = self._cut(text, self._characters), 0
         return {"__truncated__": {"characters": len(text), "text": kept}}
+
+    def _shortened(self, value: Any) -> str:
+        text = repr(value)
+        return text if len(text) <= _LONGEST_REPR else f"{self._cut(text, _LONGEST_REPR)}…"
+
+    def _cut(self, text: str, most: int) -> str:
+        """Its beginning, with marks for secrets through which the cut goes: no rule knows half of one."""
+        if len(text) <= most or self._scrubber is None:
+            return text[:most]
+        looked_at = storable(text[: most + _OVERHANG])
+        clean = self._scrubber.scrub_text(looked_at)
+        # What the other cut left of a secret may come near, where marks are shorter than secrets.
+        far = len(clean) - (_OVERHANG // 2 if len(text) > most + _OVERHANG else 0)
+        return clean[: min(most, max(0, far))]
 
 
 def _base(value: Any) -> Any:
@@ -300,8 +323,3 @@ def _unreadable(error: BaseException) -> str:
 
 def _length(value: Any) -> int | None:
     return len(value) if hasattr(value, "__len__") else None
-
-
-def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_REPR else f"{text[:_LONGEST_REPR]}…"

@@ -78,7 +78,7 @@ class NodeExecution:
         if self._keeps_input:
             row = self._row
             if isinstance(row, UnfinishedNode):
-                row.input_snapshot = values.snapshot(value)
+                row.input_snapshot = values.snapshot(value, self._execution.client.scrubber)
             else:
                 row.input = self._execution.client.json(value)
 
@@ -88,7 +88,7 @@ class NodeExecution:
         if self._keeps_output:
             row = self._row
             if isinstance(row, UnfinishedNode):
-                row.output_snapshot = values.snapshot(value)
+                row.output_snapshot = values.snapshot(value, self._execution.client.scrubber)
             else:
                 row.output = self._execution.client.json(value)
 
