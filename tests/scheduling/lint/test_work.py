@@ -18,8 +18,8 @@ MANY = 5_000
 EDGES = 60_000
 """About as many connections as fit into one."""
 MOST_CPU = 6.0
-"""Seconds for one rule; linear ones take a tenth or, on a busy machine, a quarter of it, the former quadratic ones a
-minute."""
+"""Seconds for one rule; linear ones take a tenth of it, on a busy machine a quarter, the former
+quadratic ones a minute."""
 
 
 class Counted(dict[str, Any]):
