@@ -76,6 +76,20 @@ def test_an_answer_that_drips_ends_at_the_deadline(
     assert time.monotonic() - began < 3
 
 
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nX-Long: "], ids=["status", "headers"])
+def test_a_proxy_whose_tunnel_drips_ends_at_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr(http, "TOTAL_SECONDS", 0.5)
+    began = time.monotonic()
+    with serving(answer_in_pieces(head, b"x", 0.05)) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        with pytest.raises(Unanswered) as raised:
+            Server("https://flowwatch.invalid", TOKEN).get("/api/limits")
+    assert str(raised.value) == "no answer in time"
+    assert time.monotonic() - began < 3
+
+
 def test_silence_ends_before_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "SILENCE_SECONDS", 0.3)
     began = time.monotonic()

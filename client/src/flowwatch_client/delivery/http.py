@@ -135,6 +135,9 @@ class _Timed:
             while sent < len(view):
                 sent += self.arm().send(view[sent : sent + _PIECE])
 
+    def setsockopt(self, *arguments: Any) -> None:
+        self._socket.setsockopt(*arguments)
+
     def makefile(self, mode: str) -> io.BufferedReader:
         return io.BufferedReader(_Incoming(self))
 
@@ -165,6 +168,7 @@ class _Connection(http.client.HTTPConnection):
         self._server_name = host
         self._deadline = time.monotonic() + TOTAL_SECONDS
         self._timed: _Timed | None = None
+        self._create_connection = self._timed_connection
 
     def tunnel_to(self, host: str, port: int, headers: Mapping[str, str]) -> None:
         self._server_name = host
@@ -172,10 +176,14 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         super().connect()
-        if self._context is not None:
-            self.sock = self._context.wrap_socket(self.sock, server_hostname=self._server_name)
-        self._timed = _Timed(self.sock, self._deadline)
-        self.sock = self._timed
+        if self._context is not None and self._timed is not None:
+            secure = self._context.wrap_socket(self._timed.arm(), server_hostname=self._server_name)
+            self._timed = self.sock = _Timed(secure, self._deadline)
+
+    def _timed_connection(self, *arguments: Any) -> _Timed:
+        """What http.client calls to connect; it reads the answer about the tunnel by this at once."""
+        self._timed = _Timed(socket.create_connection(*arguments), self._deadline)
+        return self._timed
 
     def end(self) -> None:
         """Close it for good."""
