@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import logging
@@ -66,8 +65,11 @@ class Client:
 
     def open(self) -> None:
         """Open the log now, so that the first node doesn't have to; what is wrong with it is said then."""
-        with contextlib.suppress(sqlite3.Error, NewerFile, OSError):
+        try:
             self.log.connection.read(lambda _: None)
+        except (sqlite3.Error, NewerFile, OSError) as error:  # the first row says it
+            if raised_by_handler(error):
+                raise
 
     # --- rows -------------------------------------------------------------------------------------
 

@@ -64,14 +64,16 @@ def to_json(value: Any, scrubber: Scrubber | None = None) -> str:
             _encode(value if _is_plain_safely(value) else _Copier(scrubber).copy(value, 0))
         )
         return text if scrubber is None else scrub_json(text, scrubber)
-    except Exception as error:  # a value may run any code while it is looked at
+    except BaseException as error:  # a value may run any code while it is looked at
         return _encode(_unreadable(error))
 
 
 def _is_plain_safely(value: Any) -> bool:
     try:
         return _is_plain(value)
-    except (TypeError, RuntimeError):  # keys that are no text; changed by another thread meanwhile
+    except (TypeError, RuntimeError) as error:  # keys that are no text; changed meanwhile
+        if raised_by_handler(error):
+            raise
         return False
 
 
@@ -88,7 +90,7 @@ def snapshot(value: Any, scrubber: Scrubber) -> bytes:
     """The value as it is now, for `json_of_snapshot`: quicker than its text."""
     try:
         return marshal.dumps(value if _is_plain_safely(value) else _Copier(scrubber).copy(value, 0))
-    except Exception as error:  # see `to_json`
+    except BaseException as error:  # see `to_json`
         return marshal.dumps(_unreadable(error))
 
 
@@ -96,7 +98,7 @@ def json_of_snapshot(taken: bytes, scrubber: Scrubber) -> str:
     """What `to_json` would have made of the value."""
     try:
         return scrub_json(storable(_encode(marshal.loads(taken))), scrubber)  # noqa: S302 - our own
-    except Exception as error:  # see `to_json`
+    except BaseException as error:  # see `to_json`
         return _encode(_unreadable(error))
 
 
@@ -174,7 +176,7 @@ class _Copier:
         self._above.add(id(value))
         try:
             return self._by_kind(value, kind, depth + 1)
-        except Exception as error:  # this part runs code of its own; the others are told
+        except BaseException as error:  # this part runs code of its own; the others are told
             return _unreadable(error)
         finally:
             self._above.discard(id(value))

@@ -14,13 +14,14 @@ import pytest
 
 from flowwatch_client import client as clients
 from flowwatch_client import configure, flush, workflow
+from flowwatch_client.log.connection import Connection
 from flowwatch_client.log.log import Log
 from flowwatch_client.log.writer import Writer
 from flowwatch_client.rows import ExecutionRow, NodeRow
 
 
-class Overtime(Exception):
-    """What a time limit raises."""
+class Overtime(TimeoutError):
+    """What a time limit raises: an OSError, as troubles of files are."""
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +132,8 @@ def test_a_time_limit_while_the_client_is_made_passes_and_the_next_use_makes_it(
         return 1
 
     with monkeypatch.context() as patched:
-        patched.setattr(clients.Client, "open", lambda _: signal.raise_signal(signal.SIGALRM))
+        raises = lambda *_: signal.raise_signal(signal.SIGALRM)  # noqa: E731
+        patched.setattr(Connection, "_open", raises)
         with pytest.raises(Overtime):
             orders()
     assert orders() == 1

@@ -56,7 +56,7 @@ def _place_of(context: Context | Execution | None) -> Place | None:
     try:
         execution = client.running(context.execution_id)
         return Place(execution or AttachedExecution(client, context.execution_id), context.node_id)
-    except Exception as error:  # recording never reaches the workflow
+    except BaseException as error:  # recording never reaches the workflow
         client.complain("attach to an execution", error)
         return None
 

@@ -32,10 +32,20 @@ def status_of(error: BaseException | None) -> str:
     if error is None or isinstance(error, GeneratorExit):
         return SUCCESS
     if isinstance(error, SystemExit):
-        return SUCCESS if error.code in (None, 0) else ERROR
+        return SUCCESS if _is_no_failure(error) else ERROR
     if isinstance(error, _CANCELS):
         return CANCELED
     return ERROR
+
+
+def _is_no_failure(error: SystemExit) -> bool:
+    """As Python judges it; what it was given may be any object."""
+    try:
+        return bool(error.code is None or (isinstance(error.code, int) and error.code == 0))
+    except BaseException as trouble:
+        if raised_by_handler(trouble):
+            raise
+        return False
 
 
 _CANCELS = (KeyboardInterrupt, asyncio.CancelledError, concurrent.futures.CancelledError)
@@ -45,7 +55,7 @@ def message_of(error: BaseException) -> str:
     """“ValueError: what it says”."""
     try:
         text = str(error)
-    except Exception as trouble:  # its own text may raise
+    except BaseException as trouble:  # its own text may raise
         if raised_by_handler(trouble):
             raise
         text = "[its text can't be read]"
@@ -61,7 +71,9 @@ def stack_of(error: BaseException) -> str:
         told = traceback.TracebackException.from_exception(error)
         _leave_own_frames_out(told, 0)
         return "".join(told.format())
-    except Exception as trouble:  # its text raises; its chain is longer than Python's stack
+    except BaseException as trouble:  # its text raises; its chain is longer than Python's stack
+        if raised_by_handler(trouble):
+            raise
         return f"[the stack can't be read: {type(trouble).__name__}]"
 
 

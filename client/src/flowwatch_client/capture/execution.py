@@ -189,7 +189,7 @@ class Execution:
                 self, clean(node_id), clean(name or node_id), clean(type),
                 attempt=attempt, parent_id=parent, source=source.of_caller(1),
             ).begin(input)  # fmt: skip
-        except Exception as error:  # recording never reaches the workflow
+        except BaseException as error:  # recording never reaches the workflow
             self.complain("begin a node", error)
             return NoNode()
 
@@ -214,24 +214,26 @@ class Execution:
     def _write_end(self, result: Any, error: BaseException | None) -> None:
         ended = now()
         status = errors.status_of(error)
-        if result is not _UNSET:
-            self.set_result(result)
         row = self.row
-        if error is not None and status != SUCCESS:
-            row.error_message, row.error_stack = self.told(error)
-            row.error_node_id = self._failed_node(error)
-        if status == ERROR:
-            self.write_whole()
-        self.show_open_nodes()
-        if not self.sampled:
-            self._nodes_left_out += len(self._unsampled)
-            self._unsampled.clear()
-            row.result = None
-        row.extra = self._extra()
-        row.completed_at = self.clock.text(ended)
-        row.duration_ms = milliseconds(self._started, ended)
-        row.status = status  # last: the background may read the row at any time
-        self.client.write(row)
+        try:
+            if result is not _UNSET:
+                self.set_result(result)
+            if error is not None and status != SUCCESS:
+                row.error_message, row.error_stack = self.told(error)
+                row.error_node_id = self._failed_node(error)
+            if status == ERROR:
+                self.write_whole()
+            self.show_open_nodes()
+            if not self.sampled:
+                self._nodes_left_out += len(self._unsampled)
+                self._unsampled.clear()
+                row.result = None
+            row.extra = self._extra()
+        finally:  # whatever comes up meanwhile, as a time limit, it has ended
+            row.completed_at = self.clock.text(ended)
+            row.duration_ms = milliseconds(self._started, ended)
+            row.status = status  # last: the background may read the row at any time
+            self.client.write(row)
 
     # --- as a recording of a call -----------------------------------------------------------------
 

@@ -117,18 +117,20 @@ class NodeExecution:
         with execution.lock:
             if execution.open_nodes.pop(self._number, None) is None:
                 return
-        if output is not _UNSET:
-            self.set_output(output)
         status = SUCCESS if error is None else errors.status_of(error)
-        if error is not None and status != SUCCESS:
-            self._tell(error, status)
-        if isinstance(row, UnfinishedNode):
-            row.ended = ended
-        else:
-            row.completed_at = execution.clock.text(ended)
-            row.duration_ms = milliseconds(self.started, ended)
-        row.status = status  # last: the background may read the row at any time
-        execution.write_node(row)
+        try:
+            if output is not _UNSET:
+                self.set_output(output)
+            if error is not None and status != SUCCESS:
+                self._tell(error, status)
+        finally:  # whatever comes up meanwhile, as a time limit, it has ended
+            if isinstance(row, UnfinishedNode):
+                row.ended = ended
+            else:
+                row.completed_at = execution.clock.text(ended)
+                row.duration_ms = milliseconds(self.started, ended)
+            row.status = status  # last: the background may read the row at any time
+            execution.write_node(row)
 
     def _tell(self, error: BaseException, status: str) -> None:
         """The stack stands at the innermost node only: those around it would repeat it."""

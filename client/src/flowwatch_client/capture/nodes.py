@@ -118,7 +118,7 @@ class Node(Block[NodeExecution]):
                 keeps_input=self._keeps_input,
                 keeps_output=self._keeps_output,
             ).begin(value)
-        except Exception as error:  # recording never reaches the workflow
+        except BaseException as error:  # recording never reaches the workflow
             execution.client.complain("begin a node", error)
             return None
 

@@ -20,7 +20,7 @@ def quiet(method: _Method) -> _Method:
     def never_raises(self: _Complains, *args: Any, **kwargs: Any) -> None:
         try:
             method(self, *args, **kwargs)
-        except Exception as error:  # that is what it is for
+        except BaseException as error:  # that is what it is for
             self.complain(method.__name__.strip("_").replace("_", " "), error)
 
     return cast(_Method, never_raises)

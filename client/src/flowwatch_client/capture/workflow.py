@@ -133,6 +133,6 @@ class Workflow(Block[Execution]):
             return Execution(
                 client, workflow_id, trigger_data=trigger_data, parent=inside(), **options
             ).start()
-        except Exception as error:  # recording never reaches the workflow
+        except BaseException as error:  # recording never reaches the workflow
             client.complain("begin an execution", error)
             return NoExecution()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from flowwatch_client.log.schema import prepare
+from flowwatch_client.signals import raised_by_handler
 
 _T = TypeVar("_T")
 
@@ -111,7 +112,9 @@ class Connection:
             found = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except OSError:  # nobody can know
+        except OSError as error:  # nobody can know
+            if raised_by_handler(error):
+                raise
             return self.file
         return found.st_dev, found.st_ino
 

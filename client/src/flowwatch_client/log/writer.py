@@ -9,7 +9,6 @@ the sum of accepted records; the logger tells of the first at once and of their 
 from __future__ import annotations
 
 import collections
-import contextlib
 import logging
 import sqlite3
 import threading
@@ -109,7 +108,8 @@ class Writer:
         # A signal's handler, or a finalizer, in the middle of the same, or of what others wait for.
         if is_mine(self._turn) or self._log.connection.is_in_use_here:
             return False
-        self._look()
+        if self._kept or self._unsure:
+            self._look()
         with self._turn:
             if not self._flush():
                 return False
@@ -149,11 +149,14 @@ class Writer:
             self._told = lost
 
         if lost != self._told:
-            with contextlib.suppress(Reentered, *_TROUBLE):
+            try:
                 self._log.connection.write(
                     lambda connection: outbox.count(connection, "lost", lost - self._told),
                     committed=remember,
                 )
+            except (Reentered, *_TROUBLE) as error:  # the next flush does it
+                if raised_by_handler(error):
+                    raise
 
     def _store(self, rows: Sequence[Row]) -> None:
         if self._prepare is not None:
