@@ -2,6 +2,8 @@
 
 import logging
 
+import pytest
+
 from config.logs import LineFormatter
 
 
@@ -30,3 +32,10 @@ def test_a_traceback_is_indented() -> None:
         info = (type(error), error, error.__traceback__)
     lines = formatted("broke", exc_info=info).splitlines()
     assert all(line.startswith("    ") for line in lines[1:])
+
+
+@pytest.mark.parametrize("path", ["/alerts/acknowledge/{}/", "/password/reset/MQ/{}/"])
+def test_links_that_let_act_are_not_written_down(path: str) -> None:
+    line = formatted(f"Forbidden (no token): {path.format('secret:1a2b')}", wanted="/t/a/")
+    assert "secret" not in line
+    assert path.format("…") in line
