@@ -317,3 +317,20 @@ def test_near_the_recursion_limit_it_only_says_so() -> None:
     free = sys.getrecursionlimit() - len(inspect.stack(0))
     told = {deeper(free - 10 - left) for left in range(5, 60, 5)}
     assert '{"a":[1,[2]]}' in told
+
+
+class Name(str):
+    """As libraries have for texts that are safe, lazy or translated."""
+
+
+class Field(str, enum.Enum):
+    ORDER = "order"
+
+
+@pytest.mark.parametrize("key", [Name("order"), Field.ORDER], ids=["subclass", "enum"])
+@pytest.mark.parametrize("more", [{}, {"more": (1, 2)}], ids=["plain", "copied"])
+def test_keys_of_a_subclass_of_str_are_told_in_both_modes(key: str, more: dict[str, Any]) -> None:
+    value = {key: 4711, **more}
+    told = json.dumps({"order": 4711, **more}, separators=(",", ":"))
+    assert to_json(value, SCRUBBER) == told
+    assert json_of_snapshot(snapshot(value, SCRUBBER), SCRUBBER) == told

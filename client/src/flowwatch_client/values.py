@@ -89,7 +89,13 @@ def storable(text: str) -> str:
 def snapshot(value: Any, scrubber: Scrubber) -> bytes:
     """The value as it is now, for `json_of_snapshot`: quicker than its text."""
     try:
-        return marshal.dumps(value if _is_plain_safely(value) else _Copier(scrubber).copy(value, 0))
+        if _is_plain_safely(value):
+            try:
+                return marshal.dumps(value)
+            except ValueError as error:  # a subclass of str among the keys
+                if raised_by_handler(error):
+                    raise
+        return marshal.dumps(_Copier(scrubber).copy(value, 0))
     except BaseException as error:  # see `to_json`
         return marshal.dumps(_unreadable(error))
 
@@ -250,7 +256,7 @@ class _Copier:
                 copied["__truncated__"] = {"items": len(value), "kept": len(copied)}
                 break
             self._items -= 1
-            name = self._cut(str(key), _LONGEST_KEY)
+            name = self._cut(_key(key), _LONGEST_KEY)
             self._characters = max(0, self._characters - len(name))
             copied[name] = self.copy(each, depth)
         return copied
@@ -306,6 +312,11 @@ def _base(value: Any) -> Any:
         if isinstance(value, base):
             return base.__str__(value) if base is str else base(value)
     raise TypeError
+
+
+def _key(key: Any) -> str:
+    """As JSON takes it: of enums that are texts, too, what they stand for."""
+    return str.__str__(key) if issubclass(type(key), str) else str(key)
 
 
 def _long_number(value: int) -> str:
