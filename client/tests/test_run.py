@@ -340,6 +340,16 @@ def test_secrets_are_not_recorded(run: Run) -> None:
     assert secret not in json.dumps(run.only())
 
 
+def test_a_secret_at_the_cut_of_an_output_is_not_recorded(run: Run) -> None:
+    secret = "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc" * 4
+    script = f"printf 'x%.0s' $(seq 1000); printf ' %s ' {secret}; printf 'ü%.0s' $(seq 8170)"
+    assert run("--", "bash", "-c", script)[0] == 0
+    output = run.only()["nodeExecutions"][0]["output"]
+    assert len(output["stdout"].encode()) == 16 * 1024
+    assert "4eC39" not in output["stdout"]
+    assert "zdp7dc" not in output["stdout"]
+
+
 def test_without_values_no_output_is_recorded(run: Run) -> None:
     run.environment["FLOWWATCH_VALUES"] = "no"
     run("--", "echo", "private")

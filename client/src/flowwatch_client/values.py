@@ -296,14 +296,17 @@ class _Copier:
         return text if len(text) <= _LONGEST_REPR else f"{self._cut(text, _LONGEST_REPR)}…"
 
     def _cut(self, text: str, most: int) -> str:
-        """Its beginning, with marks for secrets through which the cut goes: no rule knows half of one."""
-        if len(text) <= most or self._scrubber is None:
-            return text[:most]
-        looked_at = storable(text[: most + _OVERHANG])
-        clean = self._scrubber.scrub_text(looked_at)
-        # What the other cut left of a secret may come near, where marks are shorter than secrets.
-        far = len(clean) - (_OVERHANG // 2 if len(text) > most + _OVERHANG else 0)
-        return clean[: min(most, max(0, far))]
+        return beginning(text, most, self._scrubber)
+
+
+def beginning(text: str, most: int, scrubber: Scrubber | None) -> str:
+    """Of a long text, with marks for secrets through which the cut goes: no rule knows half of one."""
+    if len(text) <= most or scrubber is None:
+        return text[:most]
+    clean = scrubber.scrub_text(storable(text[: most + _OVERHANG]))
+    # What the other cut left of a secret may come near, where marks are shorter than secrets.
+    far = len(clean) - (_OVERHANG // 2 if len(text) > most + _OVERHANG else 0)
+    return clean[: min(most, max(0, far))]
 
 
 def _base(value: Any) -> Any:

@@ -129,6 +129,17 @@ def test_long_nodes_are_seen_while_they_run(
     assert "hunter2" not in repr(nodes)
 
 
+def test_a_secret_at_the_cut_of_a_line_or_a_key_goes(recorded: Recorded) -> None:
+    secret = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
+    with workflow("orders") as run:
+        run.add_line({"message": "x" * 1_980 + " " + secret})
+        run.set_keys(order="x" * 235 + " " + secret)
+    execution, _ = recorded.one()
+    told = f"{execution.extra} {execution.keys}"
+    assert "sk_live" not in told
+    assert "[scrubbed:str" in told
+
+
 def test_log_lines_stay_with_the_execution(recorded: Recorded) -> None:
     handler = FlowwatchHandler()
     logger = logging.getLogger("orders")

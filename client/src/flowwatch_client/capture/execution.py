@@ -26,6 +26,7 @@ from flowwatch_client.client import LONGEST_MESSAGE, LONGEST_NAME, LONGEST_STACK
 from flowwatch_client.parent import Parent
 from flowwatch_client.parent import from_environment as parent_in_environment
 from flowwatch_client.rows import ERROR, RUNNING, SUCCESS, ExecutionRow, NodeRow
+from flowwatch_client.values import beginning
 
 MOST_UNSAMPLED_NODES = 1_000
 MOST_UNSAMPLED_CHARACTERS = 4 * 1024 * 1024
@@ -118,7 +119,7 @@ class Execution:
         """Business keys to find the execution by: `set_keys(order=4711)`. The last value counts."""
         for name, value in keys.items():
             if len(self._keys) < _MOST_KEYS or name in self._keys:
-                text = str(value)[:LONGEST_NAME]
+                text = beginning(str(value), LONGEST_NAME, self.client.scrubber)
                 self._keys[self.client.name(name)] = self.client.text(text, LONGEST_NAME)
         self.row.keys = self.client.json(self._keys) if self._keys else None
 
@@ -153,7 +154,10 @@ class Execution:
     @quiet
     def add_line(self, line: dict[str, str]) -> None:
         """A line of its log; the last ones are kept."""
-        self._lines.append({name: text[:_LONGEST_LINE] for name, text in line.items()})
+        scrubber = self.client.scrubber
+        self._lines.append(
+            {name: beginning(text, _LONGEST_LINE, scrubber) for name, text in line.items()}
+        )
 
     def complain(self, doing: str, error: BaseException) -> None:
         """Say once what went wrong in recording it."""

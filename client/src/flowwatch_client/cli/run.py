@@ -7,6 +7,7 @@ without a token, with a full disk.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import math
 import os
@@ -22,6 +23,7 @@ from flowwatch_client.capture.clock import Clock, milliseconds, now
 from flowwatch_client.cli.opening import Commands, WrongUsage, settings_of
 from flowwatch_client.cli.running import (
     CANT_RUN,
+    KEPT_BYTES,
     NOT_FOUND,
     Ended,
     Program,
@@ -33,6 +35,7 @@ from flowwatch_client.client import LONGEST_MESSAGE, LONGEST_STACK, Client
 from flowwatch_client.parent import Parent
 from flowwatch_client.rows import ERROR, RUNNING, SUCCESS, ExecutionRow, NodeRow
 from flowwatch_client.settings import BadSetting, absolute
+from flowwatch_client.values import storable
 
 NODE_ID = "command"
 _INTERPRETERS = re.compile(r"(?:python|pypy|ruby|perl|node|php|bash|dash|zsh|ksh|sh)[0-9.]*")
@@ -133,7 +136,7 @@ class _Record:
 
     def ended(self, ended: Ended, stdout: Tail, stderr: Tail) -> None:
         is_well = ended.exit_status == 0
-        texts = _plain(stdout.text()), _plain(stderr.text())
+        texts = self._end_of(stdout), self._end_of(stderr)
         output = {
             "exitStatus": ended.exit_status,
             "signal": ended.signal,
@@ -148,6 +151,14 @@ class _Record:
             stack=None if is_well or "\n" not in texts[1].strip() else texts[1],
             output={name: value for name, value in output.items() if value not in (None, "")},
         )
+
+    def _end_of(self, output: Tail) -> str:
+        """What is kept of an output. Secrets go before it is cut: no rule knows half of one."""
+        text = _plain(output.text())
+        with contextlib.suppress(Exception):  # without a client nothing is recorded, which is said
+            if self._client is not None:
+                text = self._client.scrubber.scrub_text(storable(text))
+        return text.encode("utf-8", "replace")[-KEPT_BYTES:].decode("utf-8", "ignore")
 
     def _message(self, ended: Ended, stdout: str, stderr: str) -> str:
         """What happened, with the last thing that the program said."""

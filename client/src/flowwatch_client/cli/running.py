@@ -25,6 +25,8 @@ TIMED_OUT = 124
 CANT_RUN = 126
 NOT_FOUND = 127
 _READ_BYTES = 64 * 1024
+_LOOKED_AT_BYTES = KEPT_BYTES + 4 * 1024
+"""Of it: a secret through which the cut goes is known by its beginning."""
 _LATE_SECONDS = 1.0
 """How long an output is passed on that somebody still holds open when the program has ended."""
 _FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
@@ -77,7 +79,7 @@ class Tail:
             data = os.read(self._source, _READ_BYTES)
             self.bytes += len(data)
             self._kept += data
-            del self._kept[:-KEPT_BYTES]
+            del self._kept[:-_LOOKED_AT_BYTES]
         return data
 
     def program_ended(self) -> None:
@@ -90,7 +92,7 @@ class Tail:
         return not self._thread.is_alive() or (late and self._passed >= self._owed)
 
     def text(self) -> str:
-        """The end of it; what was cut within a letter is left out."""
+        """The end of it, with what is only looked at; what was cut within a letter is left out."""
         with self._lock:
             kept = bytes(self._kept)
         if self.bytes > len(kept):
