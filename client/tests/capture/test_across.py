@@ -73,6 +73,16 @@ def test_threads_can_be_left_alone(recorded: Recorded) -> None:
     assert seen == [None, None]
 
 
+def test_a_thread_that_can_not_be_started_again_stays_as_it_is(recorded: Recorded) -> None:
+    with workflow("orders"):
+        thread = threading.Thread(target=lambda: None)
+        thread.start()
+        thread.join()
+        with pytest.raises(RuntimeError):
+            thread.start()
+    assert "run" not in vars(thread)
+
+
 def test_a_thread_starts_as_before(recorded: Recorded) -> None:
     class Own(threading.Thread):
         def run(self) -> None:

@@ -381,6 +381,20 @@ def test_partial_functions_have_the_name_of_the_function(recorded: Recorded) -> 
     assert nodes[0].node_id == "read"
 
 
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_cached_function_keeps_what_its_cache_offers(recorded: Recorded, attempts: int) -> None:
+    @node(attempts=attempts)
+    @functools.lru_cache
+    def double(number: int) -> int:
+        return 2 * number
+
+    cached: Any = double
+    assert [double(2), double(2)] == [4, 4]
+    assert (cached.cache_info().hits, cached.cache_parameters()["maxsize"]) == (1, 128)
+    cached.cache_clear()
+    assert cached.cache_info().currsize == 0
+
+
 def test_a_node_outside_of_a_workflow_is_not_recorded(recorded: Recorded) -> None:
     @node
     def read() -> int:

@@ -16,6 +16,10 @@ Wait = float | Callable[[int], float]
 """Seconds between two attempts, or what says them for the attempt that failed."""
 
 
+_OF_CACHES = ("cache_clear", "cache_info")
+"""Methods of what functools.lru_cache makes, which stand in no `__dict__`."""
+
+
 class Begin(Protocol):
     """Begins to record a call; of several attempts it is told which, and what the one before was."""
 
@@ -56,6 +60,9 @@ def recorded(decorated: Decorated, begin: Begin, attempts: int, wait: Wait) -> D
     else:
         made = _repeated(function, begin, attempts, wait)
     vars(made)["__flowwatch__"] = True
+    for name in _OF_CACHES:
+        if hasattr(function, name):
+            vars(made)[name] = getattr(function, name)
     if isinstance(decorated, (staticmethod, classmethod)):
         return type(decorated)(made)
     return cast(Decorated, made)

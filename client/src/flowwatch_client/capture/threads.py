@@ -43,15 +43,27 @@ def _carry_into_threads() -> None:
         is_own = self.name.startswith("flowwatch-")
         if place is not None and not is_own and "run" not in self.__dict__:
             self.run = functools.partial(_run_at, place, self)  # type: ignore[method-assign]
-        start(self)
+        try:
+            start(self)
+        except BaseException:  # it runs already, or there can be no more threads
+            if place is not None and not is_own:
+                _leave_run(self)
+            raise
 
     threading.Thread.start = start_here  # type: ignore[method-assign]
 
 
 def _run_at(place: Place, thread: threading.Thread) -> None:
-    del thread.run  # else the thread would hold itself
+    _leave_run(thread)  # else the thread would hold itself
     with at(place):
         thread.run()
+
+
+def _leave_run(thread: threading.Thread) -> None:
+    """Only what was put there by this module, if it is there still."""
+    run = vars(thread).get("run")
+    if isinstance(run, functools.partial) and run.func is _run_at:
+        vars(thread).pop("run", None)
 
 
 def _carry_into_pools() -> None:
