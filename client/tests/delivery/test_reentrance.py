@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,23 @@ def test_what_is_written_in_the_middle_of_a_write_is_kept(tmp_path: Path) -> Non
     writer.write(_row("after"))
     assert _accepted(log) == 2
     assert writer.lost == 0
+
+
+def test_a_handler_never_waits_for_a_thread_that_waits_for_its_own(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log.db")
+    writer = Writer(log)
+    with log.connection.transaction():
+        writer.write(_row("kept"))
+        keeper = threading.Thread(target=writer.flush, daemon=True)
+        keeper.start()
+        while writer._turn.acquire(blocking=False):  # until the keeper waits for the log
+            writer._turn.release()
+            time.sleep(0.001)
+        writer.write(_row("within"))
+    keeper.join(10)
+    assert not keeper.is_alive()
+    assert writer.flush()
+    assert _accepted(log) == 2
 
 
 @pytest.mark.parametrize("buffered", [False, True])

@@ -191,7 +191,7 @@ class Writer:
             self.lost += lost
             self._said_lost += lost
             self._missed = self._missed or lost > 0
-            for row in self._kept:
+            for row in [*self._kept]:
                 if isinstance(row, NodeRow):
                     row.row_id = None
             self._begin_anew = self._running()
