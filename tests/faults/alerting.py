@@ -223,10 +223,11 @@ def trial(
 
 def process_behind(connected: socket.socket) -> int:
     """The process of this machine that has the other end of a connection."""
-    theirs = f":{connected.getpeername()[1]:04X}"
+    # Both ports: one that was used for another receiver may be in the table still, of nobody.
+    theirs, ours = f":{connected.getpeername()[1]:04X}", f":{connected.getsockname()[1]:04X}"
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, _, _, *_, inode = line.split()[:10]
-        if local.endswith(theirs):
+        _, local, remote, _, *_, inode = line.split()[:10]
+        if local.endswith(theirs) and remote.endswith(ours):
             return _owner(f"socket:[{inode}]")
     raise AssertionError("the connection is gone")
 
