@@ -37,32 +37,32 @@ ELECTION_PAUSE: Final = 1.0
 _RECONNECT_PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 _SLOW_SECONDS: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
-_REST: Final = 4.0
-"""A job that is done for now rests so many times as long as it took: posts need the processors. A
-fold costs by the workflows that had executions, not by their number: seldom costs less."""
 
 Job = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodicJob:
-    """Work that is due again `every` so often after it was done, later if it takes long."""
+    """Work that is due again `every` so often after it was done, at least `rests` times as long as
+    it took: what can wait leaves the processors to posts.
+    """
 
     name: str
     every: dt.timedelta
     run: Job
+    rests: float = 0.0
 
 
 _jobs: dict[str, PeriodicJob] = {}
 
 
-def periodic(name: str, *, every: dt.timedelta) -> Callable[[Job], Job]:
+def periodic(name: str, *, every: dt.timedelta, rests: float = 0.0) -> Callable[[Job], Job]:
     """Register a job of the worker under a name of its own."""
 
     def register(function: Job) -> Job:
         if name in _jobs:
             raise ValueError(f"There is a periodic job named {name!r} already.")
-        _jobs[name] = PeriodicJob(name, every, function)
+        _jobs[name] = PeriodicJob(name, every, function, rests)
         return function
 
     return register
@@ -148,7 +148,9 @@ class Worker:
             "worker job done",
             extra={"job": item.job.name, "ms": round(took * 1000), "more": more},
         )
-        return self.clock() + (0 if more else max(every, min(_REST * took, _LONGEST_PAUSE)))
+        return self.clock() + (
+            0 if more else max(every, min(item.job.rests * took, _LONGEST_PAUSE))
+        )
 
 
 def take_lead(lock: int = LEADER_LOCK) -> bool:
@@ -173,7 +175,8 @@ def is_led(lock: int = LEADER_LOCK) -> bool:
 # --- the jobs of this app -----------------------------------------------------------------------
 
 
-@periodic("fold deltas", every=dt.timedelta(seconds=1))
+# A fold costs by the workflows that had executions, not by their number: seldom costs less.
+@periodic("fold deltas", every=dt.timedelta(seconds=1), rests=4.0)
 def fold() -> bool:
     """Fold what was recorded since; at once again while deltas come faster than they are folded."""
     return fold_step()

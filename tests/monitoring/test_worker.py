@@ -75,7 +75,7 @@ def test_jobs_are_done_when_they_are_due() -> None:
     assert done == {"often": [0, 600, 1200, 1800, 2400, 3000], "rarely": [0, 1800]}
 
 
-def test_a_job_that_takes_long_rests_longer() -> None:
+def test_a_job_may_rest_as_many_times_as_long_as_it_took() -> None:
     clock, began = Clock(stop_after=60), []
 
     def work() -> bool:
@@ -83,7 +83,8 @@ def test_a_job_that_takes_long_rests_longer() -> None:
         clock.now += 3
         return False
 
-    Worker(clock.stop_event(), [job(work)], clock).run()
+    resting = PeriodicJob("test", EACH_SECOND, work, rests=4.0)
+    Worker(clock.stop_event(), [resting], clock).run()
     assert began == [0, 15, 30, 45]
 
 
