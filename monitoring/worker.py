@@ -43,8 +43,10 @@ Job = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class PeriodicJob:
-    """Work that is due again `every` so often after it was done, at least `rests` times as long as
-    it took: what can wait leaves the processors to posts.
+    """Work that is due again `every` so often after it was done.
+
+    With `rests` at least so many times as long as it took: what can wait leaves the processors to
+    posts.
     """
 
     name: str

@@ -42,7 +42,7 @@ def _is_no_failure(error: SystemExit) -> bool:
     """As Python judges it; what it was given may be any object."""
     try:
         return bool(error.code is None or (isinstance(error.code, int) and error.code == 0))
-    except BaseException as trouble:
+    except BaseException as trouble:  # comparing the code may raise whatever it likes
         if raised_by_handler(trouble):
             raise
         return False
