@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from django.conf import settings
 from django.db import connection, transaction
 
-from alerts import incidents, scan_news
+from alerts import incidents, scan_news, telling
 from alerts.models import Check, Incident, ScanNews
-from alerts.policy import Policy, policies_for, policy_for
-from alerts.rules.base import WorkflowRule, workflow_rules
+from alerts.models.incident import FINDINGS
+from alerts.policy import Policy, policies_for
+from alerts.rules.base import Case, Verdict, WorkflowRule, workflow_rules
 from monitoring.models import Workflow
-from scheduling.due import Claim, LeaseLostError, database_now, finish_together
-from tenants.scoping import tenant_scope
+from monitoring.words import Severity
+from scheduling.due import Claim, LeaseLostError, database_now, finishing_together
+from tenants.scoping import current_tenant, tenant_scope
 
 KIND: Final = "alert check"
 SCAN_KIND: Final = "scan news"
@@ -29,99 +33,161 @@ OPEN_LOOKS: Final = 20
 """Hundreds may be open at once: a tenant's are looked at about so often in a second, all together."""
 
 
-def finish_quiet(claims: list[Claim[Check]]) -> list[Claim[Check]]:
-    """End together the looks at workflows of which no rule would find anything; return the others.
-
-    In a storm most have failed, but not as often as the threshold.
-    """
+def look_at_workflows(claims: Sequence[Claim[Check]]) -> None:
+    """Look at many workflows together: in a storm hundreds wait, and posts for the machine."""
     of_tenant: dict[int, list[Claim[Check]]] = defaultdict(list)
     for claim in claims:
         of_tenant[claim.row.tenant_id].append(claim)
     for theirs in of_tenant.values():
-        with tenant_scope(theirs[0].row.tenant), transaction.atomic():
-            _commit_without_waiting()
-            suspects = _suspects({claim.row.workflow_id for claim in theirs}, database_now())
-            quiet = [claim for claim in theirs if claim.row.workflow_id not in suspects]
-            finish_together(quiet, unchanged=["asked"], calm_until=None)
-    return [claim for claim in claims if not claim.ended]
-
-
-def _suspects(workflow_ids: set[int], now: dt.datetime) -> set[int]:
-    """Workflows of the scope's tenant that must be looked at one by one."""
-    policies = policies_for(workflow_ids)
-    since = min(now - policy.settings.window for policy in policies.values())
-    recent = Incident.objects.unresolved() | Incident.objects.filter(resolved_at__gt=since)
-    suspects = set(
-        recent.filter(workflow_id__in=workflow_ids).values_list("workflow_id", flat=True)
-    )
-    for rule in workflow_rules():
-        suspects |= rule.suspects(policies, now)
-    return suspects
+        with tenant_scope(theirs[0].row.tenant):
+            _look_at(theirs)
 
 
 def look_at_workflow(claim: Claim[Check]) -> None:
-    """Ask every rule about a workflow and settle its incidents.
+    """Look at one workflow alone."""
+    _look_at([claim])
 
-    The row is locked at the end only, so that the relay, which makes it due, does not wait for the
-    rules. What it was asked for meanwhile may be newer than what they saw: it is looked at again.
+
+def _look_at(claims: Sequence[Claim[Check]]) -> None:
+    """Ask every rule about workflows of one tenant and settle their incidents.
+
+    The rows are locked at the end only, so that the relay, which makes them due, does not wait for
+    the rules. What a row was asked for meanwhile may be newer than what they saw: it is looked at
+    again.
     """
     with transaction.atomic():
         _commit_without_waiting()
-        found = Check.objects.select_related("workflow__environment")
-        seen = found.filter(pk=claim.row.pk, fence=claim.row.fence).first()
-        if seen is None:
-            raise LeaseLostError(f"{KIND} {claim.row.pk} is somebody else's by now")
+        seen = _seen(claims)
         now = database_now()
-        policy = policy_for(seen.workflow.pk)
-        kept_back = incidents.kept_back(seen.workflow)
-        looks = [_look(rule, seen.workflow, policy, now) for rule in workflow_rules()]
-        incidents.tell_kept_back(kept_back, policy, now)
-        calm_until = min((look.calm_until for look in looks if look.calm_until), default=None)
-        times = [look.again_at for look in looks if look.again_at]
-        with claim.finishing() as check:
-            if check.asked != seen.asked:
-                times.append(calm_until or now)
-            check.due_at = min(times, default=None)
-            check.calm_until = calm_until
-            check.save(update_fields=["calm_until"])
+        looks = _settle([check.workflow for check in seen.values()], now)
+        with finishing_together(claims, order="workflow_id") as rows:
+            for row in rows:
+                look = looks[row.workflow_id]
+                times = [look.again_at] if look.again_at else []
+                if row.asked != seen[row.pk].asked:
+                    times.append(look.calm_until or now)
+                row.due_at, row.calm_until = min(times, default=None), look.calm_until
+            Check.objects.bulk_update(rows, ["calm_until"])
+
+
+def _seen(claims: Sequence[Claim[Check]]) -> dict[int, Check]:
+    """The rows with their workflows, by their ids. Raises LeaseLostError."""
+    found = Check.objects.select_related("workflow__environment").in_bulk(
+        [claim.row.pk for claim in claims]
+    )
+    for claim in claims:
+        if claim.row.pk not in found or found[claim.row.pk].fence != claim.row.fence:
+            raise LeaseLostError(f"{KIND} {claim.row.pk} is somebody else's by now")
+    return found
 
 
 def _commit_without_waiting() -> None:
     """Let the transaction's end not wait for the disk, which posts wait for.
 
-    Only a death of the server can lose it, as a whole, and then the row is looked at again. Nobody
+    Only a death of the server can lose it, as a whole, and then the rows are looked at again. Nobody
     was told by then: deliveries commit for good before they send, and so all that was before.
     """
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL synchronous_commit TO off")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Look:
     """When to look again: without anything happening, and at the earliest."""
 
     again_at: dt.datetime | None = None
     calm_until: dt.datetime | None = None
 
-
-def _look(rule: WorkflowRule, workflow: Workflow, policy: Policy, now: dt.datetime) -> _Look:
-    """Settle one rule's incident."""
-    before = incidents.last_of(rule.slug, rule.subject(workflow), now - policy.settings.window)
-    verdict = rule.look(workflow, before, policy, now)
-    incident = incidents.settle_subject(
-        rule.slug, rule.subject(workflow), workflow, before, verdict, policy, now
-    )
-    if incident is None or incident.is_resolved:
-        return _Look()
-    again_at = incidents.look_again_at(incident, verdict, policy, now)
-    return _Look(again_at, now + _calm(now - incident.opened_at))
+    def add(self, again_at: dt.datetime | None, calm_until: dt.datetime) -> None:
+        """Take in what another incident asks for: the earlier counts."""
+        if again_at is not None:
+            self.again_at = min(self.again_at or again_at, again_at)
+        self.calm_until = min(self.calm_until or calm_until, calm_until)
 
 
-def _calm(open_for: dt.timedelta) -> dt.timedelta:
-    beside = Incident.objects.unresolved()[: round(OPEN_LOOKS * LONGEST_CALM.total_seconds())]
-    their_turns = dt.timedelta(seconds=beside.count() / OPEN_LOOKS)
-    rest = min(max(CALM_PART * open_for, their_turns, SHORTEST_CALM), LONGEST_CALM)
-    return dt.timedelta(seconds=settings.PACE.seconds(rest.total_seconds()))
+def _settle(workflows: Sequence[Workflow], now: dt.datetime) -> dict[int, _Look]:
+    """Settle the incidents of workflows; return what each asks for, by the workflow's id."""
+    policies = policies_for(workflow.pk for workflow in workflows)
+    since = min(now - policy.settings.window for policy in policies.values())
+    known = incidents.lock_known(policies, since)
+    ruled = [(rule, _rule_on(rule, workflows, policies, known, now)) for rule in workflow_rules()]
+    _keep_targets([each for _, cases in ruled for each in cases], known, policies)
+    looks = {workflow.pk: _Look() for workflow in workflows}
+    calm = _Calm(now)
+    for rule, cases in ruled:
+        for case, verdict in cases:
+            incident = incidents.settle_subject(
+                rule.slug,
+                rule.subject(case.workflow),
+                case.workflow,
+                case.before,
+                verdict,
+                case.policy,
+                now,
+            )
+            if incident is not None and not incident.is_resolved:
+                again_at = incidents.look_again_at(incident, verdict, case.policy, now)
+                looks[case.workflow.pk].add(again_at, calm.until(incident))
+    for pk, policy in policies.items():
+        incidents.tell_kept_back(known.kept_back(pk), policy, now)
+    return looks
+
+
+_Ruled = tuple[Case, Verdict]
+
+
+def _rule_on(
+    rule: WorkflowRule,
+    workflows: Sequence[Workflow],
+    policies: Mapping[int, Policy],
+    known: incidents.Known,
+    now: dt.datetime,
+) -> list[_Ruled]:
+    cases = [
+        Case(workflow, known.last(rule.slug, rule.subject(workflow)), policies[workflow.pk])
+        for workflow in workflows
+    ]
+    return list(zip(cases, rule.look(cases, now), strict=True))
+
+
+def _keep_targets(
+    ruled: Sequence[_Ruled], known: incidents.Known, policies: Mapping[int, Policy]
+) -> None:
+    """Lock, all at once, whom this may tell: one after the other, two could wait for each other."""
+    said = [
+        (case.policy, max(verdict.severity, case.before.level if case.before else Severity.INFO))
+        for case, verdict in ruled
+        if verdict.is_problem
+    ]
+    kept_back = [each for each in known.incidents if each.rule == FINDINGS and each.workflow_id]
+    said += [(policies[each.workflow_id], each.level) for each in kept_back if each.workflow_id]
+    addresses = {
+        address
+        for policy, severity in said
+        if not policy.silence(severity)
+        for address in policy.addresses
+    }
+    over = [case.before for case, verdict in ruled if case.before and verdict.why_over]
+    if addresses or over:
+        telling.keep_all(current_tenant(), addresses, over)
+
+
+class _Calm:
+    """How long workflows with an open incident rest between two looks."""
+
+    def __init__(self, now: dt.datetime) -> None:
+        self._now = now
+
+    @functools.cached_property
+    def _turns(self) -> dt.timedelta:
+        beside = Incident.objects.unresolved()[: round(OPEN_LOOKS * LONGEST_CALM.total_seconds())]
+        return dt.timedelta(seconds=beside.count() / OPEN_LOOKS)
+
+    def until(self, incident: Incident) -> dt.datetime:
+        """What is new of the incident is looked at by then."""
+        part = CALM_PART * (self._now - incident.opened_at)
+        rest = min(max(part, self._turns, SHORTEST_CALM), LONGEST_CALM)
+        return self._now + dt.timedelta(seconds=settings.PACE.seconds(rest.total_seconds()))
 
 
 def look_at_scan(claim: Claim[ScanNews]) -> None:

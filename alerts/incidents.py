@@ -7,7 +7,8 @@ are stored together.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from django.conf import settings
@@ -26,6 +27,44 @@ _Kind = Notification.Kind
 
 SHORTEST_REOPENING: Final = 300.0
 """Seconds from one message that it is a problem to the one that it is a problem again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The incidents of workflows that are looked at, locked."""
+
+    incidents: Sequence[Incident]
+
+    def last(self, rule: str, subject: str) -> Incident | None:
+        """The one that is unresolved, or else the newest."""
+        found = [each for each in self.incidents if (each.rule, each.subject) == (rule, subject)]
+        return max(found, key=_how_new, default=None)
+
+    def kept_back(self, workflow_id: int) -> list[Incident]:
+        """Those about a workflow's findings of which nobody was told."""
+        return [
+            each
+            for each in self.incidents
+            if each.workflow_id == workflow_id and each.rule == FINDINGS and each.suppressed
+        ]
+
+
+def _how_new(incident: Incident) -> tuple[bool, dt.datetime, int]:
+    return not incident.is_resolved, incident.resolved_at or incident.opened_at, incident.pk
+
+
+def lock_known(workflow_ids: Collection[int], since: dt.datetime) -> Known:
+    """Lock what looks at workflows may change: what is unresolved, or was resolved after `since`.
+
+    Before any target is locked, and in the order in which scans lock what they say.
+    """
+    found = Incident.objects.select_for_update(of=("self",)).filter(workflow__in=workflow_ids)
+    of_rules = found.unresolved() | found.filter(resolved_at__gt=since)
+    wanted = of_rules.exclude(rule=FINDINGS) | found.unresolved().filter(rule=FINDINGS).exclude(
+        suppressed=""
+    )
+    rows = wanted.select_related("workflow__environment").order_by("workflow_id", "pk")
+    return Known(list(rows))
 
 
 def last_of(rule: str, subject: str, since: dt.datetime) -> Incident | None:
@@ -179,17 +218,8 @@ def _why_not_now(incident: Incident, policy: Policy) -> str:
     )
 
 
-def kept_back(workflow: Workflow) -> list[Incident]:
-    """Lock the incidents about a workflow's findings of which nobody was told.
-
-    Before any target is locked: scans lock theirs in this order, too.
-    """
-    found = Incident.objects.select_for_update(of=("self",)).unresolved().exclude(suppressed="")
-    return list(found.filter(workflow=workflow, rule=FINDINGS).select_related("workflow"))
-
-
 def tell_kept_back(found: Sequence[Incident], policy: Policy, now: dt.datetime) -> None:
-    """Tell of what `kept_back` found as soon as somebody wants to know, without the next scan."""
+    """Tell of what was kept back as soon as somebody wants to know, without the next scan."""
     for incident in found:
         silence = policy.silence(incident.level)
         if silence == incident.suppressed:

@@ -26,7 +26,7 @@ def register() -> None:
         model=Check,
         work=checks.look_at_workflow,
         at_once=20,
-        sift=checks.finish_quiet,
+        together=checks.look_at_workflows,
         spreads=False,
     )
     register_kind(looks)

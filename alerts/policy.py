@@ -8,8 +8,7 @@ from typing import TypeAlias
 
 from alerts.channels.registry import channels
 from alerts.models import AlertSettings, Target, WorkflowPreference
-from alerts.models.settings import severities
-from monitoring.words import ErrorClass, Severity
+from monitoring.words import Severity
 from tenants.models import Tenant
 from tenants.scoping import current_tenant
 
@@ -64,11 +63,6 @@ class Policy:
             for slug, channel in channels().items()
             for address in dict.fromkeys(channel.addresses(self))
         ]
-
-    def severity_of(self, counts: dict[ErrorClass, int]) -> Severity:
-        """The highest severity among classes of errors; warning when none is known."""
-        by_class = severities()
-        return max((by_class[each] for each in counts), default=Severity.WARNING)
 
 
 def switched_off() -> frozenset[Address]:

@@ -17,7 +17,7 @@ from alerts import links
 from alerts.channels.registry import kind_of_channel
 from alerts.message import About, Fact, Message, fact
 from alerts.models import Incident, IncidentEvent, Notification, Target
-from alerts.policy import Policy
+from alerts.policy import Address, Policy
 from monitoring.models import Event
 from scheduling.wake import wake as wake_workers
 from tenants.models import Tenant
@@ -89,12 +89,12 @@ def targets_of(policy: Policy) -> list[int]:
     return targets_at(policy.tenant, policy.addresses)
 
 
-def targets_at(tenant: Tenant, addresses: Iterable[tuple[str, str]]) -> list[int]:
+def targets_at(tenant: Tenant, addresses: Iterable[Address]) -> list[int]:
     """The targets at (channel, address), made where they are new, due now."""
     return wake(_find_or_make(tenant, addresses))
 
 
-def _find_or_make(tenant: Tenant, addresses: Iterable[tuple[str, str]]) -> list[int]:
+def _find_or_make(tenant: Tenant, addresses: Iterable[Address]) -> list[int]:
     named = sorted(set(addresses))
     slugs, texts = [slug for slug, _ in named], [text for _, text in named]
     with connection.cursor() as cursor:
@@ -117,6 +117,16 @@ def hold(target_ids: Iterable[int]) -> None:
     """Lock targets: whoever changes messages that wait for one holds it first, as deliveries do."""
     held = Target.objects.select_for_update(of=("self",)).filter(pk__in=list(target_ids))
     list(held.order_by("pk").values_list("pk", flat=True))
+
+
+def keep_all(tenant: Tenant, addresses: Iterable[Address], over: Iterable[Incident] = ()) -> None:
+    """Make and keep, before more than one is told of, whoever will be told of problems at addresses
+    and whoever was told of incidents that are over: in the order in which all lock targets."""
+    wanted = _find_or_make(tenant, addresses)
+    heard = Notification.objects.filter(incident__in=over).exclude(target=None)
+    wanted += heard.values_list("target_id", flat=True).distinct()
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP, [wanted])
 
 
 # Targets that exist are locked in the order of their ids, everywhere. New ones are made before that,

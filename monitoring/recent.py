@@ -80,11 +80,20 @@ def last_failures(
     return last_and_failed(workflow_ids, start, end)[1]
 
 
-def first_failure(workflow_id: int, start: dt.datetime, last: dt.datetime) -> dt.datetime:
-    """When the first failed or partial execution in [start, last) began; `last` when none did."""
-    bounds = (uuid_floor(start), uuid_floor(last))
-    params = [list(_PROBLEMS), current_tenant().pk, workflow_id, *bounds]
-    return min([last, *(time_of(found) for (found,) in fetch_all(_FIRST_FAILURE, params))])
+def first_failures(
+    asked: Sequence[tuple[int, dt.datetime, dt.datetime]],
+) -> dict[int, dt.datetime]:
+    """When the first failed or partial execution in [start, last) of each (workflow id, start, last)
+    began; `last` when none did."""
+    if not asked:
+        return {}
+    found = {workflow_id: last for workflow_id, _, last in asked}
+    ids, starts, lasts = zip(*asked, strict=True)
+    bounds = [list(map(uuid_floor, starts)), list(map(uuid_floor, lasts))]
+    params = [list(ids), *bounds, list(_PROBLEMS), current_tenant().pk]
+    for workflow_id, execution_id in fetch_all(_FIRST_FAILURES, params):
+        found[workflow_id] = min(found[workflow_id], time_of(execution_id))
+    return found
 
 
 def last_and_failed(
@@ -230,11 +239,13 @@ _LAST_AND_FAILED: Final = _OF_EACH.format(
         ]
     )
 )
-_FIRST_FAILURE: Final = """
-SELECT e.id FROM unnest(%s::smallint[]) AS asked (status) CROSS JOIN LATERAL (
+_FIRST_FAILURES: Final = """
+SELECT asked.workflow_id, e.id
+FROM unnest(%s::bigint[], %s::uuid[], %s::uuid[]) AS asked (workflow_id, lower, upper),
+    unnest(%s::smallint[]) AS problem (status) CROSS JOIN LATERAL (
     SELECT e.id FROM monitoring_execution e
-    WHERE e.status = asked.status AND e.status <> 3 AND e.tenant_id = %s AND e.workflow_id = %s
-        AND e.id >= %s AND e.id < %s
+    WHERE e.status = problem.status AND e.status <> 3 AND e.tenant_id = %s
+        AND e.workflow_id = asked.workflow_id AND e.id >= asked.lower AND e.id < asked.upper
     ORDER BY e.id LIMIT 1
 ) e"""
 # One row for each workflow: a hundred and more rows of each would cost more to carry than to find.

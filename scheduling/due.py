@@ -40,8 +40,9 @@ MAX_ATTEMPTS: Final = 5
 ERROR_LENGTH: Final = 2_000
 _LOOK_SECONDS: Final = 0.1
 _LOCK_MILLISECONDS: Final = 500
-# So long a drain goes on looking after a row was begun or ended in one of its threads.
+# A kind that does not spread rests so many times as long as it worked.
 _REST: Final = 2.0
+# So long a drain goes on looking after a row was begun or ended in one of its threads.
 _LINGER_SECONDS: Final = 0.5
 # A process that ends waits so long for its threads: less than the patience of the watchdog.
 _LAST_SECONDS: Final = 30.0
@@ -76,7 +77,8 @@ class Kind(Generic[Row]):
     `only` are the table's rows that belong to the kind. With `threads` each process works on so
     many rows beside each other, each on a connection of its own: for work that waits for others.
     No drain waits for rows that hang, so they keep neither a worker nor another kind.
-    `sift` ends the claims together in which nothing is to be done, and returns the others.
+    `together` does the work of what was claimed at once, of many tenants, and ends the claims; those
+    that it leaves are worked on one by one.
     Wake-ups of one that is `urgent` go before those of others: people wait, and its turns are short.
     One with `spreads=False` keeps one worker at a time, mostly, and that rests twice as long as it
     works: it may wait, and leaves the machine to those who post.
@@ -92,7 +94,7 @@ class Kind(Generic[Row]):
     at_once: int = 1
     only: Q = _EVERY_ROW
     threads: int = 1
-    sift: Callable[[list[Claim[Row]]], list[Claim[Row]]] | None = None
+    together: Callable[[Sequence[Claim[Row]]], None] | None = None
     urgent: bool = False
     spreads: bool = True
     rest: Callable[[int], dt.timedelta] = pause_after
@@ -232,31 +234,26 @@ def claim(kind: Kind[Row]) -> list[Claim[Row]]:
     return [Claim(kind, row) for row in rows]
 
 
-def finish_together(
-    claims: Sequence[Claim[Row]], *, unchanged: Sequence[str] = (), **values: Any
-) -> None:
-    """End steps of one tenant after which nothing is due, in one transaction; `values` are stored.
+@contextmanager
+def finishing_together(claims: Sequence[Claim[Row]], order: str = "pk") -> Iterator[list[Row]]:
+    """The transaction that ends steps of one tenant: like `finishing`, for all or none of them.
 
-    Those are left that are not held any more, that somebody has locked, or of which one of the
-    fields `unchanged` is not as it was when the row was claimed. Which ended, `ended` says.
+    The block gets the rows as they are stored, locked in the order of that field, and may set their
+    `due_at`. Raises LeaseLostError before the block when another claim came between for one.
     """
-    if not claims:
-        return
-    manager = claims[0].kind.model._default_manager
-    by_pk = {held.row.pk: held for held in claims}
-    demanded = ("fence", *unchanged)
+    kind, by_pk = claims[0].kind, {held.row.pk: held for held in claims}
+    manager = kind.model._default_manager
     with tenant_scope(claims[0].row.tenant), transaction.atomic():
-        # Without waiting: who locks rows in another order could wait for us.
-        locked = manager.select_for_update(skip_locked=True, of=("self",), no_key=True)
-        held = [
-            by_pk[row.pk]
-            for row in locked.filter(pk__in=by_pk)
-            if all(getattr(row, name) == getattr(by_pk[row.pk].row, name) for name in demanded)
-        ]
-        rested = {"due_at": None, "leased_until": None, "attempts": 0, "last_error": ""}
-        manager.filter(pk__in=[each.row.pk for each in held]).update(**rested, **values)
-    for each in held:
-        each.ended = True
+        locked = manager.select_for_update(of=("self",), no_key=True).filter(pk__in=by_pk)
+        rows = [row for row in locked.order_by(order) if row.fence == by_pk[row.pk].row.fence]
+        if len(rows) < len(claims):
+            raise LeaseLostError(f"of {len(claims)} {kind.name} {len(rows)} are held")
+        for row in rows:
+            row.due_at, row.leased_until, row.attempts, row.last_error = None, None, 0, ""
+        yield rows
+        manager.bulk_update(rows, ["due_at", "leased_until", "attempts", "last_error"])
+    for held in claims:
+        held.ended = True
 
 
 def _wait_for_first(waiting: models.QuerySet[Row]) -> list[Row]:
@@ -349,34 +346,50 @@ def drain(name: str, *, seconds: float = 10.0) -> bool:
 
 def _drain_in_line(kind: Kind[Any], end: float) -> None:
     while time.monotonic() < end:
-        with _resting_afterwards(kind):
+        _rest(kind)
+        with _tiring(kind):
             claims = claim(kind)
-            left = _sift(kind, claims)
-        for held in left:
-            with _resting_afterwards(kind):
+            _work_together(kind, claims)
+        for number, held in enumerate(each for each in claims if not each.ended):
+            # The first was claimed this moment: whoever waits for it does not wait for a rest, too.
+            if number:
+                _rest(kind)
+            with _tiring(kind):
                 _do(held)
         if not claims:
             return
 
 
+_rested_at: dict[str, float] = {}
+
+
+def _rest(kind: Kind[Any]) -> None:
+    """Wait until this process has rested after what it did of the kind, in an earlier turn too."""
+    pause = _rested_at.get(kind.name, 0.0) - time.monotonic()
+    if pause > 0:
+        time.sleep(pause)
+
+
 @contextmanager
-def _resting_afterwards(kind: Kind[Any]) -> Iterator[None]:
+def _tiring(kind: Kind[Any]) -> Iterator[None]:
     began = time.monotonic()
     yield
     if not kind.spreads:
-        time.sleep(_REST * (time.monotonic() - began))
+        ended = time.monotonic()
+        _rested_at[kind.name] = max(_rested_at.get(kind.name, 0.0), ended) + _REST * (ended - began)
 
 
-def _sift(kind: Kind[Row], claims: list[Claim[Row]]) -> list[Claim[Row]]:
-    if kind.sift is None or not claims:
-        return claims
+def _work_together(kind: Kind[Row], claims: list[Claim[Row]]) -> None:
+    if kind.together is None or not claims:
+        return
     try:
-        return kind.sift(claims)
+        kind.together(claims)
+    except LeaseLostError as lost:
+        logger.warning("lease lost", extra={"kind": kind.name, "why": str(lost)})
     except Exception:  # one row must not keep all others from being worked on, one by one
-        logger.exception("due rows not sifted", extra={"kind": kind.name, "rows": len(claims)})
+        logger.exception("due rows not done together", extra={"kind": kind.name})
         if not connection.is_usable():
             connection.close()
-        return [held for held in claims if not held.ended]
 
 
 def _drain_by_threads(kind: Kind[Any], crew: _Crew, end: float) -> None:

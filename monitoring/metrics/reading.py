@@ -107,19 +107,42 @@ def read_totals(
     """
     if not subjects.ids:
         return {}
-    statement, params = _statement(subjects, spans, detail)
-    found: dict[tuple[int, int], Totals] = {}
-    for subject_id, span, cut, histogram, *numbers in fetch_all(statement, params):
-        found[subject_id, span] = _totals(spans[span], detail, cut, histogram, numbers)
-    empty = Totals(
-        error_classes=NO_CLASSES if detail.breakdown else None,
-        histogram=Histogram() if detail.percentiles else None,
-    )
+    found = _found(*_statement(subjects, spans, detail), spans, detail)
+    empty = _nothing(detail)
     return {
         (subject_id, span): found.get((subject_id, span), empty)
         for subject_id in subjects.ids
         for span in range(len(spans))
     }
+
+
+def read_totals_of_each(
+    kind: Subject, asked: Sequence[tuple[int, Span]], detail: Detail
+) -> list[Totals]:
+    """Totals of each subject id in its own span; the work is that of `read_totals` for each."""
+    if not asked:
+        return []
+    ids, spans = [subject_id for subject_id, _ in asked], [span for _, span in asked]
+    many = ManyMeasured(kind, sorted(set(ids)))
+    found = _found(*_statement(many, spans, detail, ids), spans, detail)
+    empty = _nothing(detail)
+    return [found.get((subject_id, number), empty) for number, subject_id in enumerate(ids)]
+
+
+def _found(
+    statement: str, params: list[Any], spans: Sequence[Span], detail: Detail
+) -> dict[tuple[int, int], Totals]:
+    return {
+        (subject_id, span): _totals(spans[span], detail, cut, histogram, numbers)
+        for subject_id, span, cut, histogram, *numbers in fetch_all(statement, params)
+    }
+
+
+def _nothing(detail: Detail) -> Totals:
+    return Totals(
+        error_classes=NO_CLASSES if detail.breakdown else None,
+        histogram=Histogram() if detail.percentiles else None,
+    )
 
 
 def _totals(
@@ -236,8 +259,12 @@ def _sum(name: str, place: int) -> str:
 
 
 def _statement(
-    subjects: ManyMeasured, spans: Sequence[Span], detail: Detail
+    subjects: ManyMeasured,
+    spans: Sequence[Span],
+    detail: Detail,
+    span_of: Sequence[int] | None = None,
 ) -> tuple[str, list[Any]]:
+    """With `span_of`, each span is that of one subject: its id stands at the span's number."""
     segments: list[Segment] = []
     raw: list[RawPiece] = []
     now = timezone.now()
@@ -247,6 +274,7 @@ def _statement(
         raw += more_raw
     tenant_id, kind, ids = current_tenant().pk, int(subjects.kind), list(subjects.ids)
     params: list[Any] = [
+        *([[*span_of]] if span_of else []),
         [segment.span for segment in segments],
         [int(segment.level) for segment in segments],
         [segment.start for segment in segments],
@@ -264,13 +292,15 @@ def _statement(
         max((segment.end for segment in segments), default=now),
         *(tenant_id, ids),
     ]
-    return _text(subjects.kind, detail), params
+    return _text(subjects.kind, detail, is_of_each=span_of is not None), params
 
 
 @functools.cache
-def _text(kind: Subject, detail: Detail) -> str:
+def _text(kind: Subject, detail: Detail, *, is_of_each: bool) -> str:
     """The same however many spans are asked for, so that few statements are planned."""
+    words = _OF_EACH if is_of_each else _OF_ALL
     names = {
+        **{name: text.format(id=ID_COLUMN[kind]) for name, text in words.items()},
         "id": ID_COLUMN[kind],
         "histogram": "histogram" if detail.percentiles else "''::bytea AS histogram",
     }
@@ -280,7 +310,7 @@ def _text(kind: Subject, detail: Detail) -> str:
     sums = ", ".join(
         _sum(name, place) for name, places in _places(detail).items() for place in places
     )
-    return _FRAME.format(parts="\nUNION ALL\n".join(parts), sums=sums)
+    return _FRAME.format(parts="\nUNION ALL\n".join(parts), sums=sums, **names)
 
 
 def raw_columns(weight: str = "1") -> dict[str, str]:
@@ -322,11 +352,22 @@ def raw_histogram(weight: str = "1", statuses: Iterable[Status] = RATED) -> str:
     )
 
 
+# Which segments and pieces are read of a subject: all, or those of its own spans.
+_OF_ALL: Final = {"owners": "", "own_segments": "CROSS JOIN segment", "is_own": "", "own_id": ""}
+_OF_EACH: Final = {
+    "owners": """owner (span, subject_id) AS MATERIALIZED (
+    SELECT (number - 1)::int, subject_id
+    FROM unnest(%s::bigint[]) WITH ORDINALITY AS asked (subject_id, number)
+), """,
+    "own_segments": "JOIN owner USING (subject_id) JOIN segment USING (span)",
+    "is_own": " JOIN owner ON owner.span = segment.span AND owner.subject_id = d.{id}",
+    "own_id": " AND {id} = (SELECT subject_id FROM owner WHERE owner.span = piece.span)",
+}
 # OFFSET 0 keeps the planner from turning the look-up of each segment into one scan of all buckets.
 _FOLDED: Final = """
 SELECT s.subject_id, segment.span, CASE WHEN r.sealed THEN segment.cut ELSE 0 END, r.counts,
     r.duration_sums, r.duration_counts, r.error_classes, r.histogram
-FROM subject s CROSS JOIN segment CROSS JOIN LATERAL (
+FROM subject s {own_segments} CROSS JOIN LATERAL (
     SELECT sealed, counts, duration_sums, duration_counts, error_classes, {histogram}
     FROM monitoring_rollup r
     WHERE r.tenant_id = %s AND r.subject_kind = %s AND r.subject_id = s.subject_id
@@ -342,7 +383,7 @@ FROM (
     SELECT {id}, bucket, counts, duration_sums, duration_counts, error_classes, {histogram}
     FROM monitoring_rollupdelta
     WHERE tenant_id = %s AND {id} = ANY(%s::bigint[]) AND bucket >= %s AND bucket < %s
-) d JOIN segment ON d.bucket >= segment.start AND d.bucket < segment.stop
+) d JOIN segment ON d.bucket >= segment.start AND d.bucket < segment.stop{is_own}
 WHERE segment.cut = 0 OR segment.whole
     OR EXISTS (SELECT FROM sealed WHERE sealed.subject_id = d.{id} AND sealed.bucket = d.bucket)"""
 # One look for each piece, into the partitions that its bounds leave over.
@@ -352,7 +393,7 @@ SELECT e.subject_id, e.span, 0, {counts}, {duration_sums}, {duration_counts}, {e
 FROM (
     SELECT piece.span, piece.sign, piece.bucket, x.* FROM piece CROSS JOIN LATERAL (
         SELECT {id} AS subject_id, status, duration_ms, error_class FROM monitoring_execution
-        WHERE tenant_id = %s AND {id} = ANY(%s::bigint[]) AND id >= piece.lower AND id < piece.upper
+        WHERE tenant_id = %s AND {id} = ANY(%s::bigint[]) AND id >= piece.lower AND id < piece.upper{own_id}
         OFFSET 0
     ) x
 ) e
@@ -360,7 +401,7 @@ WHERE NOT EXISTS (
     SELECT FROM sealed WHERE sealed.subject_id = e.subject_id AND sealed.bucket = e.bucket)
 GROUP BY e.subject_id, e.span"""
 _FRAME: Final = """
-WITH segment (span, level, start, stop, cut, whole) AS MATERIALIZED (
+WITH {owners}segment (span, level, start, stop, cut, whole) AS MATERIALIZED (
     SELECT * FROM unnest(%s::int[], %s::smallint[], %s::timestamptz[], %s::timestamptz[],
         %s::int[], %s::boolean[])
 ), piece (span, sign, bucket, lower, upper) AS MATERIALIZED (

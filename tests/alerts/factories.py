@@ -88,7 +88,9 @@ def work(prefix: str = "") -> None:
         if not any(claims for _, claims in claimed) and not relay():
             return
         for kind, claims in claimed:
-            for held in kind.sift(claims) if kind.sift else claims:
+            if kind.together and claims:
+                kind.together(claims)
+            for held in (each for each in claims if not each.ended):
                 with tenant_scope(held.row.tenant):
                     kind.work(held)
     raise AssertionError("something is due again and again")

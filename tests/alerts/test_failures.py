@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from alerts.models import (
     SeverityOverride,
     WorkflowPreference,
 )
+from alerts.rules.base import Case, Verdict, workflow_rules
 from monitoring.models import Event, Workflow
 from monitoring.words import ErrorClass, Severity, Status
 from scheduling import due
@@ -402,8 +404,9 @@ def test_failures_below_the_threshold_cost_a_few_statements_for_all_workflows(
     [looks] = [kind for kind in due.kinds() if kind.name == checks.KIND]
     claims = due.claim(looks)
     assert len(claims) == 20
-    with django_assert_max_num_queries(14):
-        assert checks.finish_quiet(claims) == []
+    with django_assert_max_num_queries(16):
+        checks.look_at_workflows(claims)
+    assert all(claim.ended for claim in claims)
     with tenant_scope(tenant):
         assert not Check.objects.exclude(due_at=None).exists()
     for each in workflows[:5]:
@@ -412,21 +415,65 @@ def test_failures_below_the_threshold_cost_a_few_statements_for_all_workflows(
     assert len(incidents(tenant)) == 5
 
 
-def test_a_failure_while_the_quiet_are_sifted_out_is_looked_at(
+def test_open_incidents_are_counted_up_together(
+    tenant: Tenant, workflow: Workflow, django_assert_max_num_queries: Any
+) -> None:
+    make_settings(tenant, "ops@example.com")
+    workflows = [workflow, *(make_workflow(workflow.environment) for _ in range(19))]
+    for each in workflows:
+        fail(each, 3)
+    settle()
+    pass_time(minutes=1)
+    for each in workflows:
+        fail(each)
+    relay()
+    [looks] = [kind for kind in due.kinds() if kind.name == checks.KIND]
+    claims = due.claim(looks)
+    assert len(claims) == 20
+    with django_assert_max_num_queries(20 + 22):
+        checks.look_at_workflows(claims)
+    assert {incident.count for incident in incidents(tenant)} == {4}
+
+
+def test_a_workflow_that_breaks_a_look_does_not_keep_others_from_being_looked_at(
+    tenant: Tenant, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [make_workflow(workflow.environment) for _ in range(4)]
+    for each in (workflow, *others):
+        fail(each, 3)
+    relay()
+    [rule] = workflow_rules()
+    look = rule.look
+
+    def breaks(cases: Sequence[Case], now: dt.datetime) -> list[Verdict]:
+        if any(case.workflow.pk == workflow.pk for case in cases):
+            raise ValueError("this one breaks it")
+        return look(cases, now)
+
+    monkeypatch.setattr(rule, "look", breaks)
+    due.drain(checks.KIND)
+    assert {incident.workflow_id for incident in incidents(tenant)} == {each.pk for each in others}
+    with tenant_scope(tenant):
+        broken = Check.objects.get(workflow=workflow)
+    assert (broken.attempts, broken.last_error) == (1, "ValueError: this one breaks it")
+
+
+def test_a_failure_while_many_are_looked_at_is_looked_at(
     tenant: Tenant, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail(workflow, 2)
     relay()
-    counted = checks._suspects
+    [rule] = workflow_rules()
+    look = rule.look
 
-    def and_fails(ids: set[int], now: dt.datetime) -> set[int]:
-        found = counted(ids, now)
-        monkeypatch.setattr(checks, "_suspects", counted)
+    def and_fails(cases: Sequence[Case], now: dt.datetime) -> list[Verdict]:
+        found = look(cases, now)
+        monkeypatch.setattr(rule, "look", look)
         fail(workflow)
         relay()
         return found
 
-    monkeypatch.setattr(checks, "_suspects", and_fails)
+    monkeypatch.setattr(rule, "look", and_fails)
     work()
     assert the_incident(tenant).count == 3
 

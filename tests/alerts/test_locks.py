@@ -321,6 +321,39 @@ def test_a_workflow_that_two_say_something_of_at_once_has_one_preference(tenant:
     assert (stored.enabled, stored.failure_threshold) == (False, None), "the API says all of it"
 
 
+def test_looks_that_tell_different_targets_do_not_lock_out_who_takes_them_out(
+    tenant: Tenant, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first workflow tells the last target: all are locked before, in their one order."""
+    environment = make_environment(tenant)
+    workflows = [make_workflow(environment), make_workflow(environment)]
+    first, _, last = targets(tenant)
+    with tenant_scope(tenant):
+        for workflow, target in zip(workflows, (last, first), strict=True):
+            preferences.save_preference(workflow, {"emails": [target.address]})
+    for workflow in workflows:
+        fail(workflow, 3)
+    relay()
+    [kind] = [each for each in due.kinds() if each.name == checks.KIND]
+    claims = due.claim(kind)
+    assert len(claims) == 2
+    others: list[Beside] = []
+    tell = telling.tell
+
+    def tell_beside_another(*args: Any) -> None:
+        tell(*args)
+        if not others:
+            others.append(Beside(tenant, lambda: telling.hold([first.pk, last.pk])))
+            wait_until_blocked(1)
+
+    monkeypatch.setattr(telling, "tell", tell_beside_another)
+    checks.look_at_workflows(claims)
+    [other] = others
+    other.end()
+    with tenant_scope(tenant):
+        assert Incident.objects.count() == 2
+
+
 def test_the_relay_waits_for_no_look_and_what_came_meanwhile_is_looked_at(
     tenant: Tenant, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,11 +366,11 @@ def test_the_relay_waits_for_no_look_and_what_came_meanwhile_is_looked_at(
     [rule] = workflow_rules()
     look = rule.look
 
-    def look_and_wait(*args: Any) -> Verdict:
-        verdict = look(*args)
+    def look_and_wait(*args: Any) -> list[Verdict]:
+        verdicts = look(*args)
         counted.set()
         over.wait(20)
-        return verdict
+        return verdicts
 
     monkeypatch.setattr(rule, "look", look_and_wait)
     looking = Beside(tenant, lambda: checks.look_at_workflow(claim))

@@ -18,6 +18,7 @@ from monitoring.metrics.ranges import (
     sparklines_by_workflow,
     totals,
     totals_by_workflow,
+    totals_of_each,
 )
 from monitoring.metrics.reading import SLOT_SQL, divide
 from monitoring.metrics.rollups import fold_deltas
@@ -118,6 +119,14 @@ def test_totals_of_any_range_equal_a_recount(
             assert found.counts == expected.counts
             assert found.average_ms == expected.average_ms
             assert found.histogram == expected.histogram
+        own_spans = [
+            (workflow.pk, (at, range_.end))
+            for workflow in workflows
+            for at in (range_.start, range_.start + (range_.end - range_.start) / 3)
+        ]
+        for (pk, span), found in zip(own_spans, totals_of_each(own_spans), strict=True):
+            rows = Execution.objects.started_between(*span).filter(workflow=pk)
+            assert found == recount(rows)
         for points in (sparkline(of_tenant(tenant), range_), series(of_tenant(tenant), range_)):
             assert sum(point.totals.total for point in points) == raw.count()
             for point in points:

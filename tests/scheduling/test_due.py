@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from django.db import connection, models, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 from pytest_django import Settings
 
 from config.pace import Pace
@@ -26,7 +28,7 @@ from scheduling.due import (
     LeaseLostError,
     claim,
     drain,
-    finish_together,
+    finishing_together,
     register_kind,
 )
 from scheduling.models import Scan
@@ -290,52 +292,85 @@ def test_a_kind_may_be_some_of_a_tables_rows(tenant: Tenant) -> None:
     assert (again(ours).due_at, again(theirs).due_at is None) == (None, False)
 
 
-def test_rows_without_work_end_together_and_only_those_that_are_still_held(tenant: Tenant) -> None:
-    calm, changed, lost, locked = (waiting(tenant, position=1) for _ in range(4))
+def test_rows_that_end_together_rest_until_each_is_due(tenant: Tenant) -> None:
+    ends, goes_on = waiting(tenant), waiting(tenant)
     claims = claim(kind(at_once=5))
-    again(changed, position=2)
+    now = timezone.now()
+    with finishing_together(claims) as rows:
+        assert [row.pk for row in rows] == [ends.pk, goes_on.pk]
+        rows[1].due_at = now
+    assert all(held.ended for held in claims)
+    assert [again(each).due_at for each in (ends, goes_on)] == [None, now]
+    assert {(again(each).leased_until, again(each).attempts) for each in (ends, goes_on)} == {
+        (None, 0)
+    }
+
+
+def test_rows_of_which_one_was_lost_do_not_end_together(tenant: Tenant) -> None:
+    kept, lost = waiting(tenant), waiting(tenant)
+    claims = claim(kind(at_once=5))
     again(lost, fence=9)
-    with locked_elsewhere(locked, 0.3):
-        finish_together(claims, unchanged=["position"], issues_found=7)
-    assert [held.row.pk for held in claims if held.ended] == [calm.pk]
-    assert (again(calm).due_at, again(calm).leased_until, again(calm).issues_found) == (
-        None,
-        None,
-        7,
-    )
-    for left in (changed, lost, locked):
-        assert again(left).leased_until is not None
-        assert again(left).issues_found == 0
+    with pytest.raises(LeaseLostError), finishing_together(claims):
+        pytest.fail("the block was entered")
+    assert not any(held.ended for held in claims)
+    assert all(again(each).leased_until for each in (kept, lost))
 
 
-def test_what_is_sifted_out_is_not_worked_on(tenant: Tenant) -> None:
-    quiet, loud = waiting(tenant), waiting(tenant)
+def test_what_is_left_of_work_together_is_done_one_by_one(tenant: Tenant) -> None:
+    quick, slow = waiting(tenant), waiting(tenant)
     done: list[int] = []
 
-    def sift(claims: list[Claim[Scan]]) -> list[Claim[Scan]]:
-        finish_together([held for held in claims if held.row.pk == quiet.pk])
-        return [held for held in claims if not held.ended]
+    def together(claims: Sequence[Claim[Scan]]) -> None:
+        with finishing_together([held for held in claims if held.row.pk == quick.pk]):
+            pass
 
     def work(held: Claim[Scan]) -> None:
         done.append(held.row.pk)
         finish(held)
 
-    kind(work, sift=sift, at_once=5)
+    kind(work, together=together, at_once=5)
     assert not drain("test")
-    assert done == [loud.pk]
+    assert done == [slow.pk]
 
 
-def test_rows_are_worked_on_one_by_one_when_sifting_fails(tenant: Tenant) -> None:
+@pytest.mark.parametrize("error", [ValueError("one breaks it"), LeaseLostError("one is lost")])
+def test_rows_are_worked_on_one_by_one_when_work_together_fails(
+    tenant: Tenant, error: Exception
+) -> None:
     scans = [waiting(tenant) for _ in range(3)]
 
-    def sift(claims: list[Claim[Scan]]) -> list[Claim[Scan]]:
-        finish_together(claims[:1])
-        raise ValueError("one of them breaks it")
+    def together(claims: Sequence[Claim[Scan]]) -> None:
+        with finishing_together(claims[:1]):
+            pass
+        with finishing_together(claims[1:]):
+            raise error
 
-    kind(sift=sift, at_once=5)
+    kind(together=together, at_once=5)
     assert not drain("test")
     assert [again(scan).due_at for scan in scans] == [None, None, None]
     assert [again(scan).attempts for scan in scans] == [0, 0, 0]
+
+
+def test_a_kind_that_does_not_spread_rests_before_more_but_not_before_the_first(
+    tenant: Tenant,
+) -> None:
+    for _ in range(3):
+        waiting(tenant)
+    began: list[float] = []
+
+    def work(held: Claim[Scan]) -> None:
+        began.append(time.monotonic())
+        time.sleep(0.1)
+        finish(held)
+
+    kind(work, spreads=False, at_once=5)
+    asked = time.monotonic()
+    drain("test")
+    assert began[0] - asked < 0.2
+    assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(began))
+    waiting(tenant)
+    drain("test")
+    assert began[3] - began[2] >= 0.3, "an earlier turn counts too"
 
 
 def test_threads_go_on_while_one_row_is_slow(tenant: Tenant) -> None:
