@@ -296,3 +296,40 @@ def test_what_was_lost_is_counted_in_the_file(log: Log) -> None:
     writer.flush()
     writer.flush()
     assert summary(log).lost == 1
+
+
+def test_who_waits_for_the_file_beside_the_workflow_does_not_hold_it_up(log: Log) -> None:
+    """The sender's writes wait for another process without keeping the workflow's connection."""
+    log.write([_execution()])
+    other = sqlite3.connect(log.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    def write_beside() -> None:
+        for _ in range(3):
+            with pytest.raises(sqlite3.OperationalError), log.connection.transaction():
+                pytest.fail("it is locked")
+
+    beside = threading.Thread(target=write_beside)
+    beside.start()
+    time.sleep(0.1)
+    began = time.monotonic()
+    with pytest.raises(sqlite3.OperationalError):
+        log.write([_node()])
+    waited = time.monotonic() - began
+    beside.join()
+    other.close()
+    assert waited < 1.5, "its own wait, and nobody else's"
+    log.write([_node()])
+
+
+def test_who_waits_beside_the_workflow_goes_on_when_the_file_is_free(log: Log) -> None:
+    log.write([_execution()])
+    other = sqlite3.connect(log.path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, other.execute, ["ROLLBACK"])
+    release.start()
+    with log.connection.transaction() as connection:
+        connection.execute("DELETE FROM executions")
+    release.join()
+    other.close()
+    assert log.get_execution("e1") is None

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +21,7 @@ IN_MEMORY = ":memory:"
 """SQLite's name for a file that is none."""
 BUSY_SECONDS = 1.0
 """How long a writer waits for another process's commit; after that rows are kept in memory."""
-
-
+_AGAIN_SECONDS = 0.02
 _FORK_SECONDS = 5.0
 
 
@@ -180,16 +180,36 @@ class Connection:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A write transaction: committed at the end, rolled back on an error. Raises sqlite3.Error."""
-        with self._alone() as connection:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:  # an interrupt, too, must not leave it open
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+        """A write transaction of who is not the workflow: committed at the end, rolled back on an error.
+
+        While another process writes it waits as long as `write`, but without keeping the connection: the
+        workflow's thread would wait for it, and then once more for the file. Raises sqlite3.Error.
+        """
+        until = time.monotonic() + self._busy_seconds
+        while True:
+            with self._alone() as connection:
+                if self._begins_at_once(connection, may_fail=time.monotonic() >= until):
+                    try:
+                        yield connection
+                        connection.execute("COMMIT")
+                    except BaseException:  # an interrupt, too, must not leave it open
+                        if connection.in_transaction:
+                            connection.execute("ROLLBACK")
+                        raise
+                    return
+            time.sleep(_AGAIN_SECONDS)
+
+    def _begins_at_once(self, connection: sqlite3.Connection, *, may_fail: bool) -> bool:
+        try:
+            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            if may_fail:
                 raise
+            return False
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {round(self._busy_seconds * 1000)}")
+        return True
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
