@@ -1,12 +1,14 @@
 """What a node costs the workflow's thread: `python bench/overhead.py` (in `client/`).
 
 Each line is the median of one call, in microseconds, beside what it would cost without recording: the
-undecorated function, and a bare sqlite3 connection that inserts the same text and commits. Last, many
-nodes in a row: how many a minute, and how much memory they took at most.
+undecorated function, and a bare sqlite3 connection that inserts the same text and commits. All are measured
+in turns, as a shared machine is faster at one moment than at the next. Last, many nodes in a row: how many
+a minute, and how much memory they took at most.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import os
@@ -26,7 +28,8 @@ from flowwatch_client import configure, flush, node, workflow
 from flowwatch_client.log import outbox
 from flowwatch_client.log.log import Log
 
-CALLS = 3_000
+ROUNDS = 10
+CALLS = 500
 MANY = 100_000
 ORDER: dict[str, Any] = {
     "order": 4711,
@@ -49,21 +52,31 @@ def handle(order: dict[str, Any]) -> int:
 
 
 recorded = node(handle)
+RECORDED: dict[str, dict[str, Any]] = {
+    "node, committed": {},
+    "node, buffered": {"buffered": True},
+    "node, buffered, values=False": {"buffered": True, "values": False},
+}
 
 
-def median_us(call: Callable[[], object], calls: int = CALLS) -> tuple[float, float]:
-    """Median of the time of one call, and of the processor's time that all took, in microseconds."""
-    times = []
-    processor = time.thread_time()
-    for _ in range(calls):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times) * 1e6, (time.thread_time() - processor) / calls * 1e6
+class Calls:
+    """What each call took, in seconds, and the time of the processor that all took."""
 
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.processor = 0.0
 
-def show(name: str, times: tuple[float, float]) -> None:
-    print(f"{name:44} {times[0]:8.1f} {times[1]:8.1f}")
+    def measure(self, call: Callable[[], object]) -> None:
+        processor = time.thread_time()
+        for _ in range(CALLS):
+            start = time.perf_counter()
+            call()
+            self.times.append(time.perf_counter() - start)
+        self.processor += time.thread_time() - processor
+
+    def show(self, name: str) -> None:
+        middle = statistics.median(self.times) * 1e6
+        print(f"{name:44} {middle:8.1f} {self.processor / len(self.times) * 1e6:8.1f}")
 
 
 @contextlib.contextmanager
@@ -100,21 +113,21 @@ def many_nodes(path: Path) -> None:
 def main() -> None:
     print(f"input of {len(json.dumps(ORDER)):,} characters, load {os.getloadavg()[0]:.1f}")
     print(f"{'':44} {'median':>8} {'of CPU':>8}  µs")
+    calls: dict[str, Calls] = collections.defaultdict(Calls)
     with tempfile.TemporaryDirectory() as folder:
-        show("the function itself", median_us(lambda: handle(ORDER)))
         with bare_sqlite(Path(folder, "bare.db")) as insert:
-            show("sqlite3's insert alone", median_us(insert))
-        for name, settings in (
-            ("node, committed", {}),
-            ("node, buffered", {"buffered": True}),
-            ("node, buffered, values=False", {"buffered": True, "values": False}),
-        ):
-            configure(log=Path(folder, f"{name}.db"), **settings)
-            with workflow("measured"):
-                recorded(ORDER)
-                show(name, median_us(lambda: recorded(ORDER)))
-            flush(60)
-        show("node outside of a workflow", median_us(lambda: recorded(ORDER)))
+            for _ in range(ROUNDS):
+                calls["the function itself"].measure(lambda: handle(ORDER))
+                calls["sqlite3's insert alone"].measure(insert)
+                for name, settings in RECORDED.items():
+                    configure(log=Path(folder, f"{name}.db"), **settings)
+                    with workflow("measured"):
+                        recorded(ORDER)
+                        calls[name].measure(lambda: recorded(ORDER))
+                    flush(60)
+                calls["node outside of a workflow"].measure(lambda: recorded(ORDER))
+        for name, measured in calls.items():
+            measured.show(name)
         many_nodes(Path(folder, "many.db"))
         configure(enabled=False)
 

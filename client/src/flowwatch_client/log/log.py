@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -49,14 +50,8 @@ _CHANGE_NODE = (
 )
 _EXECUTION_OF = f"SELECT {_list(EXECUTION_COLUMNS)} FROM executions"
 _NODE_OF = f"SELECT {_list(_NODE_COLUMNS)}, run_index, id FROM node_executions"
-
-
-def _execution_values(row: ExecutionRow) -> tuple[object, ...]:
-    return tuple(getattr(row, name) for name in EXECUTION_COLUMNS)
-
-
-def _node_values(row: NodeRow) -> tuple[object, ...]:
-    return tuple(getattr(row, name) for name in _NODE_COLUMNS)
+_execution_values = operator.attrgetter(*EXECUTION_COLUMNS)
+_node_values = operator.attrgetter(*_NODE_COLUMNS)
 
 
 class Log:
