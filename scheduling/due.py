@@ -40,8 +40,9 @@ MAX_ATTEMPTS: Final = 5
 ERROR_LENGTH: Final = 2_000
 _LOOK_SECONDS: Final = 0.1
 _LOCK_MILLISECONDS: Final = 500
-# A kind that does not spread rests so many times as long as it worked.
+# A kind that does not spread rests so many times as long as it worked, and at most so many seconds.
 _REST: Final = 2.0
+_LONGEST_REST: Final = 2.0
 # So long a drain goes on looking after a row was begun or ended in one of its threads.
 _LINGER_SECONDS: Final = 0.5
 # A process that ends waits so long for its threads: less than the patience of the watchdog.
@@ -236,7 +237,7 @@ def claim(kind: Kind[Row]) -> list[Claim[Row]]:
 
 @contextmanager
 def finishing_together(claims: Sequence[Claim[Row]], order: str = "pk") -> Iterator[list[Row]]:
-    """The transaction that ends steps of one tenant: like `finishing`, for all or none of them.
+    """The transaction that ends steps of one tenant, one at least: `finishing` of all, or of none.
 
     The block gets the rows as they are stored, locked in the order of that field, and may set their
     `due_at`. Raises LeaseLostError before the block when another claim came between for one.
@@ -376,7 +377,8 @@ def _tiring(kind: Kind[Any]) -> Iterator[None]:
     yield
     if not kind.spreads:
         ended = time.monotonic()
-        _rested_at[kind.name] = max(_rested_at.get(kind.name, 0.0), ended) + _REST * (ended - began)
+        rested_at = max(_rested_at.get(kind.name, 0.0), ended) + _REST * (ended - began)
+        _rested_at[kind.name] = min(rested_at, ended + _LONGEST_REST)
 
 
 def _work_together(kind: Kind[Row], claims: list[Claim[Row]]) -> None:

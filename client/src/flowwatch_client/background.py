@@ -221,6 +221,13 @@ class Background:
         self._keeper.join(max(until - time.monotonic(), _LEAST_KEEPER_SECONDS))
         self._writer.say_lost()
 
+    def close(self) -> None:
+        """End, and close the file until somebody writes to it again."""
+        self.end()
+        for connection in (self._own, self._log.connection):
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
     def _start(self) -> None:
         with self._starting:
             if self._started:

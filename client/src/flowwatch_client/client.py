@@ -192,7 +192,7 @@ def configure(**changed: object) -> None:
     before = _client
     _make(changed)
     if before is not None:
-        before.background.end()
+        before.background.close()
 
 
 def flush(timeout: float = 5.0) -> bool:

@@ -81,7 +81,8 @@ def test_the_work_on_a_chain_is_bounded(length: int) -> None:
 
 
 def test_the_work_on_a_long_stack_is_bounded() -> None:
-    error = deep(20_000)
+    # Each call of Python takes room on the C stack before 3.11.
+    error = deep(20_000 if sys.version_info >= (3, 11) else 5_000)
     began = time.process_time()
     told = stack_of(error)
     assert time.process_time() - began < 0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sqlite3
 import sys
@@ -20,6 +21,10 @@ from flowwatch_client.log.writer import Writer
 from flowwatch_client.rows import ExecutionRow, NodeRow
 
 
+# Python 3.13 complains of a connection that was interrupted between being opened and being kept.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+
+
 class Overtime(TimeoutError):
     """What a time limit raises: an OSError, as troubles of files are."""
 
@@ -32,6 +37,7 @@ def _time_limit() -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, over)
     yield
     signal.signal(signal.SIGALRM, before)
+    gc.collect()
 
 
 def interrupted(work: Callable[[], object], at: int) -> Overtime | None:

@@ -90,7 +90,11 @@ class Connection:
 
     def _mine(self) -> sqlite3.Connection:
         if self._opened is None:
-            self._opened = self._open()
+            opened = self._open()
+            # Nobody has to close a log; from Python 3.13 on sqlite3 complains of connections left open.
+            self._left_open = weakref.finalize(self, opened.close)
+            self._left_open.atexit = False
+            self._opened = opened
             self.file = self._file_there()
         return self._opened
 
@@ -243,12 +247,8 @@ class Connection:
     def _close(self) -> None:
         opened, self._opened = self._opened, None
         if opened is not None:
+            self._left_open.detach()
             opened.close()
-
-    def __del__(self) -> None:
-        # Nobody has to close a log; from Python 3.13 on sqlite3 complains of connections left open.
-        if self._opened is not None:
-            self._opened.close()
 
     def before_fork(self) -> bool:
         """Whether it is closed. Whoever uses it may wait for what the forking thread holds: then not."""
@@ -268,6 +268,7 @@ class Connection:
         """
         self._lock = threading.RLock()
         if self._opened is not None:
+            self._left_open.detach()
             _inherited.append(self._opened)
             self._opened = None
 
