@@ -20,7 +20,6 @@ from flowwatch_client.log.log import Log
 from flowwatch_client.log.writer import Writer
 from flowwatch_client.rows import ExecutionRow, NodeRow
 
-
 # Python 3.13 complains of a connection that was interrupted between being opened and being kept.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 
