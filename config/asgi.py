@@ -10,6 +10,7 @@ from django.core.wsgi import get_wsgi_application
 
 from config.bodies import BodyReader, Deadlines, Sizes
 from config.bridge import Bridge
+from config.telemetry import requests
 
 application = Bridge(
     get_wsgi_application(),
@@ -18,4 +19,5 @@ application = Bridge(
         Deadlines(total=settings.SLOW_BODY_TOTAL_SECONDS, idle=settings.SLOW_BODY_IDLE_SECONDS),
         Sizes(usual=settings.LIMITS.body_bytes, large=settings.LIMITS.batch_bytes),
     ),
+    observe=requests.count,
 )

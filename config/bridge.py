@@ -41,6 +41,14 @@ class WsgiApplication(Protocol):
     ) -> Iterable[bytes]: ...
 
 
+Observe = Callable[[str, str, int, float], None]
+"""Is told each answer's path, method and status, and the seconds until it began."""
+
+
+def _observe_nothing(path: str, method: str, status: int, seconds: float) -> None:
+    """Where nobody counts."""
+
+
 class ClientGone(Exception):
     """The client closed the connection, or stopped taking our answer."""
 
@@ -55,10 +63,12 @@ class Bridge:
         threads: int,
         reader: BodyReader,
         pace: DownloadPace = DownloadPace(),  # noqa: B008 - frozen
+        observe: Observe = _observe_nothing,
     ) -> None:
         self.application = application
         self.reader = reader
         self.pace = pace
+        self._observe = observe
         self._waiting: deque[_Job] = deque()
         # One for each job that was ever put there: threads wait for these.
         self._calls: SimpleQueue[None] = SimpleQueue()
@@ -72,11 +82,24 @@ class Bridge:
         """Answer one request."""
         if scope["type"] != "http":
             return
+        counted = self._counted(scope, send)
         try:
             with await self._body(scope, receive) as body:
-                await self._answer(_Job(asyncio.get_running_loop(), scope, body, receive, send))
+                await self._answer(_Job(asyncio.get_running_loop(), scope, body, receive, counted))
         except Refusal as refusal:
-            await _refuse(send, refusal)
+            await _refuse(counted, refusal)
+
+    def _counted(self, scope: Scope, send: Send) -> Send:
+        """Send, and tell when an answer begins."""
+        began = time.monotonic()
+
+        def counted(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                seconds = time.monotonic() - began
+                self._observe(scope["path"], scope["method"], message["status"], seconds)
+            return send(message)
+
+        return counted
 
     async def _answer(self, job: "_Job") -> None:
         """Let a thread answer. Raises :class:`Refusal` when none comes to it."""

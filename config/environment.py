@@ -32,6 +32,8 @@ class Environment:
     smtp_from: str
     outbound_allowed_networks: tuple[Network, ...]
     trusted_proxies: tuple[Network, ...]
+    metrics_token: str
+    metrics_allowed_networks: tuple[Network, ...]
     scrub_extra_keys: list[str]
     scrub_safe_keys: list[str]
     slow_body_total_seconds: float
@@ -74,6 +76,8 @@ class Environment:
             smtp_from=env.str("SMTP_FROM", "Flowwatch <flowwatch@localhost>"),
             outbound_allowed_networks=_networks(env, "OUTBOUND_ALLOWED_NETWORKS"),
             trusted_proxies=_networks(env, "TRUSTED_PROXIES"),
+            metrics_token=env.str("METRICS_TOKEN", ""),
+            metrics_allowed_networks=_networks(env, "METRICS_ALLOWED_NETWORKS"),
             scrub_extra_keys=env.list("SCRUB_EXTRA_KEYS", []),
             scrub_safe_keys=env.list("SCRUB_SAFE_KEYS", []),
             slow_body_total_seconds=env.float("SLOW_BODY_TOTAL_SECONDS", 30.0),

@@ -1,16 +1,16 @@
 """Health for load balancers (live, ready) and for operators of the installation (detailed)."""
 
 import logging
-import time
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from config import soundness
+from config.telemetry.database import database_figures
 from monitoring.worker import is_led
 from scheduling.status import scheduler_status
 
@@ -81,31 +81,15 @@ def _asked_by_staff(request: HttpRequest) -> bool:
 
 def _figures() -> dict[str, Any]:
     """Database, queue and scheduler in numbers."""
-    started = time.perf_counter()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT current_setting('server_version'), pg_database_size(current_database())"
-        )
-        version, size = cursor.fetchone()
-        latency_ms = (time.perf_counter() - started) * 1000
-        cursor.execute(
-            "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()),"
-            " current_setting('max_connections')::int"
-        )
-        connections, most = cursor.fetchone()
-        cursor.execute(
-            "SELECT relname, n_live_tup FROM pg_stat_user_tables WHERE relname = ANY(%s)",
-            [["monitoring_event", "monitoring_rollupdelta"]],
-        )
-        waiting = dict(cursor.fetchall())
+    figures = database_figures()
     return {
         "database": {
-            "version": version,
-            "latency_ms": round(latency_ms, 1),
-            "size_bytes": size,
-            "connections": connections,
-            "max_connections": most,
+            "version": figures.version,
+            "latency_ms": round(figures.latency_seconds * 1000, 1),
+            "size_bytes": figures.size_bytes,
+            "connections": figures.connections,
+            "max_connections": figures.max_connections,
         },
-        "queue": waiting,
+        "queue": figures.waiting,
         "scheduler": {"worker_leads": is_led(), **scheduler_status().as_json()},
     }

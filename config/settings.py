@@ -103,6 +103,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 DATA_UPLOAD_MAX_NUMBER_FILES = 1_000
 TRUSTED_PROXIES = env.trusted_proxies
+METRICS_TOKEN = env.metrics_token
+METRICS_ALLOWED_NETWORKS = env.metrics_allowed_networks
 PACE = Pace(env.pace)
 # What a tenant may send when its operator set nothing else; 0: as much as comes.
 QUOTA_EXECUTIONS_PER_MINUTE = env.quota_executions_per_minute

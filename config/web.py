@@ -15,6 +15,7 @@ from granian.server import Server
 from config.cli import read_env_file
 from config.environment import Environment
 from config.lifeline import follow_parent
+from config.telemetry.sharing import shared_counts
 
 if TYPE_CHECKING:
     from config.bridge import Bridge
@@ -33,7 +34,7 @@ def main() -> None:
     read_env_file()
     _allow_many_files()
     env = Environment.read()
-    Server(
+    server = Server(
         "config.web:load_application",
         factory=True,
         address=env.bind_address,
@@ -49,7 +50,9 @@ def main() -> None:
         respawn_failed_workers=True,
         respawn_interval=1.0,
         workers_kill_timeout=STOP_SECONDS,
-    ).serve()
+    )
+    with shared_counts():
+        server.serve()
 
 
 def load_application() -> "Bridge":

@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 from tenants import problems
 from tenants.problems import problem_response
 
-_MACHINE_PATHS = ("/api/", "/v1/", "/internal/", "/health/")
+_MACHINE_PATHS = ("/api/", "/v1/", "/internal/", "/health/", "/metrics")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -9,6 +9,7 @@ first; a chunk that it cuts off begins again.
 
 from __future__ import annotations
 
+import collections
 import datetime as dt
 import logging
 import uuid
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import prometheus_client
 import psycopg
 from django.db import (
     DatabaseError,
@@ -49,6 +51,9 @@ logger = logging.getLogger(__name__)
 CHUNK = 1_000
 KEY_REUSED = "This Idempotency-Key was used with another body."
 _ATTEMPTS = 3
+_recorded = prometheus_client.Counter(
+    "flowwatch_executions", "Messages about executions, by what became of them.", ["outcome"]
+)
 
 
 def record_executions(records: Sequence[ExecutionRecord]) -> list[Result]:
@@ -61,6 +66,8 @@ def record_executions(records: Sequence[ExecutionRecord]) -> list[Result]:
     results: list[Result] = []
     for start in range(0, len(records), CHUNK):
         results += _store_or_bisect(records[start : start + CHUNK])
+    for outcome, number in collections.Counter(result.outcome for result in results).items():
+        _recorded.labels(outcome.value).inc(number)
     return results
 
 

@@ -51,6 +51,7 @@ _PUBLIC = {
     "health-live": Entry({"GET": Call(Open())}, public="load balancers"),
     "health-ready": Entry({"GET": Call(Open())}, public="load balancers"),
     "health-detailed": Entry({"GET": Call(Open(), (200, 401, 403, 404))}, public="operators"),
+    "metrics": Entry({"GET": Call(Open(), (404,))}, public="monitoring, by a token of its own"),
     "scheduling:scheduler-status": Entry({"GET": Call(Operators())}),
     "scheduling:status": Entry({"GET": Call(Operators(nobody=SIGN_IN))}),
     "scheduling:status-try-again": Entry(

@@ -1,0 +1,1 @@
+"""What Flowwatch tells of itself at `/metrics`, as Prometheus text."""
