@@ -20,6 +20,7 @@ from typing import IO, Any, Protocol
 
 from config.bodies import Body, BodyReader, Headers, Message, Receive, Refusal, Scope
 from config.limits import DownloadPace, NoPlace, StreamPlaces
+from tenants.request_ids import HEADER, answering, request_id_of
 from tenants.streams import owner_in
 
 logger = logging.getLogger(__name__)
@@ -82,24 +83,27 @@ class Bridge:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        counted = self._counted(scope, send)
+        request_id = request_id_of(scope["headers"])
+        send = self._marking(request_id, scope, send)
         try:
             with await self._body(scope, receive) as body:
-                await self._answer(_Job(asyncio.get_running_loop(), scope, body, receive, counted))
+                loop = asyncio.get_running_loop()
+                await self._answer(_Job(loop, scope, body, receive, send, request_id))
         except Refusal as refusal:
-            await _refuse(counted, refusal)
+            await _refuse(send, refusal)
 
-    def _counted(self, scope: Scope, send: Send) -> Send:
-        """Send, and tell when an answer begins."""
+    def _marking(self, request_id: str, scope: Scope, send: Send) -> Send:
+        """Send, but say in an answer's head which request's it is, and tell that it begins."""
         began = time.monotonic()
 
-        def counted(message: Message) -> Awaitable[None]:
+        def marking(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
+                message["headers"].append((HEADER, request_id.encode()))
                 seconds = time.monotonic() - began
                 self._observe(scope["path"], scope["method"], message["status"], seconds)
             return send(message)
 
-        return counted
+        return marking
 
     async def _answer(self, job: "_Job") -> None:
         """Let a thread answer. Raises :class:`Refusal` when none comes to it."""
@@ -150,13 +154,17 @@ class Bridge:
                 job = self._waiting.popleft()
             except IndexError:  # it was refused
                 continue
-            try:
-                job.finish(self._respond(job))
-            except ClientGone:
-                job.fail(ClientGone())
-            except Exception as error:  # whatever went wrong, this thread has to serve the next
-                logger.exception("A request ended with an error outside of Django")
-                job.fail(error)
+            with answering(job.request_id):
+                self._finish(job)
+
+    def _finish(self, job: "_Job") -> None:
+        try:
+            job.finish(self._respond(job))
+        except ClientGone:
+            job.fail(ClientGone())
+        except Exception as error:  # whatever went wrong, this thread has to serve the next
+            logger.exception("A request ended with an error outside of Django")
+            job.fail(error)
 
     def _respond(self, job: "_Job") -> "Answer | None":
         """Run Django; the answer when it is small, None when it was streamed already."""
@@ -209,7 +217,9 @@ class _Patience:
 class _Job:
     """A complete request on its way through a thread."""
 
-    __slots__ = ("answer", "body", "gone", "loop", "receive", "scope", "send", "since")
+    __slots__ = (
+        "answer", "body", "gone", "loop", "receive", "request_id", "scope", "send", "since",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -218,7 +228,9 @@ class _Job:
         body: Body,
         receive: Receive,
         send: Send,
+        request_id: str,
     ) -> None:
+        self.request_id = request_id
         self.since = loop.time()
         self.gone = False
         self.receive = receive

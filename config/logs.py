@@ -5,6 +5,8 @@ import logging
 import re
 from datetime import UTC, datetime
 
+from tenants.request_ids import current_request_id
+
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "request"}
 # Links in mails hold what lets act whoever has it; Django writes the paths that it refuses.
 _TOKENS_IN_PATHS = re.compile(r"(/alerts/acknowledge/|/password/reset/[^/\s]+/)[^/\s\"]+")
@@ -13,6 +15,7 @@ _TOKENS_IN_PATHS = re.compile(r"(/alerts/acknowledge/|/password/reset/[^/\s]+/)[
 class LineFormatter(logging.Formatter):
     """``2026-01-31T09:00:00.000Z INFO name: message key="value"``; no text can forge a second line.
 
+    What a request causes says its id, as its answer does in X-Request-ID.
     Control characters of the message and of every field are escaped; a traceback follows indented.
     Tokens in paths are left out.
     """
@@ -26,6 +29,8 @@ class LineFormatter(logging.Formatter):
             for key, value in vars(record).items()
             if key not in _STANDARD_FIELDS
         )
+        if request_id := current_request_id():
+            line += f" request_id={json.dumps(request_id)}"
         if record.exc_info:
             line += "\n" + _indented(self.formatException(record.exc_info))
         return _TOKENS_IN_PATHS.sub(r"\1…", line)

@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 
 from tenants import problems
 from tenants.problems import problem_response
+from tenants.request_ids import current_request_id
 
 _MACHINE_PATHS = ("/api/", "/v1/", "/internal/", "/health/", "/metrics")
 
@@ -47,7 +48,7 @@ def broken(request: HttpRequest) -> HttpResponse:
     problem = problems.database_away() if away else problems.internal_error()
     if _is_machine(request):
         return problem_response(problem)
-    page = render_to_string(f"{problem.status}.html")
+    page = render_to_string(f"{problem.status}.html", {"request_id": current_request_id()})
     return HttpResponse(page, status=problem.status, headers=problem.headers)
 
 

@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from config.logs import LineFormatter
+from tenants.request_ids import answering
 
 
 def formatted(message: str, **extra: object) -> str:
@@ -23,6 +24,12 @@ def test_no_text_makes_a_second_line_or_moves_the_cursor() -> None:
     assert len(line.splitlines()) == 1
     assert "\x1b" not in line
     assert r"bad\r\nINFO forged\x1b[2J" in line
+
+
+def test_what_a_request_causes_says_which() -> None:
+    with answering("abc-1"):
+        assert formatted("stored", count=3).endswith('stored count=3 request_id="abc-1"')
+    assert formatted("stored").endswith("stored")
 
 
 def test_a_traceback_is_indented() -> None:
