@@ -10,8 +10,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from config import soundness
-from config.telemetry.database import database_figures
 from monitoring.worker import is_led
+from scheduling.database_status import database_figures
 from scheduling.status import scheduler_status
 
 logger = logging.getLogger(__name__)

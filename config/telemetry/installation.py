@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from config.telemetry.database import database_figures, partitions
 from monitoring.worker import is_led
+from scheduling.database_status import database_figures
 from scheduling.status import Status, Waiting, scheduler_status
 
 
@@ -50,15 +50,13 @@ def _of_database() -> Iterator[Metric]:
     yield _gauge("database_bytes", "What the database takes of the disk.", figures.size_bytes)
     yield _gauge("database_connections", "Sessions of all processes.", figures.connections)
     yield _gauge("database_max_connections", "The most it allows.", figures.max_connections)
-    deltas = figures.waiting.get("monitoring_rollupdelta", 0)
-    yield _gauge("deltas_waiting", "About how many deltas wait to be folded.", deltas)
-    number, until = partitions()
-    yield _gauge("partitions", "Partitions for executions.", number)
-    if until is not None:
+    yield _gauge("deltas_waiting", "About how many deltas wait to be folded.", figures.deltas)
+    yield _gauge("partitions", "Partitions for executions.", figures.partitions)
+    if figures.partitions_until is not None:
         yield _gauge(
             "partitions_until_timestamp_seconds",
             "Until when executions have partitions of their own.",
-            until.timestamp(),
+            figures.partitions_until.timestamp(),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any
 
 import pytest
@@ -117,6 +118,8 @@ def test_the_page_shows_them_and_what_was_given_up(operator: Client, tenant: Ten
     deliver(tenant, quarantined_at=Now(), last_error="ValueError: <b>poison</b>")
     page = operator.get("/status/").content.decode()
     assert "a@here" in page
+    assert re.search(r"Partitions of executions</dt><dd>\d+, until ", page)
+    assert re.search(r"Size</dt><dd>[\d.]+\xa0MB", page)
     assert "ValueError: &lt;b&gt;poison&lt;/b&gt;" in page
 
 

@@ -1,4 +1,4 @@
-"""What the database says of itself: for `/health/detailed` and `/metrics`."""
+"""What the database says of itself, for operators: pages, `/health/detailed` and `/metrics`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ WHERE inhparent = 'monitoring_execution'::regclass
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFigures:
-    """`waiting`: table → about how many rows wait in it (the statistics' estimate)."""
+    """`waiting`: table → about how many rows wait in it (the statistics' estimate).
+
+    `partitions` are those of executions; the last of them takes what starts before `partitions_until`.
+    """
 
     version: str
     latency_seconds: float
@@ -36,6 +39,13 @@ class DatabaseFigures:
     connections: int
     max_connections: int
     waiting: dict[str, int]
+    partitions: int
+    partitions_until: dt.datetime | None
+
+    @property
+    def deltas(self) -> int:
+        """About how many changes of the numbers wait to be folded."""
+        return self.waiting.get("monitoring_rollupdelta", 0)
 
 
 def database_figures() -> DatabaseFigures:
@@ -49,12 +59,7 @@ def database_figures() -> DatabaseFigures:
         connections, most = cursor.fetchone()
         cursor.execute(_LIVE_ROWS, [_WAITING])
         waiting = dict(cursor.fetchall())
-    return DatabaseFigures(version, latency, size, connections, most, waiting)
-
-
-def partitions() -> tuple[int, dt.datetime | None]:
-    """How many there are for executions, and until when the last of them takes any."""
-    with connection.cursor() as cursor:
         cursor.execute(_PARTITIONS)
-        number, last = cursor.fetchone()
-    return number, time_of(uuid.UUID(last)) if last else None
+        partitions, last = cursor.fetchone()
+    until = time_of(uuid.UUID(last)) if last else None
+    return DatabaseFigures(version, latency, size, connections, most, waiting, partitions, until)
