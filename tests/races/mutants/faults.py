@@ -7,6 +7,8 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 
+from django.db import connection
+
 from monitoring.database import columns, cursor
 from monitoring.recording import tables, writer
 from monitoring.recording.record import ExecutionRecord, Outcome, Result
@@ -15,6 +17,8 @@ from monitoring.recording.store import record_executions
 LATE_SECONDS = 0.5
 # Long enough that the fault shows on a machine that does one thing at a time, too.
 WINDOW_SECONDS = 0.05
+# Each thread has a connection of its own, and other tests need some of the server's 200, too.
+_places = threading.BoundedSemaphore(10)
 
 
 def look_then_insert() -> None:
@@ -51,7 +55,11 @@ def answer_before_commit() -> None:
 
 def _store_late(execution: ExecutionRecord) -> None:
     time.sleep(LATE_SECONDS)
-    record_executions([execution])
+    with _places:
+        try:
+            record_executions([execution])
+        finally:
+            connection.close()
 
 
 MUTANTS: dict[str, Callable[[], None]] = {
