@@ -14,7 +14,6 @@ from django.db import connection, transaction
 
 from alerts import incidents, scan_news, telling
 from alerts.models import Check, Incident, ScanNews
-from alerts.models.incident import FINDINGS
 from alerts.policy import Policy, policies_for
 from alerts.rules.base import Case, Verdict, WorkflowRule, workflow_rules
 from monitoring.models import Workflow
@@ -159,8 +158,9 @@ def _keep_targets(
         for case, verdict in ruled
         if verdict.is_problem
     ]
-    kept_back = [each for each in known.incidents if each.rule == FINDINGS and each.workflow_id]
-    said += [(policies[each.workflow_id], each.level) for each in kept_back if each.workflow_id]
+    said += [
+        (policy, each.level) for pk, policy in policies.items() for each in known.kept_back(pk)
+    ]
     addresses = {
         address
         for policy, severity in said

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import connection, models
 from django.utils import timezone
 
+from alerts import checks
 from alerts.models import (
     AlertSettings,
     Attempt,
@@ -74,6 +75,12 @@ def alert_kinds(prefix: str = "") -> Iterable[due.Kind[Any]]:
         for kind in due.kinds()
         if kind.model.__module__.startswith("alerts.") and kind.name.startswith(prefix)
     ]
+
+
+def claim_looks() -> list[due.Claim[Any]]:
+    """Claim the workflows that are to be looked at, as a worker does."""
+    [looks] = alert_kinds(checks.KIND)
+    return due.claim(looks)
 
 
 def work(prefix: str = "") -> None:

@@ -28,6 +28,7 @@ from scheduling import due
 from tenants.models import Tenant
 from tenants.scoping import across_tenants, tenant_scope
 from tests.alerts.factories import (
+    claim_looks,
     fail,
     make_settings,
     pass_time,
@@ -401,8 +402,7 @@ def test_failures_below_the_threshold_cost_a_few_statements_for_all_workflows(
     for each in workflows:
         fail(each, 2)
     relay()
-    [looks] = [kind for kind in due.kinds() if kind.name == checks.KIND]
-    claims = due.claim(looks)
+    claims = claim_looks()
     assert len(claims) == 20
     with django_assert_max_num_queries(16):
         checks.look_at_workflows(claims)
@@ -427,8 +427,7 @@ def test_open_incidents_are_counted_up_together(
     for each in workflows:
         fail(each)
     relay()
-    [looks] = [kind for kind in due.kinds() if kind.name == checks.KIND]
-    claims = due.claim(looks)
+    claims = claim_looks()
     assert len(claims) == 20
     with django_assert_max_num_queries(20 + 22):
         checks.look_at_workflows(claims)

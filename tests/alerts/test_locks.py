@@ -27,7 +27,7 @@ from scheduling import due
 from scheduling.due import database_now
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
-from tests.alerts.factories import fail, make_settings, relay, work
+from tests.alerts.factories import claim_looks, fail, make_settings, relay, work
 from tests.config.trees import wait_for
 from tests.monitoring.api.conftest import api_for
 from tests.monitoring.factories import make_environment, make_tenant, make_workflow
@@ -334,8 +334,7 @@ def test_looks_that_tell_different_targets_do_not_lock_out_who_takes_them_out(
     for workflow in workflows:
         fail(workflow, 3)
     relay()
-    [kind] = [each for each in due.kinds() if each.name == checks.KIND]
-    claims = due.claim(kind)
+    claims = claim_looks()
     assert len(claims) == 2
     others: list[Beside] = []
     tell = telling.tell
@@ -360,8 +359,7 @@ def test_the_relay_waits_for_no_look_and_what_came_meanwhile_is_looked_at(
     workflow = make_workflow(make_environment(tenant))
     fail(workflow, 3)
     relay()
-    [kind] = [each for each in due.kinds() if each.name == checks.KIND]
-    [claim] = due.claim(kind)
+    [claim] = claim_looks()
     counted, over = threading.Event(), threading.Event()
     [rule] = workflow_rules()
     look = rule.look
