@@ -269,7 +269,7 @@ def _node_of_row(row: Sequence[Any]) -> NodeState:
 
 # --- writing ------------------------------------------------------------------------------------
 
-_TYPE_OF_EXECUTION_COLUMN = {
+TYPE_OF_EXECUTION_COLUMN = {
     "tenant_id": "bigint", "id": "uuid", "environment_id": "bigint", "workflow_id": "bigint",
     "duration_ms": "bigint", "started_at": "timestamptz", "completed_at": "timestamptz",
     "updated_at": "timestamptz", "received_at": "timestamptz", "changed_at": "timestamptz",
@@ -280,7 +280,7 @@ _TYPE_OF_EXECUTION_COLUMN = {
     "error_node_name": "text", "fingerprint": "bytea", "tags": "jsonb", "keys": "jsonb",
     "order_keys": "bytea", "payload": "bytea",
 }  # fmt: skip
-_TYPE_OF_NODE_COLUMN = {
+TYPE_OF_NODE_COLUMN = {
     "tenant_id": "bigint", "execution_id": "uuid", "node_id": "text", "run_index": "integer",
     "duration_ms": "bigint", "started_at": "timestamptz", "completed_at": "timestamptz",
     "position": "integer", "attempt": "integer", "input_bytes": "integer", "output_bytes": "integer",
@@ -339,16 +339,16 @@ def _update(types: Mapping[str, str]) -> str:
     """  # noqa: S608 - column names from this module
 
 
-_UPDATE_EXECUTIONS = _update(_TYPE_OF_EXECUTION_COLUMN)
+_UPDATE_EXECUTIONS = _update(TYPE_OF_EXECUTION_COLUMN)
 _UPDATE_WITHOUT_PAYLOAD = _update(
-    {name: kind for name, kind in _TYPE_OF_EXECUTION_COLUMN.items() if name != "payload"}
+    {name: kind for name, kind in TYPE_OF_EXECUTION_COLUMN.items() if name != "payload"}
 )
 _NODE_KEY = ("tenant_id", "execution_id", "node_id", "run_index")
 _UPSERT_NODES = f"""
-    INSERT INTO monitoring_nodeexecution ({", ".join(_TYPE_OF_NODE_COLUMN)})
-    SELECT * FROM {_unnest(_TYPE_OF_NODE_COLUMN)}
+    INSERT INTO monitoring_nodeexecution ({", ".join(TYPE_OF_NODE_COLUMN)})
+    SELECT * FROM {_unnest(TYPE_OF_NODE_COLUMN)}
     ON CONFLICT ({", ".join(_NODE_KEY)}) DO UPDATE SET {
-    ", ".join(f"{name} = EXCLUDED.{name}" for name in _TYPE_OF_NODE_COLUMN if name not in _NODE_KEY)
+    ", ".join(f"{name} = EXCLUDED.{name}" for name in TYPE_OF_NODE_COLUMN if name not in _NODE_KEY)
 }"""  # noqa: S608
 _INSERT_GROUPS = """
     INSERT INTO monitoring_errorgroup (tenant_id, fingerprint, title, sample, error_class, created_at)
@@ -364,19 +364,19 @@ def write(
     titles: Mapping[tuple[int, bytes], tuple[str, str, int]],
 ) -> None:
     """Write a chunk: executions, nodes, counters' changes, outbox and new error groups."""
-    inserted = [_execution_row(*item) for item in executions if item[0].is_new]
-    new_nodes = [row for state, _ in executions if state.is_new for row in _node_rows(state)]
+    inserted = [execution_row(*item) for item in executions if item[0].is_new]
+    new_nodes = [row for state, _ in executions if state.is_new for row in node_rows(state)]
     changed_nodes = [
-        row for state, _ in executions if not state.is_new for row in _node_rows(state)
+        row for state, _ in executions if not state.is_new for row in node_rows(state)
     ]
     known = [item for item in executions if not item[0].is_new]
     with cursor() as db:
         if inserted:
-            _copy_binary(db, "monitoring_execution", _TYPE_OF_EXECUTION_COLUMN, inserted)
+            _copy_binary(db, "monitoring_execution", TYPE_OF_EXECUTION_COLUMN, inserted)
         _update_executions(db, [item for item in known if item[0].payload is not None])
         _update_without_payload(db, [item for item in known if item[0].payload is None])
         if new_nodes:
-            _copy_binary(db, "monitoring_nodeexecution", _TYPE_OF_NODE_COLUMN, new_nodes)
+            _copy_binary(db, "monitoring_nodeexecution", TYPE_OF_NODE_COLUMN, new_nodes)
         if changed_nodes:
             db.execute(_UPSERT_NODES, columns(sorted(changed_nodes, key=_node_place)))
         if titles:
@@ -395,7 +395,7 @@ def _update_executions(
 ) -> None:
     if executions:
         ids = [state.id for state, _ in executions]
-        rows = [_execution_row(*item) for item in executions]
+        rows = [execution_row(*item) for item in executions]
         db.execute(_UPDATE_EXECUTIONS, [*columns(rows), min(ids), max(ids)])
 
 
@@ -404,7 +404,7 @@ def _update_without_payload(
 ) -> None:
     if executions:
         ids = [state.id for state, _ in executions]
-        rows = [_execution_row(*item)[:-1] for item in executions]
+        rows = [execution_row(*item)[:-1] for item in executions]
         db.execute(_UPDATE_WITHOUT_PAYLOAD, [*columns(rows), min(ids), max(ids)])
 
 
@@ -448,8 +448,8 @@ def _demand_integers(*numbers: int | None) -> None:
             raise DataError("integer out of range")
 
 
-def _execution_row(state: ExecutionState, derived: Derived) -> tuple[Any, ...]:
-    """Values in the order of `_TYPE_OF_EXECUTION_COLUMN`."""
+def execution_row(state: ExecutionState, derived: Derived) -> tuple[Any, ...]:
+    """Values in the order of `TYPE_OF_EXECUTION_COLUMN`."""
     _demand_integers(state.attempt, state.heartbeat_seconds)
     return (
         state.tenant_id,
@@ -490,8 +490,8 @@ def _node_place(row: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(row[:4])
 
 
-def _node_rows(state: ExecutionState) -> Iterator[tuple[Any, ...]]:
-    """Changed nodes' values in the order of `_TYPE_OF_NODE_COLUMN`."""
+def node_rows(state: ExecutionState) -> Iterator[tuple[Any, ...]]:
+    """Changed nodes' values in the order of `TYPE_OF_NODE_COLUMN`."""
     for node in state.nodes.values():
         if node.is_changed:
             _demand_integers(
