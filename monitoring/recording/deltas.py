@@ -51,9 +51,10 @@ class Delta:
             if status in RATED:
                 self.histogram.add(duration, sign)
         for node_id, node_status, node_duration in contribution.nodes:
-            self._count_node(node_id, node_status, node_duration, sign)
+            self.count_node(node_id, node_status, node_duration, sign)
 
-    def _count_node(self, node_id: str, status: Status, duration: int | None, sign: int) -> None:
+    def count_node(self, node_id: str, status: Status, duration: int | None, sign: int) -> None:
+        """Add or take back one run of a node; duration in ms."""
         node = self.nodes.get(node_id)
         if node is None:
             node = self.nodes[node_id] = NodeDelta([0] * _STATUSES, slots={})

@@ -47,6 +47,20 @@ class Site:
         )  # fmt: skip
         return done.stdout.strip()
 
+    def fill(self, tenant: str, executions: int) -> None:
+        """A tenant with a long history (`tests.bench.history`); nothing is done where it is there."""
+        self.make_tenant(tenant)
+        subprocess.run(
+            [sys.executable, "-m", "tests.bench.history", tenant, "--executions", str(executions)],
+            cwd=ROOT, env=self.environment, check=True,
+        )  # fmt: skip
+
+    def make_tenant(self, slug: str) -> None:
+        """A tenant, unless it is there."""
+        is_there = f"from tenants.models import Tenant; print(Tenant.objects.filter(slug={slug!r}).exists())"
+        if self.command("shell", "--no-imports", "-c", is_there) != "True":
+            self.command("create_tenant", slug.title(), "--slug", slug)
+
     def cpu_seconds(self) -> float:
         """What the web processes and the database have used of processors so far (Linux)."""
         [postmaster] = self.folder.rglob("postmaster.pid")
@@ -112,9 +126,10 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_site(*, worker: bool = True) -> Iterator[Site]:
-    """The product on a port and data folder of its own, ended and thrown away afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="flowwatch-bench-"))
+def running_site(*, worker: bool = True, kept: Path | None = None) -> Iterator[Site]:
+    """The product on a port of its own, ended afterwards; its data are thrown away, or `kept` there."""
+    folder = kept or Path(tempfile.mkdtemp(prefix="flowwatch-bench-"))
+    folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)
     site = Site(folder, _free_port())
     os.environ.update({"FLOWWATCH_DATA": str(folder)})
@@ -144,7 +159,8 @@ def running_site(*, worker: bool = True) -> Iterator[Site]:
                 for process in processes:
                     process.wait(30)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if kept is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

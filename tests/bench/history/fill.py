@@ -7,6 +7,7 @@ goes on where it was. Days are filled by several processes at a time.
 from __future__ import annotations
 
 import bisect
+import collections
 import concurrent.futures
 import dataclasses
 import datetime as dt
@@ -14,21 +15,24 @@ import itertools
 import multiprocessing
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 import psycopg
 from django.db import connections, transaction
 
+from monitoring.counting.buckets import BUCKET_MS
+from monitoring.counting.nodes import NodeDelta
 from monitoring.database import cursor
 from monitoring.ids import milliseconds, moment
 from monitoring.metrics import rollups
-from monitoring.metrics.counters import Counters, WorkflowBucket
+from monitoring.metrics.counters import Counters, NodeKey, RollupKey, WorkflowBucket, add_at
+from monitoring.metrics.node_lines import give_lines
 from monitoring.models import Level, Rollup, Subject, Workflow
 from monitoring.recording import schema
 from monitoring.recording.deltas import Delta
 from monitoring.recording.environments import default_environment, source_for
-from monitoring.recording.merge import Contribution, contribution, derive, first_id, new_state
+from monitoring.recording.merge import Contribution, derive, first_id, new_state
 from monitoring.recording.record import ExecutionRecord
 from monitoring.recording.store import record_executions
 from monitoring.recording.tables import (
@@ -37,13 +41,16 @@ from monitoring.recording.tables import (
     execution_row,
     node_rows,
 )
+from monitoring.words import Status
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests.bench.history import shapes
 from tests.bench.history.rows import COPY_END, COPY_HEAD, EPOCH_SHIFT_MS, RowTemplate
 
 DAY_MS: Final = 86_400_000
-BUCKET_MS: Final = 300_000
+HOUR_MS: Final = 3_600_000
+# After the buckets of a level have been added up come those of the next: hours, days, none.
+LENGTH_MS: Final = {Level.FIVE_MINUTES: HOUR_MS, Level.HOUR: DAY_MS, Level.DAY: DAY_MS}
 # Share of a day's executions by hour (UTC), and of a week's by weekday.
 _HOURS: Final = (2, 2, 2, 2, 2, 3, 4, 6, 8, 9, 9, 8, 7, 8, 8, 8, 7, 6, 5, 4, 3, 3, 2, 2)
 _WEEKDAYS: Final = (1.0, 1.1, 1.1, 1.05, 1.0, 0.55, 0.5)
@@ -130,6 +137,7 @@ def _fill_day(day: int, size: int) -> int:
 class _Node:
     write: Callable[..., bytearray]
     node_id: str
+    status: Status
     duration_ms: int
 
 
@@ -140,7 +148,7 @@ class _Shape:
         state = new_state(record, first_id(record), workflow_id)
         derived = derive(state)
         self.workflow_id = workflow_id
-        self.contribution = contribution(state, derived)
+        self.status, self.error_class = state.status, derived.error_class
         execution = RowTemplate(TYPE_OF_EXECUTION_COLUMN, execution_row(state, derived))
         self.write_execution = execution.writer(
             {
@@ -156,6 +164,7 @@ class _Shape:
             _Node(
                 RowTemplate(TYPE_OF_NODE_COLUMN, row).writer(node_format),
                 node.node_id,
+                node.status,
                 node.duration or 0,
             )
             for row, node in zip(node_rows(state), state.nodes.values(), strict=True)
@@ -166,11 +175,74 @@ class _Shape:
         )
 
 
-class _Slice:
-    """The rows of some executions, ready for COPY, and what the whole day adds to counters."""
+class _Numbers:
+    """What a day's executions add to counters: by (workflow, start of 5 minutes or hour in ms)."""
 
-    def __init__(self, deltas: dict[tuple[int, int], Delta]) -> None:
-        self.deltas = deltas
+    def __init__(self) -> None:
+        self.executions: collections.defaultdict[tuple[int, int], Delta] = collections.defaultdict(
+            Delta
+        )
+        self.nodes: collections.defaultdict[tuple[int, int], Delta] = collections.defaultdict(Delta)
+
+    def count(self, shape: _Shape, start: int, total: int, lasts: Sequence[int]) -> None:
+        """One execution of a shape; durations in ms."""
+        delta = self.executions[shape.workflow_id, start - start % BUCKET_MS]
+        delta.count(Contribution(shape.status, total, shape.error_class, ()), +1)
+        delta.executed_at(moment(start))
+        of_hour = self.nodes[shape.workflow_id, start - start % HOUR_MS]
+        for node, ms in zip(shape.nodes, lasts, strict=True):
+            of_hour.count_node(node.node_id, node.status, ms, +1)
+
+    def write(self, db: psycopg.Cursor[Any], tenant_id: int, environment_id: int) -> None:
+        """What the fold would make of the day. Each row is summed up from the next finer ones."""
+        workflows = {place: _counters(delta) for place, delta in self.executions.items()}
+        rows: dict[RollupKey, Counters] = {}
+        for level in Level:
+            whole = dict[int, Counters]()
+            for (workflow, at), counters in workflows.items():
+                rows[_rollup_key(tenant_id, Subject.WORKFLOW, workflow, level, at)] = counters
+                add_at(whole, at, counters)
+            for at, counters in whole.items():
+                rows[_rollup_key(tenant_id, Subject.TENANT, tenant_id, level, at)] = counters
+                key = _rollup_key(tenant_id, Subject.ENVIRONMENT, environment_id, level, at)
+                rows[key] = counters
+            workflows = _coarser(workflows, LENGTH_MS[level])
+        rollups.write_rollups(db, rows)
+        self._write_nodes(db, tenant_id)
+        self._write_workflows(db, tenant_id, environment_id)
+
+    def _write_nodes(self, db: psycopg.Cursor[Any], tenant_id: int) -> None:
+        hours = {
+            (workflow, node_id, at): _node_counters(node)
+            for (workflow, at), delta in self.nodes.items()
+            for node_id, node in delta.nodes.items()
+        }
+        rows: dict[NodeKey, Counters] = {}
+        for (workflow, node_id, at), counters in hours.items():
+            rows[NodeKey(tenant_id, workflow, int(Level.HOUR), moment(at), node_id)] = counters
+            day = moment(at - at % DAY_MS)
+            add_at(rows, NodeKey(tenant_id, workflow, int(Level.DAY), day, node_id), counters)
+        give_lines(db, rows)
+        rollups.write_node_rollups(db, rows)
+
+    def _write_workflows(
+        self, db: psycopg.Cursor[Any], tenant_id: int, environment_id: int
+    ) -> None:
+        changes = [
+            rollups.Unfolded(
+                WorkflowBucket(tenant_id, environment_id, workflow, moment(at)),
+                0, 0, _counters(delta), {}, None, b"", delta.last_executed_at,
+            )
+            for (workflow, at), delta in self.executions.items()
+        ]  # fmt: skip
+        rollups.add_to_workflows(db, changes)
+
+
+class _Slice:
+    """The rows of some executions, ready for COPY."""
+
+    def __init__(self, numbers: _Numbers) -> None:
+        self.numbers = numbers
         self.executions: list[bytes | bytearray] = [COPY_HEAD]
         self.nodes: list[bytes | bytearray] = [COPY_HEAD]
         self.keys: list[bytes | bytearray] = [COPY_HEAD]
@@ -193,20 +265,7 @@ class _Slice:
             after = at + ms * 1_000
             self.nodes.append(node.write(id_, (ms,), (at,), (after,), stamp))
             at = after
-        self._count(shape, start, total, lasts)
-
-    def _count(self, shape: _Shape, start: int, total: int, lasts: Sequence[int]) -> None:
-        place = (shape.workflow_id, start - start % BUCKET_MS)
-        delta = self.deltas.get(place)
-        if delta is None:
-            delta = self.deltas[place] = Delta()
-        told = shape.contribution
-        nodes = tuple(
-            (node_id, status, ms)
-            for (node_id, status, _), ms in zip(told.nodes, lasts, strict=True)
-        )
-        delta.count(Contribution(told.status, total, told.error_class, nodes), +1)
-        delta.executed_at(moment(start))
+        self.numbers.count(shape, start, total, lasts)
 
     def copy(self, db: psycopg.Cursor[Any]) -> None:
         """Append the rows."""
@@ -258,16 +317,16 @@ class _Filler:
         """Add a day's executions and their numbers in one transaction."""
         rng = random.Random(day)
         starts = sorted(itertools.islice(self._starts(day, rng), size))
-        deltas: dict[tuple[int, int], Delta] = {}
-        numbers = itertools.count()
+        numbers = _Numbers()
+        external_ids = (b"%05d%07d" % (day, number) for number in itertools.count())
         with transaction.atomic(), cursor() as db:
             for some in _slices(starts):
-                rows = _Slice(deltas)
+                rows = _Slice(numbers)
                 for start in some:
-                    external_id = b"%05d%07d" % (day, next(numbers))
-                    rows.add(self._shape_at(start, rng), start, external_id, rng)
+                    rows.add(self._shape_at(start, rng), start, next(external_ids), rng)
                 rows.copy(db)
-            self._add_numbers(db, deltas)
+            db.execute("SELECT pg_advisory_xact_lock(%s)", [rollups.FOLD_LOCK])
+            numbers.write(db, self.tenant.pk, default_environment(self.tenant.pk).pk)
 
     def _starts(self, day: int, rng: random.Random) -> Iterator[int]:
         hours = list(itertools.accumulate(_HOURS))
@@ -282,38 +341,32 @@ class _Filler:
         workflow = self.workflows[place]
         return self.shapes[workflow.number][workflow.outcome_at(start, rng)]
 
-    def _add_numbers(self, db: psycopg.Cursor[Any], deltas: dict[tuple[int, int], Delta]) -> None:
-        """What the fold would make of the deltas, without writing them down before."""
-        db.execute("SELECT pg_advisory_xact_lock(%s)", [rollups.FOLD_LOCK])
-        environment = default_environment(self.tenant.pk).pk
-        changes = [
-            _unfolded(WorkflowBucket(self.tenant.pk, environment, workflow, moment(at)), delta)
-            for (workflow, at), delta in deltas.items()
-        ]
-        rollups.add_to_rollups(db, changes)
-        rollups.add_to_node_rollups(db, changes)
-        rollups.add_to_workflows(db, changes)
-
 
 def _slices(starts: Sequence[int]) -> Iterator[Sequence[int]]:
     for first in range(0, len(starts), _SLICE):
         yield starts[first : first + _SLICE]
 
 
-def _unfolded(place: WorkflowBucket, delta: Delta) -> rollups.Unfolded:
+def _rollup_key(tenant_id: int, kind: Subject, subject: int, level: Level, at: int) -> RollupKey:
+    return RollupKey(tenant_id, int(kind), subject, int(level), moment(at))
+
+
+def _coarser(
+    finer: Mapping[tuple[int, int], Counters], length_ms: int
+) -> dict[tuple[int, int], Counters]:
+    """Counters by (workflow, start), added up over buckets of that length."""
+    coarser = dict[tuple[int, int], Counters]()
+    for (workflow, at), counters in finer.items():
+        add_at(coarser, (workflow, at - at % length_ms), counters)
+    return coarser
+
+
+def _counters(delta: Delta) -> Counters:
     numbers = (*delta.counts, *delta.duration_sums, *delta.duration_counts, *delta.error_classes)
-    nodes = {
-        node_id: _node_counters(node.counts, node.duration_count, node.duration_sum, node.slots)
-        for node_id, node in delta.nodes.items()
-    }
-    return rollups.Unfolded(
-        place, 0, 0, Counters(numbers, delta.histogram), nodes, None, b"", delta.last_executed_at
-    )
+    return Counters(numbers, delta.histogram)
 
 
-def _node_counters(
-    counts: Sequence[int], duration_count: int, duration_sum: int, slots: dict[int, int]
-) -> Counters:
-    counters = Counters((*counts, duration_count, duration_sum))
-    counters.histogram.add_slots(slots.items())
+def _node_counters(node: NodeDelta) -> Counters:
+    counters = Counters((*node.counts, node.duration_count, node.duration_sum))
+    counters.histogram.add_slots(node.slots.items())
     return counters
