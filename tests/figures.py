@@ -37,8 +37,8 @@ class Figure(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
 
     section: str
     line: str
-    target: str
-    command: str
+    target: str = ""
+    command: str = ""
     reached: str = ""
     met: bool | None = None
     sizes: str = ""

@@ -5,15 +5,20 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
-import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 from tests.bench import data
+from tests.bench.bench import Bench
 from tests.bench.site import ROOT, Site
+from tests.figures import Figure
 
 LINES = 5_000
+_MANY = "batches, 200 workflows hot"
+_ONE = "batches, 1 workflow hot"
+_COPY = "raw COPY of the same rows, formatted by a Python client"
 
 
 def _bodies(workflows: int, lines: int = LINES) -> bytes:
@@ -39,12 +44,13 @@ def _post(site: Site, token: str, body: bytes) -> float:
     return took
 
 
-def measure(site: Site, token: str, seconds: float, repeats: int) -> list[str]:
-    """Lines of the report."""
+def measure(bench: Bench) -> Iterator[Figure]:
+    """Batches beside raw COPY, medians of the repeats; and what memory they take."""
+    site, token = bench.site, bench.token
     _post(site, token, _bodies(200, 1_000))
     rates: dict[str, list[float]] = {}
-    for _ in range(repeats):
-        for name, workflows in (("200 workflows", 200), ("1 workflow", 1)):
+    for _ in range(bench.repeats):
+        for name, workflows in ((_MANY, 200), (_ONE, 1)):
             took = _post(site, token, _bodies(workflows))
             rates.setdefault(name, []).append(LINES / took)
         raw = subprocess.run(
@@ -52,18 +58,39 @@ def measure(site: Site, token: str, seconds: float, repeats: int) -> list[str]:
             cwd=ROOT, env=site.environment, check=True, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         ready, formatted = map(float, raw.stdout.split())
-        rates.setdefault("raw COPY, Python rows", []).append(formatted)
-        rates.setdefault("raw COPY, ready text", []).append(ready)
+        rates.setdefault(_COPY, []).append(formatted)
+        rates.setdefault("raw COPY of ready text", []).append(ready)
     middle = {name: sorted(values)[len(values) // 2] for name, values in rates.items()}
-    lines = [f"Batches of {LINES} executions with 5 nodes, one sender (medians of {repeats}):"]
-    lines += [
-        f"  {name:<28} {rate:8.0f}/s   {100 * rate / middle['raw COPY, Python rows']:5.1f} %"
-        " of raw COPY of Python rows"
-        for name, rate in middle.items()
-    ]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    lines.append(f"  (this sender's own peak memory: {peak} MiB)")
-    return lines
+    for name, rate in middle.items():
+        share, apart = rate / middle[_COPY], abs(rate / middle[_MANY] - 1)
+        target, met = {
+            _MANY: ("40 % of raw COPY", share >= 0.4),
+            _ONE: ("within 20 % of 200 hot workflows", apart <= 0.2),
+        }.get(name, ("", None))
+        yield Figure(
+            section="ingest", line=name, target=target, met=met,
+            reached=f"{rate:,.0f} executions/s, {share:.0%} of raw COPY",
+            sizes=f"{LINES:,} executions with 5 nodes, one sender, medians of {bench.repeats}",
+        )  # fmt: skip
+    yield _memory(site, token)
+
+
+def _memory(site: Site, token: str) -> Figure:
+    """What the web processes held at most while batches of two sizes came in."""
+    peaks = {}
+    for lines in (1_000, 10_000):
+        body = _bodies(200, lines)
+        site.forget_web_peak()
+        for _ in range(2):
+            _post(site, token, body)
+        peaks[lines] = site.web_peak_mb()
+    growth = peaks[10_000] / peaks[1_000]
+    return Figure(
+        section="ingest", line="memory of the web processes by size of batch",
+        target="flat with batch size", met=growth < 1.5,
+        reached=", ".join(f"{peak:,.0f} MB at {lines:,} lines" for lines, peak in peaks.items()),
+        sizes="all web processes together, greatest resident size",
+    )  # fmt: skip
 
 
 # The same rows under new ids: indexes and partitions are the same, parsing and deciding are left out.

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import django
 
-from tests.bench.site import Site
+from tests.bench.bench import Bench
+from tests.figures import Figure
+
+_RULES = "lint: the sixteen rules"
 
 
-def measure(site: Site, token: str, seconds: float, repeats: int) -> list[str]:
-    """Lines of the report; medians of the repeats."""
+def measure(bench: Bench) -> Iterator[Figure]:
+    """Workflows for each second of CPU; medians of the repeats."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
     import msgspec
@@ -28,19 +31,21 @@ def measure(site: Site, token: str, seconds: float, repeats: int) -> list[str]:
     stored = [msgspec.json.encode(read_definition(document).document) for document in documents]
     graphs = [graph_of(msgspec.json.decode(body)) for body in stored]
     kinds: dict[str, Callable[[], None]] = {
-        "the rules": lambda: _each(lambda graph: check(replace(graph), Facts()), graphs),
-        "stored JSON, graph, rules": lambda: _each(
+        _RULES: lambda: _each(lambda graph: check(replace(graph), Facts()), graphs),
+        "lint as a scan does: stored JSON, graph, rules": lambda: _each(
             lambda body: check(graph_of(msgspec.json.decode(body)), Facts()), stored
         ),
-        "taking in: scrub, graph, hash": lambda: _each(read_definition, documents),
+        "taking a definition in: scrub, graph, hash": lambda: _each(read_definition, documents),
     }
     nodes = sum(len(graph.nodes) for graph in graphs)
-    size = f"{len(graphs)} real workflows of {nodes / len(graphs):.0f} nodes on average"
-    lines = [f"Lint, {size}, for each second of CPU:"]
     for name, work in kinds.items():
-        rate = _rate(work, len(graphs), seconds / len(kinds), repeats)
-        lines.append(f"  {name:<32} {rate:8.0f} workflows/s")
-    return lines
+        rate = _rate(work, len(graphs), bench.seconds / len(kinds), bench.repeats)
+        yield Figure(
+            section="later", line=name, target="500 workflows/s" if name is _RULES else "",
+            met=rate > 500 if name is _RULES else None,
+            reached=f"{rate:,.0f} workflows for each second of CPU",
+            sizes=f"{len(graphs)} real workflows of {nodes / len(graphs):.0f} nodes on average",
+        )  # fmt: skip
 
 
 def _each(work: Callable[[Any], object], things: Iterable[Any]) -> None:

@@ -1,107 +1,185 @@
-"""Pages and KPI paths at 100,000 executions, 1 and 8 connections."""
+"""Pages, API paths and ranges of key figures over histories of several sizes, 1 and 8 connections."""
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import itertools
 import json
 import re
+import subprocess
 import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
 
 from tests.bench import load
-from tests.bench.site import Site
+from tests.bench.bench import Bench
+from tests.bench.site import Site, pss_mb, running_site
+from tests.figures import Figure
 
-EXECUTIONS = 100_000
-
-
-def measure(site: Site, token: str, seconds: float, repeats: int) -> list[str]:
-    """Lines of the report."""
-    site.command("create_tenant", "History", "--slug", "history")
-    site.make_owner("history", "bench@example.com")
-    site.command("shell", "--no-imports", "-c", _FILL.format(count=EXECUTIONS))
-    cookie = site.sign_in("bench@example.com")
-    lines = [
-        f"Pages at {EXECUTIONS:,} executions (HTML or JSON, uncompressed; CPU of web and database):"
-    ]
-    for name, path in _pages(site, cookie).items():
-        lines.append(_line(site, name, path, cookie, seconds))
-    return lines
+_OWNER: Final = "bench@example.com"
+_RANGES: Final = ("1h", "6h", "24h", "7d", "30d")
+_FAR: Final = 1_000  # pages of 50 before the one that is far in
 
 
-def _line(site: Site, name: str, path: str, cookie: str, seconds: float) -> str:
+@dataclass(frozen=True)
+class Measured:
+    """One page of one history: milliseconds, and what one request took of processors."""
+
+    alone: float
+    median: float
+    p99: float
+    web_ms: float
+    database_ms: float
+    kilobytes: float
+    errors: int
+
+
+def measure(bench: Bench) -> Iterator[Figure]:
+    """Each page at the largest size, with its growth from the smallest; then memory."""
+    found: dict[int, dict[str, Measured]] = {}
+    memory: list[Figure] = []
+    for size in bench.sizes:
+        with running_site(kept=bench.history(size)) as site:
+            site.fill("history", size)
+            with contextlib.suppress(subprocess.CalledProcessError):  # is there from a run before
+                site.make_owner("history", _OWNER)
+            cookie = site.sign_in(_OWNER)
+            paths = _paths(site, cookie)
+            found[size] = {
+                name: _measured(site, path, cookie, bench.seconds) for name, path in paths.items()
+            }
+            if size == bench.sizes[-1]:
+                memory = list(_memory(site, size))
+    for name in found[bench.sizes[-1]]:
+        yield _figure(name, {size: pages[name] for size, pages in found.items()})
+    yield from memory
+
+
+def _figure(name: str, by_size: dict[int, Measured]) -> Figure:
+    smallest, largest = min(by_size), max(by_size)
+    small, large = by_size[smallest], by_size[largest]
+    growth = large.median / small.median
+    is_kpi = name.startswith("KPIs")
+    fast = large.median < 50 and (is_kpi or large.p99 < 150)
+    return Figure(
+        section="KPIs" if is_kpi else "pages",
+        line=name,
+        target=("median under 50 ms" if is_kpi else "median under 50 ms, p99 under 150 ms")
+        + f", at most 1.5 times that at {smallest:,}",
+        met=fast and growth <= 1.5 and not large.errors,
+        reached=f"8 connections: median {large.median:.0f}, p99 {large.p99:.0f} ms ({growth:.2f} times"
+        f" the {small.median:.0f} ms at {smallest:,}); alone {large.alone:.0f} ms; processor"
+        f" {large.web_ms:.0f} + {large.database_ms:.0f} ms (web + database)"
+        + (f"; {large.errors} errors" if large.errors else ""),
+        sizes=f"{largest:,} executions, {large.kilobytes:.0f} KB uncompressed",
+    )
+
+
+def _measured(site: Site, path: str, cookie: str, seconds: float) -> Measured:
     request = load.request("GET", path, headers={"Cookie": cookie})
     # A new connection of the database plans what the page asks: measured is what comes after.
     load.run(site.port, itertools.repeat(request), connections=8, seconds=max(0.5, seconds / 4))
     one = load.run(site.port, itertools.repeat(request), connections=1, seconds=seconds / 4)
-    spent = site.cpu_seconds()
+    web, database = site.cpu_seconds()
     eight = load.run(site.port, itertools.repeat(request), connections=8, seconds=seconds / 2)
-    cost = (site.cpu_seconds() - spent) / len(eight.latencies) * 1_000
-    size = one.body_bytes / len(one.latencies) / 1024
-    return (
-        f"  {name:<34} {size:7.1f} KB   1: p50 {one.percentile(50):6.1f} p99 {one.percentile(99):6.1f} ms"
-        f"   8: p50 {eight.percentile(50):6.1f} p99 {eight.percentile(99):6.1f} ms"
-        f"   {eight.rate:6.0f}/s   {cost:5.1f} ms of CPU each   errors {one.errors + eight.errors}"
+    web_after, database_after = site.cpu_seconds()
+    answers = len(eight.latencies)
+    return Measured(
+        alone=one.percentile(50),
+        median=eight.percentile(50),
+        p99=eight.percentile(99),
+        web_ms=1_000 * (web_after - web) / answers,
+        database_ms=1_000 * (database_after - database) / answers,
+        kilobytes=one.body_bytes / len(one.latencies) / 1024,
+        errors=one.errors + eight.errors,
     )
 
 
-def _pages(site: Site, cookie: str) -> dict[str, str]:
-    """Names and paths, with the ids of a failed execution and its workflow."""
+def _paths(site: Site, cookie: str) -> dict[str, str]:
+    """Names and paths, with the ids of a failed execution and of popular and rare workflows."""
+
     found = json.loads(site.get("/api/executions?status=failed&limit=1&tenant=history", cookie))
-    execution = found["data"][0]["id"]
-    workflow = re.search(r"/t/history/workflows/(\d+)/", site.get("/t/history/workflows/", cookie))
+    failed = found["data"][0]["id"]
+    listed = site.get("/t/history/workflows/?range=30d", cookie)
+    workflow = re.search(r"/t/history/workflows/(\d+)/", listed)
     assert workflow is not None
-    cursor = None
-    for _ in range(20):
-        after = f"&cursor={urllib.parse.quote(cursor)}" if cursor else ""
-        page = json.loads(site.get(f"/api/executions?limit=500&tenant=history{after}", cookie))
-        cursor = page["pagination"]["nextCursor"]
-    far = urllib.parse.quote(cursor or "")
+    far = _far_cursor(site, cookie)
+    page, lists = "/t/history", "/t/history/executions/"
+    pages = {
+        **{f"overview, {each}": f"{page}/?range={each}" for each in _RANGES},
+        "executions, 30 days": f"{lists}?range=30d",
+        "executions, 1,000th page": f"{lists}?range=30d&after={far}",
+        "executions, failed": f"{lists}?range=30d&status=failed",
+        "executions of one workflow": f"{lists}?range=30d&workflow={workflow[1]}",
+        "execution": f"{lists}{failed}/",
+        **{f"workflows, {each}": f"{page}/workflows/?range={each}" for each in ("24h", "30d")},
+        **{
+            f"workflow, {each}": f"{page}/workflows/{workflow[1]}/?range={each}"
+            for each in ("24h", "30d")
+        },
+        "search": f"{page}/search/?q=write",
+        "alerts": f"{page}/alerts/",
+        "scans": f"{page}/scans/",
+    }
     return {
-        "overview, 24 h": "/t/history/?range=24h",
-        "overview, 30 d": "/t/history/?range=30d",
-        "executions": "/t/history/executions/?range=30d",
-        "executions, failed": "/t/history/executions/?range=30d&status=failed",
-        "executions, 200th page": f"/t/history/executions/?range=30d&after={far}",
-        "execution": f"/t/history/executions/{execution}/",
-        "workflows": "/t/history/workflows/?range=7d",
-        "workflow": f"/t/history/workflows/{workflow[1]}/?range=7d",
-        "API executions": "/api/executions?tenant=history",
-        "API executions, 10,000 in": f"/api/executions?tenant=history&cursor={far}",
-        "API KPIs, 24 h": "/api/v1/observability/kpis?time_range=24h&tenant=history",
-        "API KPIs, 30 d": "/api/v1/observability/kpis?time_range=30d&tenant=history",
+        **pages,
+        **_api_paths(failed, "history-0", far),
+        **{
+            f"KPIs, {each}": f"/api/v1/observability/kpis?time_range={each}&tenant=history"
+            for each in _RANGES
+        },
+        "KPIs, 85 days to the second": "/api/v1/observability/kpis?tenant=history&" + _long_range(),
     }
 
 
-_FILL = """
-import datetime as dt, json, time
-from config.roles import as_owner
-from django.db import connection
-from monitoring.recording import schema
-from monitoring.recording.environments import source_for
-from monitoring.recording.store import record_executions
-from monitoring.metrics.rollups import fold_deltas
-from tenants.models import Tenant
-from tests.bench import data
-tenant = Tenant.objects.get(slug="history")
-source = source_for(tenant.pk)
-now = dt.datetime.now(dt.UTC)
-count = {count}
-for first in range(0, count, 1000):
-    records = []
-    for number in range(first, first + 1000):
-        at = now - dt.timedelta(days=29) * (1 - number / count) - dt.timedelta(minutes=1)
-        body = json.dumps(data.execution(200, at=at)).encode()
-        records.append(schema.full_execution(schema.decode(body), body, source))
-    record_executions(records)
-    if first % 10_000 == 0:
-        while fold_deltas():
-            pass
-# The worker folds too, one at a time: until nothing is left, pages would count every delta anew.
-def any_unfolded():
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT FROM monitoring_rollupdelta)")
-        return cursor.fetchone()[0]
-while any_unfolded():
-    fold_deltas() or time.sleep(0.1)
-with as_owner(), connection.cursor() as cursor:
-    cursor.execute("VACUUM (ANALYZE)")
-"""
+def _api_paths(execution: str, workflow: str, far: str) -> dict[str, str]:
+    paths = {
+        "executions": "executions?",
+        "executions, 50,000 in": f"executions?cursor={far}&",
+        "executions, failed": "executions?status=failed&",
+        "execution": f"executions/{execution}?",
+        "workflows": "workflows?",
+        "workflow": f"workflows/{workflow}?",
+        "executions of a workflow": f"workflows/{workflow}/executions?",
+        "failures of a workflow": f"workflows/{workflow}/failures?",
+        "metrics of a workflow": f"workflows/{workflow}/metrics?",
+        "workflow-executions": "workflow-executions?",
+        "workflow-executions, overview": "workflow-executions/stats/overview?",
+        "observability, overview": "v1/observability/overview?time_range=30d&",
+        "observability, workflows": "v1/observability/workflows?time_range=30d&",
+        "analytics": "v1/analytics/executions?time_range=30d&",
+        "incidents": "alerts/incidents?",
+    }
+    return {f"API: {name}": f"/api/{path}tenant=history" for name, path in paths.items()}
+
+
+def _far_cursor(site: Site, cookie: str) -> str:
+    cursor = ""
+    for _ in range(_FAR * 50 // 500):
+        page = json.loads(
+            site.get(f"/api/executions?limit=500&tenant=history&cursor={cursor}", cookie)
+        )
+        cursor = urllib.parse.quote(page["pagination"]["nextCursor"])
+    return cursor
+
+
+def _long_range() -> str:
+    """A range whose edges cut buckets at both ends."""
+    now = dt.datetime.now(dt.UTC)
+    start, end = now - dt.timedelta(days=85, minutes=2, seconds=31), now - dt.timedelta(seconds=97)
+    return urllib.parse.urlencode({"start": start.isoformat(), "end": end.isoformat()})
+
+
+def _memory(site: Site, size: int) -> Iterator[Figure]:
+    kinds = {
+        "web: its parent and workers": site.web_pids(),
+        "worker that folds": [site.worker],
+        "PostgreSQL, all of its processes": site.database_pids(),
+    }
+    for name, pids in kinds.items():
+        yield Figure(
+            section="memory", line=name, target="", reached=f"{pss_mb(pids):,.0f} MB (PSS)",
+            sizes=f"{len(pids)} processes, after all pages at {size:,} executions",
+        )  # fmt: skip

@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ class Site:
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port = folder, port
-        self.web = 0
+        self.web = self.worker = 0
         self.environment = {
             **os.environ,
             "FLOWWATCH_DATA": str(folder),
@@ -61,17 +61,28 @@ class Site:
         if self.command("shell", "--no-imports", "-c", is_there) != "True":
             self.command("create_tenant", slug.title(), "--slug", slug)
 
-    def cpu_seconds(self) -> float:
+    def cpu_seconds(self) -> tuple[float, float]:
         """What the web processes and the database have used of processors so far (Linux)."""
+        return _cpu_of(self.web_pids()), _cpu_of(self.database_pids())
+
+    def web_pids(self) -> list[int]:
+        """The web server's processes, its parent first."""
+        return [self.web, *_children(self.web)]
+
+    def database_pids(self) -> list[int]:
+        """PostgreSQL's processes, the postmaster first."""
         [postmaster] = self.folder.rglob("postmaster.pid")
-        parents = {self.web, int(postmaster.read_text().split()[0])}
-        ticks = 0
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                fields = stat.read_text().rpartition(")")[2].split()
-                if int(fields[1]) in parents or int(stat.parent.name) in parents:
-                    ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        pid = int(postmaster.read_text().split()[0])
+        return [pid, *_children(pid)]
+
+    def forget_web_peak(self) -> None:
+        """Count `web_peak_mb` from now."""
+        for pid in self.web_pids():
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def web_peak_mb(self) -> float:
+        """The greatest resident sizes of the web processes, added up."""
+        return sum(_kilobytes(f"/proc/{pid}/status", "VmHWM") for pid in self.web_pids()) / 1024
 
     def wait_until_ready(self) -> None:
         """Return when the web server answers."""
@@ -118,7 +129,33 @@ class Site:
             return text
 
 
-def _free_port() -> int:
+def _children(parent: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def _cpu_of(pids: Iterable[int]) -> float:
+    """Seconds of processors that these processes have used."""
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def pss_mb(pids: Iterable[int]) -> float:
+    """Memory of processes together: what they share counts once (Linux)."""
+    return sum(_kilobytes(f"/proc/{pid}/smaps_rollup", "Pss") for pid in pids) / 1024
+
+
+def _kilobytes(file: str, name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB", Path(file).read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -131,7 +168,7 @@ def running_site(*, worker: bool = True, kept: Path | None = None) -> Iterator[S
     folder = kept or Path(tempfile.mkdtemp(prefix="flowwatch-bench-"))
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)
-    site = Site(folder, _free_port())
+    site = Site(folder, free_port())
     os.environ.update({"FLOWWATCH_DATA": str(folder)})
     from config.home import home_from
     from config.postgres.cluster import Cluster
@@ -149,7 +186,7 @@ def running_site(*, worker: bool = True, kept: Path | None = None) -> Iterator[S
                 subprocess.Popen(command, cwd=ROOT, env=site.environment, start_new_session=True)
                 for command in commands
             ]
-            site.web = processes[0].pid
+            site.web, site.worker = processes[0].pid, processes[-1].pid
             site.wait_until_ready()
             try:
                 yield site
