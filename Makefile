@@ -6,7 +6,7 @@
 #                 coverage, and its wheel installed alone      ARGS="--versions 3.10,3.13 -k name"
 #   make check    format, lint, types, migrations, templates, imports, known vulnerabilities
 #                 (make -k check goes on after a failure; make check-lint and so on are its parts)
-#   make bench    the figures of docs/performance.md
+#   make bench    measures, and renews the tables of docs/performance.md      ARGS="pages --sizes 100000"
 #   make faults   kills each part of the carrier and workers that send alerts 20 times, and checks
 #                 that the tests would see faults (QUICK=1: twice; real processes, at a tenth of the times),
 #                 10,000 failures at once, and that 200 slow senders are cut at the limits of real life
@@ -68,7 +68,7 @@ check-vulnerabilities: $(DEV_STAMP)
 	$(PY) tools/check_vulnerabilities.py
 
 bench: $(DEV_STAMP)
-	$(PY) -m tests.bench $(ARGS)
+	$(PY) -m tests.bench --record $(ARGS)
 
 faults: $(DEV_STAMP)
 	FAULT_KILLS=$(if $(QUICK),2,20) $(PY) -m pytest tests/faults tests/alerts/test_storms.py $(ARGS)
