@@ -44,6 +44,11 @@ class Cluster:
         return Path(tempfile.gettempdir()) / f"flowwatch-{os.geteuid()}-{key}"
 
     @property
+    def socket_lock(self) -> Path:
+        """What PostgreSQL writes its process id into as long as it listens."""
+        return self.socket_folder / f".s.PGSQL.{PORT}.lock"
+
+    @property
     def guard_lock(self) -> Path:
         """Held by the guard as long as it answers for a server of this folder."""
         return self.folder / "guard.lock"

@@ -1,8 +1,8 @@
 """What an earlier server left behind after a kill -9: living processes, a stale pid file.
 
-A pid file alone is never believed: its number may belong to somebody else by now. A process counts
-as this cluster's when it works inside PGDATA (Linux: every PostgreSQL process does) or when its
-command line names PGDATA (elsewhere).
+A pid file, or the lock file beside the socket, alone is never believed: its number may belong to
+somebody else by now. A process counts as this cluster's when it works inside PGDATA (Linux: every
+PostgreSQL process does) or when its command line names PGDATA (elsewhere).
 """
 
 import os
@@ -18,8 +18,12 @@ FAST_SECONDS = 60.0
 LAST_SECONDS = 5.0
 
 
-def clear_leftovers(data: Path) -> None:
-    """Stop in order whatever still runs on ``data``, then remove a pid file that nobody owns."""
+def clear_leftovers(data: Path, *locks: Path) -> None:
+    """Stop in order whatever still runs on ``data``, then remove a pid file that nobody owns.
+
+    ``locks`` are other files of this cluster that name its process: PostgreSQL would refuse to start
+    when any process has that number, be it only one that is dead and waits for its parent.
+    """
     pid_file = data / "postmaster.pid"
     if not data.exists():
         return
@@ -29,7 +33,8 @@ def clear_leftovers(data: Path) -> None:
             f"An earlier PostgreSQL still works on {data} and does not end (process "
             f"{', '.join(map(str, remaining))}). End it, then start again."
         )
-    pid_file.unlink(missing_ok=True)
+    for file in (pid_file, *locks):
+        file.unlink(missing_ok=True)
 
 
 def processes_of(data: Path) -> list[int]:

@@ -48,7 +48,7 @@ class Server:
         if run_as.switch:
             binaries = copy_for_other_user(binaries, cluster.folder / "programs")
         check_version(cluster.data, binaries.major)
-        clear_leftovers(cluster.data)
+        clear_leftovers(cluster.data, cluster.socket_lock)
         if not (cluster.data / "PG_VERSION").exists():
             create_cluster(cluster, binaries, run_as)
         write_configuration(cluster, run_as, self.configuration)

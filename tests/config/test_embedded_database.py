@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from config.postgres import leftovers
 from config.postgres.binaries import DatabaseUnavailable, find_binaries
 from config.postgres.cluster import APP_ROLE, LONGEST_SOCKET_FOLDER, SUPERUSER, Cluster
 from config.postgres.server import Server, check_version
+from config.postgres.system_user import database_user
 from tests.config.trees import Tree
 
 AS_ROOT = os.geteuid() == 0
@@ -72,6 +74,25 @@ def test_a_pid_file_that_names_somebody_else_is_not_believed(home: Home) -> None
     (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n")
     leftovers.clear_leftovers(data)
     assert not (data / "postmaster.pid").exists()
+
+
+def test_a_socket_whose_lock_names_somebody_who_lives_is_taken_over(home: Home) -> None:
+    """As after a kill -9, when the dead server's number is a new process's, or not reaped yet."""
+    cluster = Cluster(home)
+    server = Server(cluster, find_binaries())
+    server.start()
+    somebody = subprocess.Popen(["sleep", "60"], **database_user().process_options())
+    try:
+        assert server.process is not None
+        server.process.kill()
+        server.process.wait()
+        lock = cluster.socket_lock.read_text().split("\n", 1)
+        cluster.socket_lock.write_text(f"{somebody.pid}\n{lock[1]}")
+        server.start()
+    finally:
+        somebody.kill()
+        somebody.wait()
+        server.stop()
 
 
 def test_files_of_another_major_version_are_refused_with_the_way_out(tmp_path: Path) -> None:
