@@ -6,7 +6,7 @@ lines. So nothing in a table was typed by hand, and what an older run reached st
 
 The newest line for a (section, line) is what the table shows. Figures that add up over several runs
 of a command that was interrupted (kills, acknowledged posts) carry a `tally` and the name of their
-`series`: the table shows the sums over the lines of the newest series.
+`series`: the table shows the sums over the lines of the newest series, and the greatest of `most`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ class Figure(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
 
     `line` says what was measured ("row 1: kill -9 of web workers"), `target` what it must reach,
     `reached` what it did, `met` whether that is enough (None: nothing was asked). `sizes` names what
-    it was measured with. `tally` counts by word in the order to be shown; with it `reached` may be
-    left out. `append` fills in the rest.
+    it was measured with. `tally` counts by word in the order to be shown, `most` are greatest values
+    by word ("s at most until posts are taken"); with them `reached` may be left out. `append` fills
+    in the rest.
     """
 
     section: str
@@ -43,6 +44,7 @@ class Figure(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     met: bool | None = None
     sizes: str = ""
     tally: dict[str, int] = {}
+    most: dict[str, float] = {}
     series: str = ""
     date: str = ""
     commit: str = ""
@@ -117,13 +119,18 @@ def _shown(lines: list[Figure]) -> Figure:
     tally: dict[str, int] = {}
     for word, number in itertools.chain.from_iterable(part.tally.items() for part in parts):
         tally[word] = tally.get(word, 0) + number
+    most: dict[str, float] = {}
+    for word, value in itertools.chain.from_iterable(part.most.items() for part in parts):
+        most[word] = max(value, most.get(word, value))
     met = None if newest.met is None else all(part.met for part in parts)
-    return msgspec.structs.replace(newest, tally=tally, met=met)
+    said = "; ".join(dict.fromkeys(part.reached for part in parts if part.reached))
+    return msgspec.structs.replace(newest, tally=tally, most=most, met=met, reached=said)
 
 
 def _row(figure: Figure) -> str:
-    counted = ", ".join(f"{number:,} {word}" for word, number in figure.tally.items())
-    reached = "; ".join(part for part in (counted, figure.reached) if part)
+    counted = [f"{number:,} {word}" for word, number in figure.tally.items()]
+    measured = [f"{value:g} {word}" for word, value in figure.most.items()]
+    reached = "; ".join(part for part in (", ".join(counted + measured), figure.reached) if part)
     met = {True: "yes", False: "**no**", None: ""}[figure.met]
     when = f"{figure.date}, {figure.commit}, {figure.machine}"
     cells = (figure.line, figure.target, reached, met, f"`{figure.command}`", figure.sizes, when)

@@ -47,6 +47,14 @@ def test_a_series_adds_up_and_one_failure_is_a_failure(root: Path) -> None:
     assert len(figures.of_series("performance", "pages", "new", root=root)) == 3
 
 
+def test_a_series_shows_its_greatest_values_and_all_that_was_said(root: Path) -> None:
+    for slowest, said in ((1.2, ""), (3.25, "a post was lost"), (2.0, "")):
+        part = _figure(said, most={"s at most": slowest}, series="new", met=not said)
+        figures.append("performance", part, root=root)
+    text = (root / "docs/performance.md").read_text()
+    assert "| 3.25 s at most; a post was lost | **no** |" in text
+
+
 def test_a_line_that_a_crash_cut_off_is_left_out(root: Path) -> None:
     figures.append("performance", _figure("40 ms"), root=root)
     with (root / "docs/figures/performance.jsonl").open("a") as file:

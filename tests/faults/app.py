@@ -1,4 +1,4 @@
-"""Registers chores and the subscriber in the processes of these tests."""
+"""Registers chores and the subscribers in the processes of these tests."""
 
 import os
 
@@ -19,10 +19,14 @@ class FaultsConfig(AppConfig):
         from scheduling.relay import subscriber
         from tests.faults.alert_mutants import ALERT_MUTANTS
         from tests.faults.models import Chore
-        from tests.faults.work import MUTANTS, THREADS, do_chore, tell
+        from tests.faults.product_mutants import PRODUCT_MUTANTS
+        from tests.faults.work import MUTANTS, THREADS, do_chore, hear, tell
+        from tests.races.mutants.faults import MUTANTS as RACES_MUTANTS
 
         register_kind(Kind("chore", model=Chore, work=do_chore, only=Q(is_waiting=False)))
         waiting = Q(is_waiting=True)
         register_kind(Kind("wait", model=Chore, work=do_chore, only=waiting, threads=THREADS))
         subscriber("fault")(tell)
-        (MUTANTS | ALERT_MUTANTS)[os.environ.get("MUTANT", "")]()
+        subscriber("execution.changed")(hear)
+        mutants = MUTANTS | ALERT_MUTANTS | PRODUCT_MUTANTS | RACES_MUTANTS
+        mutants[os.environ.get("MUTANT", "")]()

@@ -27,7 +27,7 @@ def tenant(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterato
     name = settings.DATABASES["default"]["NAME"]
     with django_db_blocker.unblock(), superuser(Cluster(home_from(os.environ)), name) as admin:
         admin.execute(TABLES)
-        admin.execute(f"GRANT ALL ON faults_chore, faults_told TO {APP_ROLE}")
+        admin.execute(f"GRANT ALL ON faults_chore, faults_told, faults_heard TO {APP_ROLE}")
         tenant = make_tenant(name="Faults", slug="faults")
         yield tenant
         for table in ("monitoring_event", "scheduling_leader", "scheduling_wake", "django_q_ormq"):

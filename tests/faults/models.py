@@ -17,8 +17,9 @@ CREATE TABLE faults_chore (
     begun int NOT NULL DEFAULT 0, done int NOT NULL DEFAULT 0
 );
 CREATE TABLE faults_told (event int NOT NULL);
+CREATE TABLE faults_heard (execution uuid NOT NULL);
 """
-DROP_TABLES = "DROP TABLE faults_chore, faults_told"
+DROP_TABLES = "DROP TABLE faults_chore, faults_told, faults_heard"
 
 
 class Chore(DueRow):

@@ -42,6 +42,13 @@ def tell(events: Sequence[Event]) -> None:
         time.sleep(0.002 if event.body["n"] >= 0 else 1e6)
 
 
+def hear(events: Sequence[Event]) -> None:
+    """Write a row for each execution that was created."""
+    created = [event.body["execution"] for event in events if event.body["before"] is None]
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO faults_heard SELECT unnest(%s::uuid[])", [created])
+
+
 # --- faults ---------------------------------------------------------------------------------------
 def no_fence() -> None:
     """Whoever held a claim once may commit."""

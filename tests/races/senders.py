@@ -19,6 +19,7 @@ class Told:
 
     status: int
     body: Any = None
+    retry_after: str = ""
 
 
 @dataclass(slots=True)
@@ -40,7 +41,8 @@ class Connection:
             self._http.request(method, path, content, sent)
             answer = self._http.getresponse()
             text = answer.read()
-            return Told(answer.status, json.loads(text) if text else None)
+            retry_after = answer.getheader("Retry-After", "")
+            return Told(answer.status, json.loads(text) if text else None, retry_after)
         except (OSError, http.client.HTTPException, ValueError):
             self.close()
             return Told(0)

@@ -1,0 +1,1 @@
+"""Tables of the tests of faults in the databases of their product trees."""

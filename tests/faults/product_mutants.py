@@ -1,0 +1,40 @@
+"""Faults of the product that the tests of whole trees must catch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from django.db import connections
+
+from config import soundness
+from config.pooling.base import IdleConnections, _Idle
+
+
+def async_commit() -> None:
+    """PostgreSQL answers a commit before it is on the disk, and nobody minds."""
+    del soundness.DURABILITY["synchronous_commit"]
+    options = connections.settings["default"]["OPTIONS"]
+    options["options"] += " -c synchronous_commit=off"
+
+
+def keep_broken_connections() -> None:
+    """Threads of the web give back what they borrowed and take it again, whether it lives or not."""
+
+    def take(self: IdleConnections) -> psycopg.Connection[Any] | None:
+        with self._lock:
+            return self._stack.pop().connection if self._stack else None
+
+    def give(self: IdleConnections, connection: psycopg.Connection[Any]) -> None:
+        with self._lock:
+            self._stack.append(_Idle(connection, 0.0))
+
+    IdleConnections.take = take  # type: ignore[method-assign]
+    IdleConnections.give = give  # type: ignore[method-assign]
+
+
+PRODUCT_MUTANTS: dict[str, Callable[[], None]] = {
+    "async-commit": async_commit,
+    "keep-broken-connections": keep_broken_connections,
+}
