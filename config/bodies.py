@@ -26,18 +26,23 @@ FILE_BYTES = 512 * 1024 * 1024  # and the large ones: eight of the largest batch
 
 @dataclass(slots=True)
 class Refusal(Exception):
-    """Answered by the bridge itself, as problem+json, and the connection is closed."""
+    """Answered by the bridge itself, as problem+json.
+
+    The connection is closed, as the rest of a body may still be under way, unless it `keeps_connection`.
+    """
 
     status: int
     kind: str
     title: str
     detail: str
     headers: Headers = field(default_factory=list)
+    keeps_connection: bool = False
 
     @classmethod
-    def busy(cls, detail: str) -> Self:
+    def busy(cls, detail: str, *, keeps_connection: bool = False) -> Self:
         """Asks to repeat the request soon."""
-        return cls(503, "unavailable", "Too busy", detail, [("Retry-After", "1")])
+        retry_after = [("Retry-After", "1")]
+        return cls(503, "unavailable", "Too busy", detail, retry_after, keeps_connection)
 
 
 class Budget:
@@ -178,7 +183,7 @@ class BodyReader:
 
     async def read(self, scope: Scope, receive: Receive) -> Body:
         """The whole body, which the caller closes. Raises :class:`Refusal`."""
-        announced = _announced_size(scope)
+        announced = announced_size(scope)
         largest = self._largest(scope, announced)
         if announced > SPOOL_BYTES:
             self.files.demand(announced)
@@ -264,5 +269,6 @@ class BodyReader:
         )
 
 
-def _announced_size(scope: Scope) -> int:
+def announced_size(scope: Scope) -> int:
+    """The body's Content-Length, 0 without one."""
     return next((int(v) for name, v in scope["headers"] if name == b"content-length"), 0)

@@ -1,9 +1,9 @@
 """Between the web server's event loop and Django's threads (docs/decisions/0002).
 
 A request's body is read on the event loop (``config.bodies``), so a slow sender costs no thread. Only a
-complete request takes one of the threads, where Django runs as plain WSGI; one that waited too long
-for it is refused. Streamed answers go out piece by piece, each only when the client took the one
-before; who takes them too slowly is cut (``config.limits.DownloadPace``).
+complete request takes one of the threads, where Django runs as plain WSGI; one that would wait too
+long for it is refused (``config.waiting``). Streamed answers go out piece by piece, each only when
+the client took the one before; who takes them too slowly is cut (``config.limits.DownloadPace``).
 """
 
 import asyncio
@@ -13,13 +13,22 @@ import logging
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from queue import SimpleQueue
 from typing import IO, Any, Protocol
 
-from config.bodies import Body, BodyReader, Headers, Message, Receive, Refusal, Scope
+from config.bodies import (
+    SPOOL_BYTES,
+    Body,
+    BodyReader,
+    Headers,
+    Message,
+    Receive,
+    Refusal,
+    Scope,
+    announced_size,
+)
 from config.limits import DownloadPace, NoPlace, StreamPlaces
+from config.waiting import Lane, Waiting, lane_of
 from tenants.request_ids import HEADER, answering, request_id_of
 from tenants.streams import owner_in
 
@@ -30,8 +39,6 @@ Send = Callable[[Message], Awaitable[None]]
 JOIN_BYTES = 2 * 1024 * 1024  # answers of known size, as all static files, up to this go out whole
 SEND_SECONDS = 30.0  # a client that takes nothing for so long is dropped
 PART_BYTES = 16 * 1024  # streams go out in parts of at most so much: 16 s at 1 KB/s
-WAITING_MAX = 512  # complete requests that may wait for a thread before we refuse
-WAITING_SECONDS = 10.0  # and how long each: who waited longer has given up, or should
 
 
 class WsgiApplication(Protocol):
@@ -70,10 +77,7 @@ class Bridge:
         self.reader = reader
         self.pace = pace
         self._observe = observe
-        self._waiting: deque[_Job] = deque()
-        # One for each job that was ever put there: threads wait for these.
-        self._calls: SimpleQueue[None] = SimpleQueue()
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: Waiting[_Job] = Waiting(_give_up)
         # A stream holds its thread for as long as its reader takes.
         self.streams = StreamPlaces(threads)
         for number in range(threads):
@@ -85,10 +89,14 @@ class Bridge:
             return
         request_id = request_id_of(scope["headers"])
         send = self._marking(request_id, scope, send)
+        loop = asyncio.get_running_loop()
+        lane = lane_of(scope["path"], scope["method"])
         try:
+            if announced_size(scope) > SPOOL_BYTES:
+                self._demand_room(lane)  # before so much is sent for nothing
             with await self._body(scope, receive) as body:
-                loop = asyncio.get_running_loop()
-                await self._answer(_Job(loop, scope, body, receive, send, request_id))
+                self._demand_room(lane, keeps_connection=True)
+                await self._answer(_Job(loop, lane, scope, body, receive, send, request_id))
         except Refusal as refusal:
             await _refuse(send, refusal)
 
@@ -106,8 +114,8 @@ class Bridge:
         return marking
 
     async def _answer(self, job: "_Job") -> None:
-        """Let a thread answer. Raises :class:`Refusal` when none comes to it."""
-        self._wait_for_thread(job)
+        """Let a thread answer. Raises :class:`Refusal` when none comes to it in time."""
+        self._waiting.add(job, job.loop)
         try:
             answer = await job.answer
         except ClientGone:
@@ -123,39 +131,17 @@ class Bridge:
             return self.reader.no_body()
         return await self.reader.read(scope, receive)
 
-    def _wait_for_thread(self, job: "_Job") -> None:
-        if len(self._waiting) >= WAITING_MAX:
-            raise _overloaded()
-        self._waiting.append(job)
-        self._calls.put(None)
-        if self._timer is None:
-            self._timer = job.loop.call_later(WAITING_SECONDS / 10, self._look, job.loop)
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Refuse who waited too long; threads take from the same end meanwhile."""
-        oldest = loop.time() - WAITING_SECONDS
-        while self._waiting:
-            try:
-                job = self._waiting.popleft()
-            except IndexError:
-                break
-            if job.since > oldest:
-                self._waiting.appendleft(job)
-                break
-            job.settle(None, _overloaded())
-        self._timer = (
-            loop.call_later(WAITING_SECONDS / 10, self._look, loop) if self._waiting else None
-        )
+    def _demand_room(self, lane: Lane, *, keeps_connection: bool = False) -> None:
+        """Raise :class:`Refusal` when a request of this lane would wait too long for a thread."""
+        if self._waiting.is_full(lane):
+            raise _overloaded(keeps_connection=keeps_connection)
 
     def _work(self) -> None:
         while True:
-            self._calls.get()
-            try:
-                job = self._waiting.popleft()
-            except IndexError:  # it was refused
-                continue
-            with answering(job.request_id):
-                self._finish(job)
+            job = self._waiting.take()
+            if job is not None:
+                with answering(job.request_id):
+                    self._finish(job)
 
     def _finish(self, job: "_Job") -> None:
         try:
@@ -218,20 +204,24 @@ class _Job:
     """A complete request on its way through a thread."""
 
     __slots__ = (
-        "answer", "body", "gone", "loop", "receive", "request_id", "scope", "send", "since",
+        "ahead", "answer", "body", "gone", "lane", "loop", "receive", "request_id", "scope", "send",
+        "since",
     )  # fmt: skip
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        lane: Lane,
         scope: Scope,
         body: Body,
         receive: Receive,
         send: Send,
         request_id: str,
     ) -> None:
+        self.lane = lane
         self.request_id = request_id
-        self.since = loop.time()
+        self.since = time.monotonic()
+        self.ahead = 0
         self.gone = False
         self.receive = receive
         self.loop = loop
@@ -366,10 +356,15 @@ def _known_size(headers: Headers) -> float:
     return float("inf")
 
 
-def _overloaded() -> Refusal:
+def _overloaded(*, keeps_connection: bool = True) -> Refusal:
     return Refusal.busy(
-        "More requests are waiting than this server can answer soon. Repeat it in a moment."
+        "More requests are waiting than this server can answer soon. Repeat it in a moment.",
+        keeps_connection=keeps_connection,
     )
+
+
+def _give_up(job: _Job) -> None:
+    job.settle(None, _overloaded())
 
 
 _RUNNING = {
@@ -392,7 +387,9 @@ def _too_many_streams(whose: str) -> Answer:
 
 
 async def _refuse(send: Send, refusal: Refusal) -> None:
-    headers = [*_headers_of(refusal), ("Connection", "close")]
+    headers = _headers_of(refusal)
+    if not refusal.keeps_connection:
+        headers.append(("Connection", "close"))
     await _send_whole(send, refusal.status, headers, _problem(refusal))
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from django.urls import resolve
 
-from config import bridge as bridge_module
 from config.bodies import (
     SPOOL_BYTES,
     TAKE_LARGE_BODIES,
@@ -30,6 +29,7 @@ from config.bridge import (
     environ_of,
 )
 from config.limits import DownloadPace, NoPlace, StreamPlaces
+from config.waiting import BOUNDS, Bounds, Lane
 from tenants.streams import StreamOwner, name_owner
 
 Headers = list[tuple[str, str]]
@@ -192,7 +192,7 @@ def test_whatever_becomes_of_a_body_its_bytes_are_let_go(pieces: list[bytes]) ->
 def test_a_request_that_waits_too_long_for_a_thread_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bridge_module, "WAITING_SECONDS", 0.2)
+    monkeypatch.setitem(BOUNDS, Lane.OTHERS, Bounds(full=10, longest=0.2))
     told: list[str] = []
     let_go = threading.Event()
 
@@ -226,6 +226,60 @@ def test_a_request_that_waits_too_long_for_a_thread_is_refused(
     }
     assert (b"retry-after", b"1") in clients["/second"].headers
     assert told == ["/first", "/third"], "what was refused is not done"
+
+
+@pytest.mark.parametrize("size", [10, SPOOL_BYTES + 1])
+def test_what_would_wait_too_long_is_refused_at_once_and_a_large_body_not_even_read(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setitem(BOUNDS, Lane.PUSHES, Bounds(full=0, longest=10))
+    begun, let_go = threading.Event(), threading.Event()
+
+    def slow(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        begun.set()
+        let_go.wait(30)
+        return echo(environ, start_response)
+
+    bridge = Bridge(slow, threads=1, reader=body_reader())
+    reads: list[str] = []
+
+    async def ask(path: str, method: str = "POST") -> list[dict[str, Any]]:
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            reads.append(path)
+            return {"type": "http.request", "body": b"x" * size, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        headers = [(b"content-length", str(size).encode())]
+        await bridge(scope(method, path, headers), receive, send)
+        return sent
+
+    async def ask_all() -> tuple[dict[str, Any], dict[str, Any], int]:
+        busy = asyncio.create_task(ask("/api/first"))
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        waits = asyncio.create_task(ask("/api/second"))
+        await asyncio.sleep(0.05)
+        head, body = await ask("/api/third")
+        page = asyncio.create_task(ask("/page", "GET"))
+        await asyncio.sleep(0.05)
+        let_go.set()
+        await asyncio.gather(busy, waits)
+        return head, body, (await page)[0]["status"]
+
+    with ThreadPoolExecutor(1) as other:
+        head, body, page = other.submit(asyncio.run, ask_all()).result()
+    assert head["status"] == 503
+    assert (b"retry-after", b"1") in head["headers"]
+    assert b"Repeat it in a moment" in body["body"]
+    assert page == 200, "a page waits in a lane of its own"
+    is_small = size < SPOOL_BYTES
+    assert ("/api/third" in reads) is is_small, "nobody sends 64 MB to be refused"
+    # Only a connection whose body was read can be used again.
+    assert ((b"connection", b"close") in head["headers"]) is not is_small
 
 
 def test_a_body_that_the_server_calls_broken_is_refused_with_a_problem() -> None:

@@ -1,0 +1,148 @@
+"""Complete requests that wait for a thread: in lanes that take turns, and none of them for long.
+
+What waits in one lane does not hold up another: while senders push three times what can be stored,
+people still open pages, and probes hear that the server lives. What would wait too long, judged by
+what others have just waited, is refused at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Final, Generic, Protocol, TypeVar
+
+MOST: Final = 512
+"""Requests that may wait in one lane."""
+
+
+class Lane(enum.Enum):
+    """Who waits: load balancers, senders of executions, all others."""
+
+    PROBES = "probes"
+    PUSHES = "pushes"
+    OTHERS = "others"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Seconds. Who would wait `full` is not let in; who has waited `longest` is sent away."""
+
+    full: float
+    longest: float
+
+
+BOUNDS: Final = {
+    Lane.PROBES: Bounds(full=5.0, longest=10.0),
+    # Senders repeat by themselves, and hear of each success within a second.
+    Lane.PUSHES: Bounds(full=0.3, longest=2.0),
+    Lane.OTHERS: Bounds(full=2.0, longest=10.0),
+}
+_LOOK_SECONDS: Final = 0.25
+_NEWEST: Final = 0.05  # the weight of one wait in what we know of the lane's pace
+
+
+def lane_of(path: str, method: str) -> Lane:
+    """The lane of a request."""
+    if path.startswith("/health/"):
+        return Lane.PROBES
+    is_push = method == "POST" and path.startswith(("/api/", "/v1/"))
+    return Lane.PUSHES if is_push else Lane.OTHERS
+
+
+class Job(Protocol):
+    """A request that waits: since when (`time.monotonic`), and behind how many others."""
+
+    lane: Lane
+    since: float
+    ahead: int
+
+
+J = TypeVar("J", bound=Job)
+
+
+class _Queue(Generic[J]):
+    """The requests of one lane, and the seconds in which it has lately moved up by one."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.jobs: deque[J] = deque()
+        self.pace = 0.0
+
+    def is_full(self) -> bool:
+        number = len(self.jobs)
+        if number >= MOST or number * self.pace > self.bounds.full:
+            return True
+        try:
+            # Where nothing moves at all there is no pace to learn.
+            return time.monotonic() - self.jobs[0].since > self.bounds.full
+        except IndexError:
+            return False
+
+    def take(self) -> J:
+        """Raises IndexError when there is none."""
+        job = self.jobs.popleft()
+        waited = time.monotonic() - job.since
+        self.pace += _NEWEST * (waited / (job.ahead + 1) - self.pace)
+        return job
+
+
+class Waiting(Generic[J]):
+    """What waits. Filled and looked through on one event loop, emptied by threads.
+
+    `refuse` is called there with what has waited too long.
+    """
+
+    def __init__(self, refuse: Callable[[J], None]) -> None:
+        self._refuse = refuse
+        self._lanes: dict[Lane, _Queue[J]] = {lane: _Queue(BOUNDS[lane]) for lane in Lane}
+        self._turns = itertools.cycle(self._lanes.values())
+        # One for each job that was ever added: threads wait for these.
+        self._calls: SimpleQueue[None] = SimpleQueue()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def is_full(self, lane: Lane) -> bool:
+        """Whether a request that comes now would wait too long."""
+        return self._lanes[lane].is_full()
+
+    def add(self, job: J, loop: asyncio.AbstractEventLoop) -> None:
+        """Let it wait for a thread."""
+        jobs = self._lanes[job.lane].jobs
+        job.ahead = len(jobs)
+        jobs.append(job)
+        self._calls.put(None)
+        if self._timer is None:
+            self._timer = loop.call_later(_LOOK_SECONDS, self._look, loop)
+
+    def take(self) -> J | None:
+        """The next one, of each lane in turn; None: it was refused meanwhile. Waits for it."""
+        self._calls.get()
+        for _ in self._lanes:
+            try:
+                return next(self._turns).take()
+            except IndexError:
+                continue
+        return None
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Refuse who waited too long; threads take from the same end meanwhile."""
+        for queue in self._lanes.values():
+            self._refuse_old(queue.jobs, time.monotonic() - queue.bounds.longest)
+        is_empty = not any(queue.jobs for queue in self._lanes.values())
+        self._timer = None if is_empty else loop.call_later(_LOOK_SECONDS, self._look, loop)
+
+    def _refuse_old(self, jobs: deque[J], oldest: float) -> None:
+        while jobs:
+            try:
+                job = jobs.popleft()
+            except IndexError:
+                return
+            if job.since > oldest:
+                jobs.appendleft(job)
+                return
+            self._refuse(job)
