@@ -10,6 +10,7 @@ from typing import Final
 
 from monitoring.ids import time_of
 from monitoring.models import Execution, NodeExecution, Workflow
+from monitoring.prepared import prepared
 from monitoring.words import Status
 
 EXECUTIONS: Final = 40
@@ -67,11 +68,9 @@ class RunGrid:
 
 def run_grid(workflow: Workflow) -> RunGrid:
     """Read the latest executions of a workflow and their nodes: two statements, bounded."""
-    newest = list(
-        Execution.objects.filter(workflow_id=workflow.pk)
-        .newest_first()
-        .values_list("id", "status", "duration_ms", "node_count")[:EXECUTIONS]
-    )
+    latest = Execution.objects.filter(workflow_id=workflow.pk).newest_first()[:EXECUTIONS]
+    with prepared():
+        newest = list(latest.values_list("id", "status", "duration_ms", "node_count"))
     columns: list[GridColumn] = []
     room = MOST_NODE_EXECUTIONS
     for execution_id, status, duration_ms, node_count in newest:
@@ -91,7 +90,9 @@ def _rows(columns: Sequence[GridColumn]) -> list[GridRow]:
     )
     rows: dict[str, GridRow] = {}
     latest: dict[str, int] = {}
-    for execution_id, node_id, name, status, position in found:
+    with prepared():
+        cells = list(found)
+    for execution_id, node_id, name, status, position in cells:
         column = place[execution_id]
         row = rows.setdefault(node_id, GridRow(node_id, node_id, [None] * len(columns)))
         before = row.cells[column]

@@ -8,6 +8,7 @@ from typing import Final
 
 from monitoring.history.reading import attach_names, light
 from monitoring.models import Execution, ExecutionKey
+from monitoring.prepared import prepared
 
 MOST_CANDIDATES: Final = 20
 
@@ -15,7 +16,8 @@ MOST_CANDIDATES: Final = 20
 def get(execution_id: uuid.UUID) -> Execution | None:
     """The execution of that id with its workflow, environment and payload."""
     found = Execution.objects.select_related("workflow", "environment").filter(id=execution_id)
-    return found.first()
+    with prepared():
+        return found.first()
 
 
 def of_ids(ids: Sequence[uuid.UUID]) -> list[Execution]:

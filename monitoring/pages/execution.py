@@ -24,6 +24,7 @@ from monitoring.pages.rows import elapsed_ms, goes_on, known_until, rows_of, sho
 from monitoring.pages.timeline import MOST_ROWS, first_in_sight, timeline_of
 from monitoring.pages.why import why_of
 from monitoring.panels import Place, Tab, panels_at, tabs_at
+from monitoring.prepared import prepared
 from monitoring.recording.payload import Payload, json_of
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role
@@ -113,7 +114,8 @@ class _View:
     def nodes(self) -> list[NodeExecution]:
         """All node executions in their order, with the beginning of their messages."""
         found = NodeExecution.objects.filter(execution_id=self.execution.id)
-        return list(found.defer("order_keys", "error_message").with_reason().in_order())
+        with prepared():
+            return list(found.defer("order_keys", "error_message").with_reason().in_order())
 
     @cached_property
     def failing(self) -> NodeExecution | None:

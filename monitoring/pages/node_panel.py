@@ -12,6 +12,7 @@ from django.utils.text import Truncator
 from monitoring.failing_node import ran_last
 from monitoring.models import Execution, NodeExecution
 from monitoring.pages.execution_place import DataLinks, ExecutionPlace, Link
+from monitoring.prepared import prepared
 from monitoring.recording.payload import NodePayload, Payload, json_of
 
 PARTS: Final = ("error", "input", "output", "more")
@@ -233,7 +234,8 @@ def _whole_message(node: NodeExecution) -> str:
     found = NodeExecution.objects.filter(
         execution_id=node.execution_id, node_id=node.node_id, run_index=node.run_index
     )
-    return found.values_list("error_message", flat=True).first() or ""
+    with prepared():
+        return found.values_list("error_message", flat=True).first() or ""
 
 
 def _items(count: int | None) -> str:

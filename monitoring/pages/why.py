@@ -11,6 +11,7 @@ from monitoring.history import SameError
 from monitoring.models import Execution, NodeExecution
 from monitoring.pages.execution_place import ExecutionPlace
 from monitoring.pages.rows import reason
+from monitoring.prepared import prepared
 from monitoring.words import ErrorClass, Severity, Status
 
 LATELY: Final = dt.timedelta(days=7)
@@ -67,7 +68,8 @@ def _last_success(place: ExecutionPlace, failing: NodeExecution | None) -> LastS
     node_ms = None
     if failing is not None:
         then = NodeExecution.objects.filter(execution_id=last.id, node_id=failing.node_id)
-        node_ms = then.order_by("run_index").values_list("duration_ms", flat=True).first()
+        with prepared():
+            node_ms = then.order_by("run_index").values_list("duration_ms", flat=True).first()
     return LastSuccess(last.started, place.beside(last.id), last.duration_ms, node_ms)
 
 

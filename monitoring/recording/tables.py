@@ -366,9 +366,7 @@ def write(
     """Write a chunk: executions, nodes, counters' changes, outbox and new error groups."""
     inserted = [execution_row(*item) for item in executions if item[0].is_new]
     new_nodes = [row for state, _ in executions if state.is_new for row in node_rows(state)]
-    changed_nodes = [
-        row for state, _ in executions if not state.is_new for row in node_rows(state)
-    ]
+    changed_nodes = [row for state, _ in executions if not state.is_new for row in node_rows(state)]
     known = [item for item in executions if not item[0].is_new]
     with cursor() as db:
         if inserted:

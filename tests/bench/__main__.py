@@ -18,7 +18,7 @@ from tests.bench.bench import SIZES, Bench
 from tests.bench.site import Site, running_site
 from tests.figures import Figure
 
-PARTS = ("posts", "batches", "pages", "lint", "alerts", "storm", "start")
+PARTS = ("posts", "batches", "pages", "lint", "alerts", "storm", "start", "soak")
 
 
 def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -29,6 +29,7 @@ def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--sizes", type=_sizes, default=SIZES, help="executions of the histories")
+    parser.add_argument("--minutes", type=float, default=30.0, help="how long the soak lasts")
     parser.add_argument("--record", action="store_true", help="renew docs/performance.md")
     wanted = parser.parse_args(arguments)
     wanted.parts = wanted.parts or list(PARTS)
@@ -46,7 +47,9 @@ def main() -> None:
     for name in wanted.parts:
         part = importlib.import_module(f"tests.bench.{name}")
         with running_site() as site:  # a new one for each, so that none measures what another left
-            bench = Bench(site, _prepare(site), wanted.seconds, wanted.repeats, wanted.sizes)
+            bench = Bench(
+                site, _prepare(site), wanted.seconds, wanted.repeats, wanted.sizes, wanted.minutes
+            )
             for figure in part.measure(bench):
                 _tell(
                     msgspec.structs.replace(figure, command=f"make bench ARGS={name}"),

@@ -17,7 +17,7 @@ class Bench:
     """The running product to measure, a token of its tenant `bench`, and how long to measure.
 
     `sizes`: executions of the histories that pages are measured with, ascending; they are filled once
-    and kept.
+    and kept. `minutes`: how long the soak lasts.
     """
 
     site: Site
@@ -25,6 +25,7 @@ class Bench:
     seconds: float
     repeats: int
     sizes: tuple[int, ...]
+    minutes: float
 
     def history(self, size: int) -> Path:
         """The data folder of a history: root's is where the database's own user can enter it."""

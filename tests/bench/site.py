@@ -20,6 +20,9 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "a-long-password-to-measure-with"
@@ -83,6 +86,16 @@ class Site:
     def web_peak_mb(self) -> float:
         """The greatest resident sizes of the web processes, added up."""
         return sum(_kilobytes(f"/proc/{pid}/status", "VmHWM") for pid in self.web_pids()) / 1024
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[psycopg.Connection[Any]]:
+        """A session of the application's role, each statement its own transaction."""
+        from config.home import home_from
+        from config.postgres.cluster import APP_ROLE, Cluster
+
+        parameters = Cluster(home_from(self.environment)).connection_parameters(APP_ROLE)
+        with psycopg.connect(**parameters, autocommit=True) as connection:
+            yield connection
 
     def wait_until_ready(self) -> None:
         """Return when the web server answers."""
