@@ -19,7 +19,7 @@ COMMANDS_WITHOUT_DATABASE = frozenset(
 # Without tenants these have nothing to work on: they make no database, which would be the wrong one.
 COMMANDS_ON_DATA = frozenset(
     {"create_tenant", "create_member", "create_token", "export_tenant", "verify_rollups"}
-    | {"createsuperuser", "changepassword", "seed_example"}
+    | {"createsuperuser", "changepassword", "seed_example", "backup"}
 )
 # What these do must not wait for locks or hang in a transaction (config/database.py).
 BACKGROUND_COMMANDS = {"run_tick": "tick", "run_cluster": "background"}

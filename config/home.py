@@ -35,7 +35,7 @@ class Home:
         file = self.path / name
         if not file.exists():
             self.ensure()
-            _publish(file, secrets.token_urlsafe(48))
+            publish(file, secrets.token_urlsafe(48))
         return file.read_text(encoding="utf-8").strip()
 
 
@@ -58,20 +58,7 @@ def resources() -> Path:
     return SOURCE_ROOT if is_checkout() else SHIPPED
 
 
-def _default_path(environment: Mapping[str, str], run_as_root: bool) -> Path:
-    if run_as_root:
-        return SYSTEM_FOLDER / (_checkout_key() if is_checkout() else "default")
-    if is_checkout():
-        return SOURCE_ROOT / ".flowwatch"
-    data = environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "flowwatch" / "default"
-
-
-def _checkout_key() -> str:
-    return hashlib.sha256(os.fsencode(SOURCE_ROOT)).hexdigest()[:16]
-
-
-def _publish(file: Path, text: str) -> None:
+def publish(file: Path, text: str) -> None:
     """Write a private file so that nobody ever sees it empty, and the first of two writers wins."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -85,3 +72,16 @@ def _publish(file: Path, text: str) -> None:
         pass  # another process was first; its secret counts
     finally:
         draft.unlink()
+
+
+def _default_path(environment: Mapping[str, str], run_as_root: bool) -> Path:
+    if run_as_root:
+        return SYSTEM_FOLDER / (_checkout_key() if is_checkout() else "default")
+    if is_checkout():
+        return SOURCE_ROOT / ".flowwatch"
+    data = environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "flowwatch" / "default"
+
+
+def _checkout_key() -> str:
+    return hashlib.sha256(os.fsencode(SOURCE_ROOT)).hexdigest()[:16]

@@ -1,5 +1,6 @@
 """Is this database safe to use: durable, of a version we know, and at our schema?"""
 
+from collections.abc import Iterable
 from functools import cache
 
 from django.db import connection
@@ -37,7 +38,13 @@ def unsafe_settings() -> list[str]:
 
 def unknown_migrations() -> list[str]:
     """Migrations that the database has and this code lacks: it is from a newer Flowwatch."""
-    return sorted(f"{app}.{name}" for app, name in _applied() - _on_disk() if app in _our_apps())
+    return unknown_here(f"{app}.{name}" for app, name in _applied())
+
+
+def unknown_here(migrations: Iterable[str]) -> list[str]:
+    """Those of some migrations (`app.name`) of our apps that this code lacks."""
+    known = {f"{app}.{name}" for app, name in _on_disk()}
+    return sorted(name for name in set(migrations) - known if name.partition(".")[0] in _our_apps())
 
 
 def missing_migrations() -> list[str]:

@@ -53,6 +53,22 @@ def find_binaries(chosen: str | None = None) -> Binaries:
     )
 
 
+def client_for(server_major: int, chosen: str | None = None) -> Binaries:
+    """Programs that can dump and fill a server of that version: as new as it, or newer.
+
+    Raises :class:`DatabaseUnavailable` when there are none.
+    """
+    builds = [find_binaries(chosen), _from_distribution()]
+    fitting = [build for build in builds if build and build.major >= server_major]
+    if fitting:
+        return fitting[0]
+    raise DatabaseUnavailable(
+        f"The server is PostgreSQL {server_major}, and its programs here are older "
+        f"({max(build.major for build in builds if build)}). Install those of PostgreSQL {server_major} "
+        "and name their folder with FLOWWATCH_POSTGRES_BIN."
+    )
+
+
 def _build(folder: Path, bundle: Path | None = None) -> Binaries:
     try:
         answer = subprocess.run(

@@ -112,12 +112,14 @@ def create_roles_and_database(cluster: Cluster) -> None:
         confine_roles(connection, DATABASE)
 
 
-def confine_roles(connection: psycopg.Connection, database: str) -> None:
+def confine_roles(
+    connection: psycopg.Connection, database: str, owner: str = OWNER_ROLE, app: str = APP_ROLE
+) -> None:
     """The owner alone makes objects in ``public``; only the two roles may connect."""
     names = {
         "database": sql.Identifier(database),
-        "owner": sql.Identifier(OWNER_ROLE),
-        "app": sql.Identifier(APP_ROLE),
+        "owner": sql.Identifier(owner),
+        "app": sql.Identifier(app),
     }
     for statement in (
         "ALTER SCHEMA public OWNER TO {owner}",

@@ -10,17 +10,14 @@ from django.db import OperationalError
 
 from config import soundness
 from config.assets import collect_static_files
+from config.roles import OPENING
 from monitoring.recording.tables import ensure_partitions
 from tenants.models import Tenant
 
 CLOSED_TABLES = """\
 The role {role} of DATABASE_URL may not use {count} tables that another role made before. Let that
 role run, once:
-  GRANT USAGE ON SCHEMA public TO {role};
-  GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
-  GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role};
-  GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role};
-  REVOKE UPDATE, DELETE, TRUNCATE ON tenants_auditevent FROM {role};"""
+{statements}"""
 
 
 class Command(BaseCommand):
@@ -63,10 +60,16 @@ class Command(BaseCommand):
         if problems := soundness.unsafe_settings():
             raise CommandError("This database is not safe to use.\n" + "\n".join(problems))
         if closed := soundness.closed_tables():
-            raise CommandError(CLOSED_TABLES.format(count=len(closed), role=settings.APP_ROLE))
+            raise CommandError(_words_on(closed))
         if unknown := soundness.unknown_migrations():
             raise CommandError(
                 "This database was used by a newer Flowwatch: it has the migrations "
                 f"{', '.join(unknown)}, which this one lacks. Start that version, or restore a "
                 "backup of before."
             )
+
+
+def _words_on(closed_tables: list[str]) -> str:
+    role = settings.APP_ROLE
+    statements = "\n".join(f"  {statement.format(app=role)};" for statement in OPENING)
+    return CLOSED_TABLES.format(count=len(closed_tables), role=role, statements=statements)

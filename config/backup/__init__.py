@@ -1,0 +1,1 @@
+"""Backup of the whole installation into one file, and the way back."""

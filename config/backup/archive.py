@@ -1,0 +1,136 @@
+"""The file of a backup: a zip of the compressed dump, the manifest, and the secret key if wanted.
+
+The manifest and the zip's directory come last, so a file that was cut off is never taken for a whole
+one; each member has a checksum. Parts that were compressed already are stored as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final, cast
+
+import zstandard
+
+from config.backup import manifest as manifests
+from config.backup.manifest import Manifest
+from config.backup.place import Refused
+
+DUMP: Final = "database.dump.zst"
+MANIFEST: Final = "manifest.json"
+KEY: Final = "secret-key"
+# Beyond this, smaller costs more of the processors that ingest needs.
+LEVEL: Final = 1
+
+
+class Draft:
+    """A backup that is being written."""
+
+    def __init__(self, target: IO[bytes]) -> None:
+        self._zip = zipfile.ZipFile(target, "w", zipfile.ZIP_STORED)
+
+    @contextlib.contextmanager
+    def dump(self) -> Iterator[IO[bytes]]:
+        """Takes the output of `pg_dump`."""
+        compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+        with (
+            self._zip.open(_member(DUMP), "w", force_zip64=True) as member,
+            compressor.stream_writer(member, closefd=False) as writer,
+        ):
+            yield cast("IO[bytes]", writer)
+
+    def finish(self, manifest: Manifest, secret_key: str | None) -> None:
+        """Add what is small and the directory: from now on it is whole."""
+        if secret_key is not None:
+            self._zip.writestr(_member(KEY), secret_key + "\n")
+        self._zip.writestr(_member(MANIFEST), manifests.encode(manifest))
+        self._zip.close()
+
+
+class Archive:
+    """A whole backup. Raises :class:`Refused` for a file that is none."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._zip = zipfile.ZipFile(path)
+            self.manifest = manifests.decode(self._zip.read(MANIFEST))
+        except OSError as error:
+            raise Refused(f"{path} can't be read: {error.strerror}.") from error
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise Refused(f"{path} is no whole backup of Flowwatch's: {error}") from error
+
+    @property
+    def secret_key(self) -> str | None:
+        """The key, when the backup holds it."""
+        if KEY not in self._zip.namelist():
+            return None
+        return self._zip.read(KEY).decode().strip()
+
+    @contextlib.contextmanager
+    def dump(self) -> Iterator[IO[bytes]]:
+        """The output of `pg_dump`. Reading raises :class:`Refused` where it was damaged."""
+        with self._zip.open(DUMP) as member:
+            reader = zstandard.ZstdDecompressor().stream_reader(member, read_across_frames=True)
+            try:
+                yield cast("IO[bytes]", reader)
+            except (zipfile.BadZipFile, zstandard.ZstdError) as error:
+                raise Refused(f"This backup is damaged: {error}") from error
+
+
+@contextlib.contextmanager
+def written_whole(path: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
+    """A file that appears under its name when the block ended well, on disk; else nothing does.
+
+    Nobody but its owner may read it. What an earlier attempt left is taken over. Raises
+    :class:`Refused` when the name is taken or another backup writes it.
+    """
+    if path.exists() and not overwrite:
+        raise Refused(f"{path} exists already: give another name, or --overwrite.")
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Refused(f"{partial} can't be written: {error.strerror}.") from error
+    with os.fdopen(descriptor, "r+b") as file:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refused(f"Another backup is writing {partial}.") from error
+        file.truncate(0)
+        try:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+            partial.rename(path)
+        except BaseException:  # also Ctrl-C: half a backup is of no use to anybody
+            partial.unlink(missing_ok=True)
+            raise
+    _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[IO[bytes]]:
+    """For `backup -`; never onto a terminal."""
+    if sys.stdout.isatty():
+        raise Refused("A backup is not written to a terminal: redirect the output.")
+    yield sys.stdout.buffer
+    sys.stdout.buffer.flush()
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(name)
+    member.external_attr = 0o600 << 16
+    return member
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

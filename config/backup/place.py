@@ -1,0 +1,118 @@
+"""One database of ours and who may do what there, for `pg_dump`, `pg_restore` and psycopg alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from psycopg import conninfo, pq
+
+from config.postgres.cluster import APP_ROLE, OWNER_ROLE, SUPERUSER, Cluster
+
+Parameters = dict[str, Any]
+
+MAINTENANCE_DATABASE = "postgres"
+
+
+class Refused(Exception):
+    """Nothing was changed; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database as its owner reaches it, in libpq's parameters.
+
+    `app_role` is the role that uses it (the owner itself where one role is both). `admin` reaches
+    the same server's maintenance database as who may create and rename databases; None where nobody
+    known may.
+    """
+
+    owner: Parameters
+    app_role: str
+    admin: Parameters | None
+
+    @property
+    def database(self) -> str:
+        """The database's name."""
+        return str(self.owner["dbname"])
+
+    @property
+    def owner_role(self) -> str:
+        """The role that owns all objects."""
+        return str(self.owner["user"])
+
+    def renamed(self, database: str) -> Place:
+        """Another database of the same server and roles."""
+        return replace(self, owner={**self.owner, "dbname": database})
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """A session of the owner that commits each statement and is cut off by no time limit."""
+        session = psycopg.connect(**self.owner, autocommit=True)
+        session.execute("SET idle_in_transaction_session_timeout = 0")
+        session.execute("SET statement_timeout = 0")
+        return session
+
+    def connect_admin(self) -> psycopg.Connection[Any]:
+        """A session of who may create and rename databases."""
+        assert self.admin is not None
+        return psycopg.connect(**self.admin, autocommit=True)
+
+    def for_programs(self) -> tuple[str, dict[str, str]]:
+        """`--dbname` of PostgreSQL's programs, and the variables that keep the password off it."""
+        parameters = dict(self.owner)
+        password = str(parameters.pop("password", ""))
+        return conninfo.make_conninfo(**parameters), {"PGPASSWORD": password}
+
+
+def of_cluster(cluster: Cluster) -> Place:
+    """The embedded database of a cluster whose server runs."""
+    return Place(
+        cluster.connection_parameters(OWNER_ROLE),
+        APP_ROLE,
+        cluster.connection_parameters(SUPERUSER, MAINTENANCE_DATABASE),
+    )
+
+
+def of_settings() -> Place:
+    """The database that Django's settings name. Raises :class:`Refused` when it can't be reached."""
+    app = settings.DATABASES["default"]
+    owner = _libpq({**app, **(settings.MIGRATION_DATABASE or {})})
+    if settings.EMBEDDED_DATABASE:
+        embedded = of_cluster(Cluster(settings.HOME))
+        return replace(embedded.renamed(owner["dbname"]), app_role=settings.APP_ROLE)
+    try:
+        return Place(owner, settings.APP_ROLE, _admin_beside(owner))
+    except psycopg.OperationalError as error:
+        raise Refused(f"The database can't be reached: {error}") from error
+
+
+def _libpq(django: Parameters) -> Parameters:
+    """Django's settings as libpq's; without `options`, which hold the limits of our processes."""
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()} - {"options"}
+    given = {name: value for name, value in django.get("OPTIONS", {}).items() if name in known}
+    named = {
+        "host": django["HOST"],
+        "port": django["PORT"],
+        "user": django["USER"],
+        "password": django["PASSWORD"],
+        "dbname": django["NAME"],
+    }
+    return given | {name: value for name, value in named.items() if value}
+
+
+def _admin_beside(owner: Parameters) -> Parameters | None:
+    """The owner on the maintenance database, when it may create databases."""
+    with psycopg.connect(**owner) as session:
+        row = session.execute(
+            "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+        ).fetchone()
+    if row != (True,):
+        return None
+    admin = {**owner, "dbname": MAINTENANCE_DATABASE}
+    try:
+        psycopg.connect(**admin).close()
+    except psycopg.OperationalError:
+        return None
+    return admin

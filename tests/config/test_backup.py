@@ -1,0 +1,302 @@
+"""Backup and restore on the test run's server: all of it comes back, or nothing is touched."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+
+from config.backup import manifest as manifests
+from config.backup import restoring
+from config.backup.archive import DUMP, MANIFEST, Archive, written_whole
+from config.backup.manifest import key_mark, refuse_newer
+from config.backup.place import Place, Refused
+from config.home import SOURCE_ROOT
+from config.postgres.binaries import DatabaseUnavailable, client_for
+from config.roles import default_privileges
+from tests.config.backups import as_app, database, programs, restore, rows, write
+from tests.database import database_url
+
+pytestmark = [pytest.mark.store, pytest.mark.usefixtures("django_db_setup")]
+
+TENANTS = "SELECT name FROM tenants_tenant ORDER BY id"
+# Everything that is read of another database: objects, their owners, rights, partitions, bodies.
+SCHEMA = """
+    SELECT c.relkind::text, c.relname, pg_get_userbyid(c.relowner), c.reloptions,
+        (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(c.relacl) a),
+        pg_get_expr(c.relpartbound, c.oid),
+        (SELECT array_agg((conname, contype, convalidated)::text ORDER BY conname)
+            FROM pg_constraint WHERE conrelid = c.oid)
+    FROM pg_class c WHERE relnamespace = 'public'::regnamespace ORDER BY 1, 2
+"""
+FUNCTIONS = """
+    SELECT proname, pg_get_userbyid(proowner), prosecdef, proconfig, prosrc,
+        (SELECT array_agg(a::text ORDER BY a::text)
+            FROM unnest(coalesce(proacl, acldefault('f', proowner))) a)
+    FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1
+"""
+
+
+# Where the schema doesn't matter: a hundred tables take seconds.
+FEW_TABLES = """
+    CREATE TABLE tenants_tenant (id bigserial PRIMARY KEY, name text, slug text, created_at timestamptz);
+    CREATE TABLE tenants_auditevent (id bigint);
+    CREATE TABLE django_migrations (id bigserial, app text, name text);
+    INSERT INTO django_migrations (app, name) VALUES ('tenants', '0001_initial')
+"""
+
+
+@pytest.fixture
+def whole() -> Iterator[Place]:
+    """A database at today's schema with two tenants."""
+    with database("whole", migrated=True) as place:
+        add_tenants(place, "Northwind", "Contoso")
+        yield place
+
+
+@pytest.fixture
+def old() -> Iterator[Place]:
+    """A database with two tenants and few tables."""
+    with database("old", migrated=False) as place:
+        with place.connect() as session:
+            for statement in default_privileges(place.owner_role, place.app_role):
+                session.execute(statement)
+            session.execute(FEW_TABLES)
+        add_tenants(place, "Northwind", "Contoso")
+        yield place
+
+
+@pytest.fixture
+def empty() -> Iterator[Place]:
+    """A database without tables."""
+    with database("empty", migrated=False) as place:
+        yield place
+
+
+def add_tenants(place: Place, *names: str) -> None:
+    with place.connect() as session:
+        for name in names:
+            session.execute(
+                "INSERT INTO tenants_tenant (name, slug, created_at) VALUES (%s, %s, now())",
+                [name, name.lower()],
+            )
+
+
+def test_all_comes_back_with_its_owners_rights_and_functions(
+    whole: Place, empty: Place, tmp_path: Path
+) -> None:
+    file = tmp_path / "all.backup"
+    restore(write(whole, file), empty)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert rows(empty, TENANTS) == [("Northwind",), ("Contoso",)]
+    assert rows(empty, SCHEMA) == rows(whole, SCHEMA)
+    assert rows(empty, FUNCTIONS) == rows(whole, FUNCTIONS)
+    with as_app(empty) as session:
+        session.execute("SELECT flowwatch_ensure_partitions(now() + interval '90 days')")
+        session.execute(
+            "INSERT INTO tenants_tenant (name, slug, created_at) VALUES ('C', 'c', now())"
+        )
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            session.execute("DELETE FROM tenants_auditevent")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            session.execute("CREATE TABLE public.intruder (id int)")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            session.execute(
+                "SELECT flowwatch_add_partition('monitoring_execution', 'x', NULL, NULL, 'id')"
+            )
+
+
+def test_what_commits_after_the_snapshot_is_not_in_it(
+    old: Place, empty: Place, tmp_path: Path
+) -> None:
+    archive = write(old, tmp_path / "before.backup")
+    add_tenants(old, "Later")
+    restore(archive, empty)
+    assert archive.manifest.rows["tenants_tenant"] == 2
+    assert rows(empty, TENANTS) == [("Northwind",), ("Contoso",)]
+
+
+def test_a_database_that_holds_something_is_replaced_only_when_told(
+    old: Place, tmp_path: Path
+) -> None:
+    archive = write(old, tmp_path / "all.backup")
+    add_tenants(old, "Later")
+    with pytest.raises(Refused, match=r"is not empty.*--replace"):
+        restore(archive, old)
+    assert len(rows(old, TENANTS)) == 3
+    restore(archive, old, replace=True)
+    assert len(rows(old, TENANTS)) == 2
+
+
+def test_a_database_that_is_used_is_not_replaced(
+    old: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restoring, "PATIENCE_SECONDS", 0.1)
+    archive = write(old, tmp_path / "all.backup")
+    with as_app(old), pytest.raises(Refused, match=r"is in use.*flowwatch_app.*end Flowwatch"):
+        restore(archive, old, replace=True)
+
+
+def test_what_goes_wrong_before_the_swap_leaves_the_old_data(old: Place, tmp_path: Path) -> None:
+    archive = write(old, tmp_path / "all.backup")
+    add_tenants(old, "Later")
+
+    def restore_and_fail() -> None:
+        with restoring.destination(old, replace=True) as (new, one_transaction):
+            restoring.fill(new, archive, programs(), one_transaction=one_transaction)
+            raise RuntimeError("a migration failed")
+
+    with pytest.raises(RuntimeError):
+        restore_and_fail()
+    assert len(rows(old, TENANTS)) == 3
+    assert [name for (name,) in rows(old, "SELECT datname FROM pg_database") if "_re" in name] == []
+
+
+@pytest.mark.parametrize("damage", ["cut off", "changed"])
+def test_a_damaged_file_is_refused_and_nothing_is_touched(
+    old: Place, tmp_path: Path, damage: str
+) -> None:
+    file = tmp_path / "all.backup"
+    write(old, file)
+    body = bytearray(file.read_bytes())
+    if damage == "cut off":
+        body = body[: len(body) // 2]
+    else:
+        body[len(body) // 2] ^= 1
+    file.write_bytes(body)
+    with pytest.raises(Refused, match=r"no whole backup|damaged"):
+        restore(Archive(file), old, replace=True)
+    assert len(rows(old, TENANTS)) == 2
+
+
+def test_fewer_rows_than_the_backup_says_are_noticed(old: Place, tmp_path: Path) -> None:
+    archive = write(old, tmp_path / "all.backup")
+    more = archive.manifest.rows | {"tenants_tenant": 3}
+    archive.manifest = msgspec.structs.replace(archive.manifest, rows=more)
+    with pytest.raises(Refused, match="tenants_tenant: 2 instead of 3"):
+        restore(archive, old, replace=True)
+    assert len(rows(old, TENANTS)) == 2
+
+
+def test_a_zip_of_something_else_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "other.zip"
+    with zipfile.ZipFile(file, "w") as other:
+        other.writestr(DUMP, b"")
+    with pytest.raises(Refused, match="no whole backup"):
+        Archive(file)
+    with zipfile.ZipFile(file, "a") as other:
+        other.writestr(MANIFEST, b'{"format": "another"}')
+    with pytest.raises(Refused, match="no backup of Flowwatch"):
+        Archive(file)
+
+
+def test_a_newer_flowwatchs_backup_is_refused(old: Place, tmp_path: Path) -> None:
+    manifest = write(old, tmp_path / "all.backup").manifest
+    refuse_newer(manifest, 18)
+    later = [*manifest.migrations, "tenants.9999_later", "not_ours.0001_initial"]
+    with pytest.raises(Refused, match=r"newer Flowwatch.*tenants\.9999_later, which"):
+        refuse_newer(msgspec.structs.replace(manifest, migrations=later), 18)
+    with pytest.raises(Refused, match="is of PostgreSQL 19"):
+        refuse_newer(msgspec.structs.replace(manifest, postgres=19), 18)
+
+
+def test_an_interrupted_backup_leaves_no_file_and_the_next_takes_over(tmp_path: Path) -> None:
+    file = tmp_path / "all.backup"
+
+    def interrupt() -> None:
+        with written_whole(file, overwrite=False) as half:
+            half.write(b"half")
+            with (
+                pytest.raises(Refused, match="Another backup"),
+                written_whole(file, overwrite=False),
+            ):
+                pass
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert list(tmp_path.iterdir()) == []
+    # kill -9 cleans up nothing
+    file.with_name("all.backup.partial").write_bytes(b"much longer than the next")
+    with written_whole(file, overwrite=False) as whole:
+        whole.write(b"whole")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"all.backup": b"whole"}
+    with pytest.raises(Refused, match="exists already"), written_whole(file, overwrite=False):
+        pass
+
+
+def test_where_nobody_may_create_databases_an_empty_one_is_filled(
+    old: Place, empty: Place, tmp_path: Path
+) -> None:
+    archive = write(old, tmp_path / "all.backup")
+    restore(archive, dataclasses.replace(empty, admin=None))
+    assert len(rows(empty, TENANTS)) == 2
+    with pytest.raises(Refused, match="may not create databases"):
+        restore(archive, dataclasses.replace(empty, admin=None), replace=True)
+
+
+def test_one_role_for_all_can_become_two(old: Place, empty: Place, tmp_path: Path) -> None:
+    alone = dataclasses.replace(old, app_role=old.owner_role)
+    archive = write(alone, tmp_path / "one-role.backup")
+    assert archive.manifest.rights is None
+    restore(archive, empty)
+    with as_app(empty) as session:
+        assert session.execute(TENANTS.encode()).fetchall() == rows(old, TENANTS)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            session.execute("DELETE FROM tenants_auditevent")
+
+
+def test_programs_older_than_the_server_are_refused() -> None:
+    assert client_for(programs().major).major >= programs().major
+    with pytest.raises(DatabaseUnavailable, match=r"The server is PostgreSQL 99.*Install"):
+        client_for(99)
+
+
+def test_two_keys_are_told_apart_and_neither_is_told() -> None:
+    key = "k" * 50
+    assert key_mark(key) == key_mark(key) != key_mark(key + "k")
+    assert key not in key_mark(key)
+
+
+def test_the_commands_work_with_a_database_of_the_operators(
+    whole: Place, empty: Place, tmp_path: Path
+) -> None:
+    """`DATABASE_URL`, a role that may not create databases, standard output, another key."""
+
+    def command(place: Place, *arguments: str, key: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=SOURCE_ROOT,
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "config.settings",
+                "DATABASE_URL": database_url(place.app_role, place.database),
+                "MIGRATION_DATABASE_URL": database_url(place.owner_role, place.database),
+                "SECRET_KEY": key * 50,
+            },
+            capture_output=True,
+            timeout=120,
+        )
+
+    written = command(whole, "backup", "-", key="a")
+    assert b"SECRET_KEY of the environment" in written.stderr
+    file = tmp_path / "all.backup"
+    file.write_bytes(written.stdout)
+    manifest = Archive(file).manifest
+    assert manifest == manifests.decode(manifests.encode(manifest))
+    restored = command(empty, "restore", str(file), key="b")
+    assert restored.returncode == 0, restored.stderr.decode()
+    assert b"another secret key" in restored.stderr
+    assert rows(empty, TENANTS) == rows(whole, TENANTS)
+    assert rows(empty, SCHEMA) == rows(whole, SCHEMA)
+    refused = command(whole, "restore", str(file), "--replace", key="b")
+    assert refused.returncode == 1
+    assert b"may not create databases" in refused.stderr
