@@ -1,5 +1,7 @@
 """Deletes executions with everything about them, subtracting them from the numbers.
 
+Retention (`monitoring.retention`) takes them with everything about them, but leaves the numbers.
+
 Small steps: each call deletes at most 1,000 executions in one transaction, so that a large deletion
 can be cut off and go on later.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -21,6 +24,16 @@ from monitoring.recording.merge import ExecutionState
 from tenants.models import Tenant
 
 STEP = 1_000
+
+
+class Place(NamedTuple):
+    """A locked execution, as far as finding what hangs on it takes."""
+
+    id: uuid.UUID
+    external_id: str | None
+    workflow_id: int
+    environment_id: int
+
 
 _DELETE = (
     "DELETE FROM monitoring_nodeexecution WHERE tenant_id = %s AND execution_id = ANY(%s::uuid[])",
@@ -83,22 +96,34 @@ def _delete(tenant_id: int, states: Collection[ExecutionState]) -> None:
         place = (tenant_id, state.environment_id, state.workflow_id, bucket_of(state.id))
         if state.before is not None:
             deltas.setdefault(place, Delta()).count(state.before, -1)
-    ids = [state.id for state in states]
     workflow_ids = sorted({state.workflow_id for state in states})
+    remove(
+        tenant_id,
+        [
+            Place(state.id, state.external_id, state.workflow_id, state.environment_id)
+            for state in states
+        ],
+    )
+    with cursor() as db:
+        tables.write_deltas(db, deltas)
+        db.execute(_FORGET_LAST, [tenant_id, workflow_ids])
+        db.execute(_FIND_LAST, [tenant_id, workflow_ids])
+
+
+def remove(tenant_id: int, executions: Sequence[Place]) -> None:
+    """Delete locked executions with all that hangs on them; their numbers stay as they are."""
+    ids = [one.id for one in executions]
     keyed = [
-        (state.external_id, state.workflow_id, state.environment_id, state.id)
-        for state in states
-        if state.external_id is not None
+        (one.external_id, one.workflow_id, one.environment_id, one.id)
+        for one in executions
+        if one.external_id is not None
     ]
     with cursor() as db:
         if keyed:
             db.execute(_DELETE_KEYS, [*columns(keyed), tenant_id])
         for statement in _DELETE:
             db.execute(statement, [tenant_id, ids])
-        contact.forget(tenant_id, ids)
-        tables.write_deltas(db, deltas)
-        db.execute(_FORGET_LAST, [tenant_id, workflow_ids])
-        db.execute(_FIND_LAST, [tenant_id, workflow_ids])
+    contact.forget(tenant_id, ids)
 
 
 # In the order in which a tenant's rows go: what others point at comes last. Tables whose primary key

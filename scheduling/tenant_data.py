@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from scheduling.models import Delivery, Finding, Scan, ScannedWorkflow, Schedule
+from scheduling.models import Delivery, Finding, Removal, Scan, ScannedWorkflow, Schedule
 from tenants.deletion import rows_of
 from tenants.export import columns_of
 from tenants.models import Tenant
@@ -17,7 +17,7 @@ def register() -> None:
     register_exporter("scans", _scans)
     register_exporter("scanned_workflows", _scanned_workflows)
     register_exporter("findings", _findings)
-    register_deleter(rows_of(Delivery, Finding, ScannedWorkflow, Scan, Schedule))
+    register_deleter(rows_of(Delivery, Removal, Finding, ScannedWorkflow, Scan, Schedule))
 
 
 def schedule_records(tenant: Tenant) -> Iterator[Mapping[str, object]]:

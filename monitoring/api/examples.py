@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, Final
 
 _ID: Final = "019c5ae4-ba40-7c3e-9a2f-5d1f0b7c8e21"
 _OTHER_ID: Final = "019c5ae4-ba41-7d07-8b61-0c9e4f2a7715"
-STARTED: Final = "2026-02-14T10:30:00Z"
-_COMPLETED: Final = "2026-02-14T10:30:02.340Z"
+# Of yesterday: what somebody copies and sends must not be too old.
+_DAY: Final = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+_DAY_BEFORE: Final = _DAY - dt.timedelta(days=1)
+STARTED: Final = f"{_DAY}T10:30:00Z"
+_COMPLETED: Final = f"{_DAY}T10:30:02.340Z"
 
 FULL_EXECUTION: Final[dict[str, Any]] = {
     "id": "exec-1001",
@@ -214,7 +218,7 @@ OVERVIEW: Final[dict[str, Any]] = {
             {"status": "completed", "count": 120, "avg_duration": 2300},
             {"status": "failed", "count": 5, "avg_duration": 1200},
         ],
-        "dailyTrend": [{"date": "2026-02-14", "total": 15, "completed": 14, "failed": 1}],
+        "dailyTrend": [{"date": str(_DAY), "total": 15, "completed": 14, "failed": 1}],
         "topWorkflows": [
             {
                 "id": "orders-intake",
@@ -347,7 +351,7 @@ METRICS: Final[dict[str, Any]] = {
 
 KPIS: Final[dict[str, Any]] = {
     "time_range": "24h",
-    "start": "2026-02-13T10:30:00Z",
+    "start": f"{_DAY_BEFORE}T10:30:00Z",
     "end": STARTED,
     "total_executions": 125,
     "success_count": 120,
@@ -361,8 +365,8 @@ KPIS: Final[dict[str, Any]] = {
     "p95_duration_ms": 4800,
     "sparkline_data": [
         {
-            "start": "2026-02-13T10:30:00Z",
-            "end": "2026-02-13T12:00:00Z",
+            "start": f"{_DAY_BEFORE}T10:30:00Z",
+            "end": f"{_DAY_BEFORE}T12:00:00Z",
             "total_executions": 9,
             "success_count": 9,
             "failure_count": 0,

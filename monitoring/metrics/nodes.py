@@ -9,12 +9,14 @@ from typing import Any, Final
 
 from monitoring.counting.histogram import Histogram
 from monitoring.counting.nodes import unpack_node_deltas
+from monitoring.database import cursor
 from monitoring.ids import uuid_floor
 from monitoring.metrics import node_lines
 from monitoring.metrics.node_lines import OTHER_NODES
 from monitoring.metrics.ranges import totals_of_spans
 from monitoring.metrics.rates import rate
 from monitoring.metrics.reading import Span, raw_histogram, whole_buckets
+from monitoring.metrics.sealing import sealed_until
 from monitoring.metrics.subject import of_workflow
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.models import Level, Workflow
@@ -76,8 +78,8 @@ class NodeTotals:
 class NodesOfWorkflow:
     """Numbers of every node that ran in [start, end).
 
-    The span is the range asked for, unless it cuts a very busy hour: then it is snapped outwards
-    to that hour, and `exact` is False.
+    The span is the range asked for, unless it cuts a very busy hour or one whose raw rows are gone:
+    then it is snapped outwards to that hour, and `exact` is False.
     """
 
     start: dt.datetime
@@ -98,14 +100,16 @@ def node_totals(workflow: Workflow, range_: TimeRange) -> NodesOfWorkflow:
 
 
 def _span_to_read(workflow: Workflow, range_: TimeRange) -> Span:
-    """The range, with edges in busy hours moved out to the hour."""
+    """The range, with edges in busy hours, and in those before the seal, moved out to the hour."""
     start, end = range_.start, range_.end
     pieces = _cut_hours((start, end))
     if not pieces:
         return start, end
+    with cursor() as db:
+        seal = sealed_until(db, current_tenant().pk)
     numbers = totals_of_spans(of_workflow(workflow), pieces, percentiles=False)
     for (first, last), found in zip(pieces, numbers, strict=True):
-        if found.total > MOST_RAW_EXECUTIONS:
+        if found.total > MOST_RAW_EXECUTIONS or first < seal:
             if first == range_.start:
                 start = floor_to(first, _HOUR)
             if last == range_.end:

@@ -48,8 +48,9 @@ SLOT_SQL: Final = (
 class Segment:
     """Buckets of one level.
 
-    `cut`: one bucket that the span cuts at its start, end or both; it counts when it is sealed,
-    because then its raw rows are gone, or when it is `whole`: raw rows outside are taken back.
+    `cut`: one bucket that the span cuts at its start, end or both; it counts when it lies before the
+    tenant's seal, because then its raw rows are gone, or when it is `whole`: raw rows outside are
+    taken back.
     """
 
     span: int
@@ -286,7 +287,7 @@ def _statement(
         [piece.bucket for piece in raw],
         [uuid_floor(piece.start) for piece in raw],
         [uuid_floor(piece.end) for piece in raw],
-        *(tenant_id, kind, ids, sorted({piece.bucket for piece in raw}), ids),
+        *(tenant_id, ids),
         *(tenant_id, kind, tenant_id, ids),
         min((segment.start for segment in segments), default=now),
         max((segment.end for segment in segments), default=now),
@@ -365,40 +366,39 @@ _OF_EACH: Final = {
 }
 # OFFSET 0 keeps the planner from turning the look-up of each segment into one scan of all buckets.
 _FOLDED: Final = """
-SELECT s.subject_id, segment.span, CASE WHEN r.sealed THEN segment.cut ELSE 0 END, r.counts,
+SELECT s.subject_id, segment.span, CASE WHEN r.bucket < seal.until THEN segment.cut ELSE 0 END, r.counts,
     r.duration_sums, r.duration_counts, r.error_classes, r.histogram
-FROM subject s {own_segments} CROSS JOIN LATERAL (
-    SELECT sealed, counts, duration_sums, duration_counts, error_classes, {histogram}
+FROM subject s {own_segments} CROSS JOIN seal CROSS JOIN LATERAL (
+    SELECT bucket, counts, duration_sums, duration_counts, error_classes, {histogram}
     FROM monitoring_rollup r
     WHERE r.tenant_id = %s AND r.subject_kind = %s AND r.subject_id = s.subject_id
         AND r.level = segment.level AND r.bucket >= segment.start AND r.bucket < segment.stop
-        AND (segment.cut = 0 OR segment.whole OR r.sealed)
+        AND (segment.cut = 0 OR segment.whole OR r.bucket < seal.until)
     OFFSET 0
 ) r"""
 # A backlog of deltas, as an import of history leaves, must not be compared with every segment.
 _UNFOLDED: Final = """
-SELECT d.{id}, segment.span, 0, d.counts, d.duration_sums, d.duration_counts, d.error_classes,
-    d.histogram
+SELECT d.{id}, segment.span, CASE WHEN d.bucket < seal.until THEN segment.cut ELSE 0 END, d.counts,
+    d.duration_sums, d.duration_counts, d.error_classes, d.histogram
 FROM (
     SELECT {id}, bucket, counts, duration_sums, duration_counts, error_classes, {histogram}
     FROM monitoring_rollupdelta
     WHERE tenant_id = %s AND {id} = ANY(%s::bigint[]) AND bucket >= %s AND bucket < %s
 ) d JOIN segment ON d.bucket >= segment.start AND d.bucket < segment.stop{is_own}
-WHERE segment.cut = 0 OR segment.whole
-    OR EXISTS (SELECT FROM sealed WHERE sealed.subject_id = d.{id} AND sealed.bucket = d.bucket)"""
+CROSS JOIN seal
+WHERE segment.cut = 0 OR segment.whole OR d.bucket < seal.until"""
 # One look for each piece, into the partitions that its bounds leave over.
 _RAW: Final = """
 SELECT e.subject_id, e.span, 0, {counts}, {duration_sums}, {duration_counts}, {error_classes},
     {histogram}
 FROM (
-    SELECT piece.span, piece.sign, piece.bucket, x.* FROM piece CROSS JOIN LATERAL (
+    SELECT piece.span, piece.sign, x.* FROM piece JOIN seal ON piece.bucket >= seal.until
+    CROSS JOIN LATERAL (
         SELECT {id} AS subject_id, status, duration_ms, error_class FROM monitoring_execution
         WHERE tenant_id = %s AND {id} = ANY(%s::bigint[]) AND id >= piece.lower AND id < piece.upper{own_id}
         OFFSET 0
     ) x
 ) e
-WHERE NOT EXISTS (
-    SELECT FROM sealed WHERE sealed.subject_id = e.subject_id AND sealed.bucket = e.bucket)
 GROUP BY e.subject_id, e.span"""
 _FRAME: Final = """
 WITH {owners}segment (span, level, start, stop, cut, whole) AS MATERIALIZED (
@@ -406,10 +406,8 @@ WITH {owners}segment (span, level, start, stop, cut, whole) AS MATERIALIZED (
         %s::int[], %s::boolean[])
 ), piece (span, sign, bucket, lower, upper) AS MATERIALIZED (
     SELECT * FROM unnest(%s::int[], %s::int[], %s::timestamptz[], %s::uuid[], %s::uuid[])
-), sealed AS MATERIALIZED (
-    SELECT subject_id, bucket FROM monitoring_rollup
-    WHERE tenant_id = %s AND subject_kind = %s AND subject_id = ANY(%s::bigint[]) AND level = 0
-        AND bucket = ANY(%s::timestamptz[]) AND sealed
+), seal (until) AS MATERIALIZED (
+    SELECT coalesce((SELECT until FROM monitoring_seal WHERE tenant_id = %s), '-infinity')
 ), subject AS MATERIALIZED (
     SELECT unnest(%s::bigint[]) AS subject_id
 ), part (

@@ -183,15 +183,15 @@ def add_to_rollups(db: _Cursor, changes: Iterable[Unfolded]) -> None:
     write_rollups(db, rows)
 
 
-def _add_stored(rows: dict[Any, Counters], stored: Mapping[Any, tuple[Counters, bool]]) -> None:
-    for key, (counters, _) in stored.items():
+def _add_stored(rows: dict[Any, Counters], stored: Mapping[Any, Counters]) -> None:
+    for key, counters in stored.items():
         rows[key].add(counters)
 
 
 _KEYS_OF_ROLLUPS: Final = """unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::smallint[],
     %s::timestamptz[]) AS k (tenant_id, subject_kind, subject_id, level, bucket)"""
 ROLLUP_COLUMNS: Final = """tenant_id, subject_kind, subject_id, level, bucket,
-    counts || duration_sums || duration_counts || error_classes, histogram, sealed"""
+    counts || duration_sums || duration_counts || error_classes, histogram"""
 _READ_ROLLUPS: Final = f"""
     SELECT {ROLLUP_COLUMNS} FROM {_KEYS_OF_ROLLUPS}
     JOIN monitoring_rollup USING (tenant_id, subject_kind, subject_id, level, bucket)
@@ -214,24 +214,23 @@ _DELETE_ROLLUPS: Final = f"""
     DELETE FROM monitoring_rollup r USING {_KEYS_OF_ROLLUPS}
     WHERE r.tenant_id = k.tenant_id AND r.subject_kind = k.subject_kind
         AND r.subject_id = k.subject_id AND r.level = k.level AND r.bucket = k.bucket
-        AND NOT r.sealed
 """
 
 
-def read_rollups(db: _Cursor, keys: Iterable[RollupKey]) -> dict[RollupKey, tuple[Counters, bool]]:
-    """Stored rollups by key, each with whether it is sealed."""
+def read_rollups(db: _Cursor, keys: Iterable[RollupKey]) -> dict[RollupKey, Counters]:
+    """Stored rollups by key."""
     db.execute(_READ_ROLLUPS, columns(sorted(keys)))
     return dict(rollup_of_row(row) for row in db.fetchall())
 
 
-def rollup_of_row(row: Sequence[Any]) -> tuple[RollupKey, tuple[Counters, bool]]:
-    """Key, counters and sealed of a row with `ROLLUP_COLUMNS`."""
-    *key, numbers, histogram, sealed = row
-    return RollupKey(*key), (Counters(numbers, Histogram.unpack_sum(histogram)), sealed)
+def rollup_of_row(row: Sequence[Any]) -> tuple[RollupKey, Counters]:
+    """Key and counters of a row with `ROLLUP_COLUMNS`."""
+    *key, numbers, histogram = row
+    return RollupKey(*key), Counters(numbers, Histogram.unpack_sum(histogram))
 
 
 def write_rollups(db: _Cursor, rows: Mapping[RollupKey, Counters]) -> None:
-    """Store rollups as they are given; those that are zero are deleted (unless sealed)."""
+    """Store rollups as they are given; those that are zero are deleted."""
     written = [
         (*key, *rows[key].arrays(), rows[key].histogram.pack())
         for key in sorted(rows)
@@ -263,7 +262,7 @@ def add_to_node_rollups(db: _Cursor, changes: Iterable[Unfolded]) -> None:
 _KEYS_OF_NODES: Final = """unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::timestamptz[],
     %s::text[]) AS k (tenant_id, workflow_id, level, bucket, node_id)"""
 NODE_COLUMNS: Final = """tenant_id, workflow_id, level, bucket, node_id,
-    counts || duration_count, duration_sum, histogram, sealed"""
+    counts || duration_count, duration_sum, histogram"""
 _READ_NODES: Final = f"""
     SELECT {NODE_COLUMNS} FROM {_KEYS_OF_NODES}
     JOIN monitoring_noderollup USING (tenant_id, workflow_id, level, bucket, node_id)
@@ -284,25 +283,24 @@ _WRITE_NODES: Final = """
 _DELETE_NODES: Final = f"""
     DELETE FROM monitoring_noderollup r USING {_KEYS_OF_NODES}
     WHERE r.tenant_id = k.tenant_id AND r.workflow_id = k.workflow_id AND r.level = k.level
-        AND r.bucket = k.bucket AND r.node_id = k.node_id AND NOT r.sealed
+        AND r.bucket = k.bucket AND r.node_id = k.node_id
 """
 
 
-def read_node_rollups(db: _Cursor, keys: Iterable[NodeKey]) -> dict[NodeKey, tuple[Counters, bool]]:
-    """Stored node rollups by key, each with whether it is sealed."""
+def read_node_rollups(db: _Cursor, keys: Iterable[NodeKey]) -> dict[NodeKey, Counters]:
+    """Stored node rollups by key."""
     db.execute(_READ_NODES, columns(sorted(keys)))
     return dict(node_rollup_of_row(row) for row in db.fetchall())
 
 
-def node_rollup_of_row(row: Sequence[Any]) -> tuple[NodeKey, tuple[Counters, bool]]:
-    """Key, counters and sealed of a row with `NODE_COLUMNS`."""
-    *key, numbers, duration_sum, histogram, sealed = row
-    counters = Counters([*numbers, int(duration_sum)], Histogram.unpack_sum(histogram))
-    return NodeKey(*key), (counters, sealed)
+def node_rollup_of_row(row: Sequence[Any]) -> tuple[NodeKey, Counters]:
+    """Key and counters of a row with `NODE_COLUMNS`."""
+    *key, numbers, duration_sum, histogram = row
+    return NodeKey(*key), Counters([*numbers, int(duration_sum)], Histogram.unpack_sum(histogram))
 
 
 def write_node_rollups(db: _Cursor, rows: Mapping[NodeKey, Counters]) -> None:
-    """Store node rollups as they are given; those that are zero are deleted (unless sealed)."""
+    """Store node rollups as they are given; those that are zero are deleted."""
     written = []
     for key in sorted(rows):
         *counts, duration_count, duration_sum = rows[key].numbers

@@ -45,6 +45,7 @@ from monitoring.metrics.rollups import (
     write_node_rollups,
     write_rollups,
 )
+from monitoring.metrics.sealing import sealed_until
 from monitoring.metrics.timerange import floor_to
 from monitoring.models import Level, Subject
 from monitoring.words import ErrorClass, Status
@@ -69,7 +70,7 @@ class Difference:
 
 @dataclass(slots=True)
 class Report:
-    """What a verification saw of one tenant."""
+    """What a verification saw of one tenant: days compared, and sealed ones that could not be."""
 
     days: int = 0
     compared: int = 0
@@ -82,8 +83,8 @@ def verify(
 ) -> Report:
     """Compare every rollup and every workflow's statistics of a tenant; with `repair`, rewrite.
 
-    Each difference is told when it is found; memory is bounded by what one day holds. Sealed
-    rollups have lost their raw rows: they are counted and skipped. Must not be called in a
+    Each difference is told when it is found; memory is bounded by what one day holds. Days before
+    the tenant's seal have lost raw rows: they are counted and skipped. Must not be called in a
     transaction. Repairing waits for the folder and keeps it away until it is done.
     """
     report = Report()
@@ -91,7 +92,6 @@ def verify(
         days = _days_of(tenant)
         while (day := next(days, None)) is not None:
             _Day(tenant, day, repair, report, tell).verify()
-            report.days += 1
         _verify_workflows(tenant, repair, report, tell)
     return report
 
@@ -256,6 +256,10 @@ class _Day:
 
     def verify(self) -> None:
         with _snapshot() as db:
+            if self.start < sealed_until(db, self.tenant.pk):
+                self.report.sealed += 1
+                return
+            self.report.days += 1
             unfolded = read_deltas(db, self.tenant.pk, self.start, self.end)
             self._compare(
                 self._raw_rollups(db),
@@ -302,15 +306,15 @@ class _Day:
         return rows
 
     def _stored(
-        self, db: _Cursor, statement: str, of_row: Callable[[Any], tuple[Any, Any]]
-    ) -> dict[Any, tuple[Counters, bool]]:
+        self, db: _Cursor, statement: str, of_row: Callable[[Any], tuple[Any, Counters]]
+    ) -> dict[Any, Counters]:
         db.execute(statement, {"tenant": self.tenant.pk, "start": self.start, "end": self.end})
         return dict(of_row(row) for row in db)
 
     def _compare(
         self,
         expected: Mapping[Any, Counters],
-        stored: Mapping[Any, tuple[Counters, bool]],
+        stored: Mapping[Any, Counters],
         unfolded: Mapping[Any, Counters],
         numbers: list[str],
         name: Callable[[Any], str],
@@ -320,10 +324,7 @@ class _Day:
         right: dict[Any, Counters] = {}
         zero = Counters([0] * len(numbers))
         for key in sorted({*expected, *stored, *unfolded}):
-            row, sealed = stored.get(key, (zero, False))
-            if sealed:
-                self.report.sealed += 1
-                continue
+            row = stored.get(key, zero)
             self.report.compared += 1
             should_be = Counters.sum([expected.get(key, zero)])
             should_be.subtract(unfolded.get(key, zero))

@@ -11,6 +11,7 @@ from monitoring.models.execution import (
     NodeExecution,
 )
 from monitoring.models.quota import QuotaUse
+from monitoring.models.retention import RetentionRun, Seal
 from monitoring.models.rollup import Level, NodeLine, NodeRollup, Rollup, RollupDelta, Subject
 from monitoring.models.view import SavedView
 from monitoring.models.workflow import Workflow
@@ -28,9 +29,11 @@ __all__ = [
     "NodeLine",
     "NodeRollup",
     "QuotaUse",
+    "RetentionRun",
     "Rollup",
     "RollupDelta",
     "SavedView",
+    "Seal",
     "SignOfLife",
     "Subject",
     "Workflow",

@@ -54,7 +54,7 @@ class Rollup(models.Model):
 
     `counts`, `duration_sums` (ms) and `duration_counts` are by Status, `error_classes` by
     ErrorClass; `histogram` is a packed `counting.histogram.Histogram` of the durations of
-    success, failed and partial executions. Sealed: its raw rows are gone.
+    success, failed and partial executions. Before a tenant's seal (`models.retention`) raw rows are gone.
     """
 
     pk = models.CompositePrimaryKey("tenant_id", "subject_kind", "subject_id", "level", "bucket")
@@ -70,7 +70,6 @@ class Rollup(models.Model):
     duration_counts = counters()
     error_classes = counters()
     histogram = models.BinaryField()
-    sealed = models.BooleanField(default=False)
 
     objects = TenantManager["Rollup"]()
 
@@ -119,7 +118,6 @@ class NodeRollup(models.Model):
     duration_sum = models.DecimalField(max_digits=30, decimal_places=0)
     duration_count = models.BigIntegerField()
     histogram = models.BinaryField()
-    sealed = models.BooleanField(default=False)
 
     objects = TenantManager["NodeRollup"]()
 

@@ -15,6 +15,7 @@ from monitoring.pages import (
     overview,
     palette,
     payload,
+    retention,
     views,
     workflow,
     workflows,
@@ -25,6 +26,7 @@ _ONE = f"{_LIST}<uuid:execution_id>/"
 _WORKFLOWS = "t/<slug:slug>/workflows/"
 _WORKFLOW = f"{_WORKFLOWS}<int:workflow_id>/"
 _ENVIRONMENTS = "t/<slug:slug>/settings/environments/"
+_RETENTION = "t/<slug:slug>/settings/retention/"
 _PYTHON = "t/<slug:slug>/settings/python/"
 
 urlpatterns = [
@@ -49,6 +51,8 @@ urlpatterns = [
     path(
         f"{_ENVIRONMENTS}<int:environment_id>/", environments.environment_change, name="environment"
     ),
+    path(_RETENTION, retention.retention_settings, name="retention"),
+    path(f"{_RETENTION}<int:run_id>/cancel/", retention.cancel_run, name="retention-cancel"),
     path(_WORKFLOWS, workflows.workflow_list, name="workflows"),
     path(f"{_WORKFLOWS}upload/", definitions.definition_upload, name="definition-upload"),
     path(_WORKFLOW, workflow.workflow_page, name="workflow"),

@@ -147,7 +147,7 @@ class Outcome(enum.StrEnum):
 class Result(msgspec.Struct, gc=False):
     """What became of one record; `reason` says why it was rejected (final) or failed (repeat).
 
-    `kind` names the reason for programs: "key-reused", or None for what has no name of its own.
+    `kind` names the reason for programs: "key-reused", "too-old", or None for what has no name of its own.
     """
 
     outcome: Outcome

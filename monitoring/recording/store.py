@@ -45,6 +45,7 @@ from monitoring.recording.merge import (
 from monitoring.recording.payload import ExecutionTooLarge
 from monitoring.recording.record import ExecutionRecord, Outcome, Result
 from monitoring.recording.workflows import Workflows
+from monitoring.retention.horizon import DAY, horizon_of
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +118,8 @@ def _store_again_after_conflict(records: Sequence[ExecutionRecord]) -> list[Resu
             if not connection.in_atomic_block:
                 workflows.remember()
             return results
+        except TooOldError as error:
+            return _store_without(error.refused, records)
         except tables.Vanished:
             if attempt == _ATTEMPTS - 1:
                 raise
@@ -124,6 +127,33 @@ def _store_again_after_conflict(records: Sequence[ExecutionRecord]) -> list[Resu
             if attempt == _ATTEMPTS - 1 or not _may_pass_next_time(error):
                 raise
     raise AssertionError("the loop returns or raises")
+
+
+class TooOldError(Exception):
+    """Some records of a chunk are about unknown executions that began before what their tenant keeps.
+
+    `refused`: place in the chunk → why, for people. Nothing of the chunk is stored.
+    """
+
+    def __init__(self, refused: Mapping[int, str]) -> None:
+        self.refused = refused
+
+
+def _store_without(refused: Mapping[int, str], records: Sequence[ExecutionRecord]) -> list[Result]:
+    """Answer records that are too old, and store the others; of those nothing is left, no workflow."""
+    rest = [record for index, record in enumerate(records) if index not in refused]
+    stored = iter(_store_again_after_conflict(rest) if rest else ())
+    return [
+        Result(
+            Outcome.REJECTED,
+            external_id=record.external_id,
+            reason=refused[index],
+            kind="too-old",
+        )
+        if index in refused
+        else next(stored)
+        for index, record in enumerate(records)
+    ]
 
 
 def _may_pass_next_time(error: DatabaseError) -> bool:
@@ -261,6 +291,7 @@ class _Chunk:
                 entry.owner = owner
             if verdict.refused:
                 self._refuse(verdict.refused)
+        self._demand_not_too_old()
 
     def _claim_external_ids(self) -> None:
         rows = [(entry, entry.key_row()) for entry in self.entries]
@@ -282,6 +313,28 @@ class _Chunk:
         return tables.claim_idempotency_keys(
             [(*place, body_digest, owner) for place, (body_digest, owner) in wanted.items()]
         )
+
+    def _demand_not_too_old(self) -> None:
+        """Raise TooOldError for executions that would be new and began before what is kept."""
+        # Nobody keeps less than a day: mostly nothing has to be asked.
+        old = [
+            entry
+            for entry in self.entries
+            if entry.owner == entry.new_id
+            and time_of(entry.new_id) < entry.records[0].received_at - DAY
+        ]
+        if not old:
+            return
+        days = tables.retention_days({entry.records[0].tenant_id for entry in old})
+        refused: dict[int, str] = {}
+        for entry in old:
+            kept = days[entry.records[0].tenant_id]
+            horizon = horizon_of(kept, entry.records[0].received_at)
+            if time_of(entry.new_id) < horizon:
+                why = f"It began before {horizon:%Y-%m-%d}: executions are kept for {kept} days."
+                refused |= dict.fromkeys(entry.indexes, why)
+        if refused:
+            raise TooOldError(refused)
 
     def _refuse(self, refused: frozenset[int]) -> None:
         """Answer records that are refused, and give back the ids claimed for what won't exist."""

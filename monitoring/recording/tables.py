@@ -177,6 +177,16 @@ def claim_idempotency_keys(
     return owners
 
 
+def retention_days(tenant_ids: Collection[int]) -> dict[int, int]:
+    """Tenant → how many days of its executions are kept."""
+    with cursor() as db:
+        db.execute(
+            "SELECT id, retention_days FROM tenants_tenant WHERE id = ANY(%s::bigint[])",
+            [sorted(tenant_ids)],
+        )
+        return dict(db.fetchall())
+
+
 # --- reading what exists ------------------------------------------------------------------------
 
 _STATE_COLUMNS = (

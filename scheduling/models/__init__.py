@@ -1,4 +1,5 @@
 from scheduling.models.carrier import Cluster, Delivery, Leader, Wake
+from scheduling.models.removal import Removal
 from scheduling.models.scan import Finding, Scan, ScannedWorkflow
 from scheduling.models.schedule import Schedule, Scope
 
@@ -7,6 +8,7 @@ __all__ = [
     "Delivery",
     "Finding",
     "Leader",
+    "Removal",
     "Scan",
     "ScannedWorkflow",
     "Schedule",

@@ -58,7 +58,16 @@ class TenantAdmin(AuditedAdmin, TenantModelAdmin):
     list_filter = (StateFilter, "created_at")
     search_fields = ("name", "slug", "location_id", "memberships__user__email")
     search_help_text = "Name, slug, location, or a member's mail address"
-    fields = ("name", "slug", "location_id", "executions_per_minute", "state", "created_at")
+    fields = (
+        "name",
+        "slug",
+        "location_id",
+        "executions_per_minute",
+        "retention_days",
+        "retention_minimum",
+        "state",
+        "created_at",
+    )
     readonly_fields = ("state", "created_at")
     inlines = (MembershipInline,)
     actions = ("suspend", "resume", "export", "delete_with_everything")

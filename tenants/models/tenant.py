@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
@@ -48,6 +48,18 @@ class Tenant(models.Model):
         blank=True,
         validators=[MinValueValidator(1)],
         help_text="How many it may send; more are answered 429. Empty: what the installation allows.",
+    )
+    retention_days = models.PositiveSmallIntegerField(
+        "days that executions are kept",
+        default=90,
+        validators=[MinValueValidator(1), MaxValueValidator(3_650)],
+        help_text="Older ones are removed. Their numbers and error groups stay.",
+    )
+    retention_minimum = models.PositiveIntegerField(
+        "executions that stay however old",
+        default=100,
+        validators=[MaxValueValidator(10_000)],
+        help_text="The newest ones, so that a quiet tenant does not end up with an empty history.",
     )
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     deletion_requested_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -29,6 +29,7 @@ from monitoring.models import (
     NodeRollup,
     Rollup,
     RollupDelta,
+    Seal,
     Subject,
     Workflow,
 )
@@ -484,12 +485,11 @@ def test_sealed_rollups_are_skipped_and_named(workflow: Workflow) -> None:
     fold_all()
     with tenant_scope(workflow.tenant):
         day = START.replace(hour=0, minute=0)
-        for model in (Rollup, NodeRollup):
-            model.objects.filter(bucket__lt=day + dt.timedelta(days=1)).update(sealed=True)
+        Seal.objects.create(tenant=workflow.tenant, until=day + dt.timedelta(days=1))
         Execution.objects.started_between(day, day + dt.timedelta(days=1)).delete()
     code, text = verify_command()
     assert code == 0, text
-    assert "sealed ones skipped" in text
+    assert "1 sealed days skipped" in text
 
 
 def test_verification_is_right_beside_ingest_and_folding(workflow: Workflow) -> None:

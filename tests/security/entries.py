@@ -262,6 +262,10 @@ _TENANT = {
         ADMIN, _named("environment_id", "environment"),
         data=lambda ids: {"name": "Renamed", "provider": "n8n", "base_url": ""},
     ),
+    "monitoring:retention": _page(
+        ADMIN, data=lambda ids: {"retention_days": "120", "retention_minimum": "50"}
+    ),
+    "monitoring:retention-cancel": _act(ADMIN, _named("run_id", "retention_run")),
     "alerts:inbox": _page(
         VIEWER, nothing,
         Probe(query=_named("workflow", "workflow")), Probe(query=_named("summary", "notification")),

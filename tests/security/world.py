@@ -31,7 +31,7 @@ from monitoring import bulk
 from monitoring.environments import create_environment
 from monitoring.history import ExecutionQuery, cursor_of, find_by_any_id
 from monitoring.ids import milliseconds, new_id
-from monitoring.models import BulkJob, Environment, Execution, SavedView, Workflow
+from monitoring.models import BulkJob, Environment, Execution, RetentionRun, SavedView, Workflow
 from monitoring.recording.environments import source_for
 from monitoring.recording.schema import decode, full_execution
 from monitoring.recording.store import record_executions
@@ -72,6 +72,7 @@ class Ids:
     membership: int
     person: int
     job: int
+    retention_run: int
     audit_event: int
     confirmation: str
     incident: int
@@ -235,6 +236,7 @@ def _ids(
         membership=membership.pk,
         person=colleague.pk,
         job=job.pk,
+        retention_run=RetentionRun.objects.create(tenant=tenant, horizon=timezone.now()).pk,
         audit_event=event.pk,
         confirmation=_confirmation(tenant.pk, query, said),
         view=SavedView.objects.create(
@@ -330,6 +332,7 @@ def _nobodys(own: Ids) -> Ids:
         scan=unknown + 11,
         other_scan=unknown + 12,
         view=unknown + 13,
+        retention_run=unknown + 14,
     )
 
 

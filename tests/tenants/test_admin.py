@@ -143,6 +143,8 @@ def test_a_tenant_is_made_with_its_members(operator: Client) -> None:
             "name": "New",
             "slug": "new",
             "location_id": "",
+            "retention_days": "30",
+            "retention_minimum": "0",
             "memberships-TOTAL_FORMS": "1",
             "memberships-INITIAL_FORMS": "0",
             "memberships-0-user": str(person.pk),

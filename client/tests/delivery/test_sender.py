@@ -227,6 +227,29 @@ def test_of_a_refused_line_only_the_bad_node_is_refused(
     assert counts(log) == outbox.Counts(accepted=8, sent=6, waiting=0, dead=2, dropped=0)
 
 
+def test_what_is_too_old_for_the_server_is_refused_once_and_its_reason_kept(
+    log: Log, receiver: Receiver, sending: Sender
+) -> None:
+    reason = "It began before 2026-08-24: executions are kept for 90 days."
+
+    def reject_old(call: Call, handler: Handler) -> None:
+        answer = results_for(call.lines)
+        for line, result in zip(call.lines, answer["results"], strict=True):
+            if line["id"] == "e0":
+                result.update(result="rejected", id=None, reason=reason)
+        handler.answer(200, answer)
+
+    receiver.reply = reject_old
+    write(log, executions=3)
+    assert send(sending)
+    assert counts(log) == outbox.Counts(accepted=3, sent=2, waiting=0, dead=1, dropped=0)
+    with log.connection.reading() as connection:
+        assert connection.execute("SELECT reason FROM dead_letters").fetchall() == [(reason,)]
+    calls = len(receiver.batches())
+    assert send(sending)
+    assert len(receiver.batches()) == calls
+
+
 def test_lines_that_failed_are_sent_again(log: Log, receiver: Receiver, sending: Sender) -> None:
     def fail_once(call: Call, handler: Handler) -> None:
         receiver.reply = take_all

@@ -57,7 +57,7 @@ def _tenants(slug: str | None) -> list[Tenant]:
 def _summary(report: Report, repair: bool) -> str:
     text = f"{report.compared} rows of {report.days} days compared"
     if report.sealed:
-        text += f", {report.sealed} sealed ones skipped (their raw rows are gone)"
+        text += f", {report.sealed} sealed days skipped (their raw rows are gone)"
     if not report.differences:
         return f"{text}, no difference."
     return f"{text}, {report.differences} differences{' repaired' if repair else ''}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import gzip
 import json
 import random
@@ -14,6 +15,7 @@ import pytest
 import zstandard
 from django.db import OperationalError
 from django.test import RequestFactory
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
@@ -82,6 +84,14 @@ def test_a_broken_line_is_rejected_and_harms_no_other(api: Api) -> None:
     reasons = [each["reason"] for each in answer.json()["results"]]
     assert reasons[0] is None
     assert "status" in reasons[4]
+
+
+@pytest.mark.django_db
+def test_a_line_that_is_too_old_is_rejected_alone(api: Api) -> None:
+    old = message(1) | {"startedAt": (timezone.now() - dt.timedelta(days=92)).isoformat()}
+    answer = api.post(BATCH, [old, message(2)])
+    assert results(answer) == [(1, "rejected"), (2, "created")]
+    assert "kept for 90 days" in answer.json()["results"][0]["reason"]
 
 
 @pytest.mark.django_db

@@ -160,6 +160,20 @@ def test_a_key_with_another_body_is_422(api: Api) -> None:
     assert counts() == before
 
 
+def test_what_is_too_old_is_422_and_stores_nothing(api: Api) -> None:
+    old = (timezone.now() - dt.timedelta(days=92)).isoformat()
+    before = counts()
+    for path, body in (
+        ("/api/executions", {"id": "e1", "workflowId": "w", "status": "success", "startedAt": old}),
+        ("/api/workflows/w/executions", {"status": "success", "executedAt": old}),
+    ):
+        answer = api.post(path, body, Idempotency_Key="k")
+        assert answer.status_code == 422
+        assert answer.json()["type"] == "/problems/too-old"
+        assert "kept for 90 days" in answer.json()["detail"]
+    assert counts() == before
+
+
 def test_a_key_holds_for_its_path_and_tenant(api: Api, rival: Api) -> None:
     log = {"status": "success"}
     made = {

@@ -1,0 +1,217 @@
+"""A tenant's past executions go: at most a thousand in a transaction, with all that hangs on them.
+
+A run begins once a day (`scheduling.removal`), walks the past once in the order of time, and may be cut
+off after any step. It stands in a row that people see. What stays of the past: the tenant's newest
+executions (`retention_minimum`), and those that have not ended and were heard of since the horizon.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from django.db import transaction
+from django.utils import timezone
+
+from monitoring import deletion
+from monitoring.database import cursor
+from monitoring.ids import uuid_floor
+from monitoring.metrics.sealing import seal
+from monitoring.models import RetentionRun
+from monitoring.retention import preview
+from monitoring.retention.horizon import past_of
+from monitoring.words import FINISHED, Status
+from tenants.models import Tenant
+
+STEP: Final = deletion.STEP
+STEP_NODES: Final = 20_000
+"""A step takes fewer executions when they have more nodes than this together, but at least one."""
+
+RUNS_KEPT: Final = 100
+"""So many runs of a tenant are remembered."""
+
+_OPEN: Final = [int(status) for status in Status if status not in FINISHED]
+_Cursor = psycopg.Cursor[Any]
+Span = tuple[uuid.UUID, uuid.UUID]
+"""Ids from the first up to, without, the second."""
+
+
+def remove_step(tenant: Tenant) -> bool:
+    """Do one step of the tenant's removal, beginning one if its day has come; False: nothing is left.
+
+    Needs the tenant's scope. Whoever does a step at the same time waits, and goes on from there.
+    """
+    with transaction.atomic():
+        run = _open_run() or begin(tenant)
+        return run is not None and _step(run)
+
+
+def _open_run() -> RetentionRun | None:
+    return RetentionRun.objects.select_for_update().filter(state=RetentionRun.State.RUNNING).first()
+
+
+def begin(tenant: Tenant) -> RetentionRun | None:
+    """Begin a run; None where nothing is past that would go."""
+    horizon = past_of(tenant, timezone.now())
+    with cursor() as db:
+        end = first_kept(db, tenant, horizon)
+        spans = [(uuid.UUID(int=0), end)]
+        if _oldest(db, tenant.pk, spans) is None:
+            return None
+        # Before the first row goes: from here on the numbers of these days stand for themselves.
+        seal(db, [(tenant.pk, horizon)])
+        kept = _count(db, tenant.pk, (end, uuid_floor(horizon)))
+    return RetentionRun.objects.create(
+        tenant=tenant,
+        horizon=horizon,
+        spans=[[str(first), str(last)] for first, last in spans],
+        expected=preview.of(tenant, tenant.retention_days, tenant.retention_minimum).removed,
+        kept=kept,
+    )
+
+
+def cancel(run: RetentionRun) -> bool:
+    """Stop a run after its present step; False when it had ended. The next day's begins anew."""
+    now = timezone.now()
+    running = RetentionRun.objects.filter(pk=run.pk, state=RetentionRun.State.RUNNING)
+    return bool(running.update(state=RetentionRun.State.CANCELED, ended_at=now, changed_at=now))
+
+
+def give_up(problem: str) -> None:
+    """End the scope's open run, which can't go on. Needs the tenant's scope."""
+    now = timezone.now()
+    RetentionRun.objects.filter(state=RetentionRun.State.RUNNING).update(
+        state=RetentionRun.State.FAILED, problem=problem, ended_at=now, changed_at=now
+    )
+
+
+def first_kept(db: _Cursor, tenant: Tenant, horizon: dt.datetime) -> uuid.UUID:
+    """The id from which on all of a tenant's executions stay: horizon, or the newest's minimum."""
+    end = uuid_floor(horizon)
+    if tenant.retention_minimum == 0:
+        return end
+    db.execute(_NTH_NEWEST, [tenant.pk, tenant.retention_minimum - 1])
+    row = db.fetchone()
+    return uuid.UUID(int=0) if row is None else min(end, row[0])
+
+
+_NTH_NEWEST: Final = """
+    SELECT id FROM monitoring_execution WHERE tenant_id = %s ORDER BY id DESC OFFSET %s LIMIT 1
+"""
+
+
+# --- one step -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A past execution, locked."""
+
+    id: uuid.UUID
+    external_id: str | None
+    workflow_id: int
+    environment_id: int
+    status: int
+    changed_at: dt.datetime
+    heard_at: dt.datetime | None
+    bytes: int
+
+    def still_runs(self, horizon: dt.datetime) -> bool:
+        """Whether it has not ended and was heard of since the horizon."""
+        heard_at = max(self.changed_at, self.heard_at or self.changed_at)
+        return self.status in _OPEN and heard_at >= horizon
+
+
+def _step(run: RetentionRun) -> bool:
+    """Remove the next executions of a locked run, and write how far it has come."""
+    with cursor() as db:
+        looked_at = _next_ids(db, run)
+        rows = _lock(db, run.tenant_id, looked_at)
+        past = [row for row in rows if not row.still_runs(run.horizon)]
+        if past:
+            deletion.remove(
+                run.tenant_id,
+                [
+                    deletion.Place(row.id, row.external_id, row.workflow_id, row.environment_id)
+                    for row in past
+                ],
+            )
+    run.removed += len(past)
+    run.kept += len(rows) - len(past)
+    run.bytes += sum(row.bytes for row in past)
+    if looked_at:
+        run.position = looked_at[-1]
+    else:
+        run.state, run.ended_at = RetentionRun.State.DONE, timezone.now()
+    run.save(
+        update_fields=["removed", "kept", "bytes", "position", "state", "ended_at", "changed_at"]
+    )
+    if not looked_at:
+        _forget_old_runs()
+    return bool(looked_at)
+
+
+def _next_ids(db: _Cursor, run: RetentionRun) -> list[uuid.UUID]:
+    """The oldest past executions that were not looked at, as many as a step takes."""
+    for first, last in ((uuid.UUID(one), uuid.UUID(two)) for one, two in run.spans):
+        start = first if run.position is None else max(first, uuid.UUID(int=run.position.int + 1))
+        if start >= last:
+            continue
+        db.execute(_NEXT, [run.tenant_id, start, last, STEP])
+        if found := db.fetchall():
+            return [one for one, nodes_before in found if nodes_before < STEP_NODES]
+    return []
+
+
+_NEXT: Final = """
+    SELECT id, sum(node_count) OVER (ORDER BY id) - node_count FROM (
+        SELECT id, node_count FROM monitoring_execution
+        WHERE tenant_id = %s AND id >= %s AND id < %s ORDER BY id LIMIT %s
+    ) e ORDER BY id
+"""
+
+
+def _lock(db: _Cursor, tenant_id: int, ids: list[uuid.UUID]) -> list[_Row]:
+    """Lock executions, in the order in which the store does, and read what removing them needs."""
+    if not ids:
+        return []
+    db.execute(_LOCK, [tenant_id, ids, ids[0], ids[-1]])
+    return [_Row(*row) for row in db.fetchall()]
+
+
+# The bounds let the planner leave out partitions.
+_LOCK: Final = f"""
+    SELECT e.id, e.external_id, e.workflow_id, e.environment_id, e.status, e.changed_at,
+        (SELECT s.heard_at FROM monitoring_signoflife s
+            WHERE s.tenant_id = e.tenant_id AND s.execution_id = e.id),
+        {preview.BYTES_SQL}
+    FROM monitoring_execution e
+    WHERE e.tenant_id = %s AND e.id = ANY(%s::uuid[]) AND e.id BETWEEN %s AND %s
+    ORDER BY e.id FOR UPDATE OF e
+"""  # noqa: S608 - a constant of ours
+
+
+def _oldest(db: _Cursor, tenant_id: int, spans: list[Span]) -> uuid.UUID | None:
+    for first, last in spans:
+        db.execute(_NEXT, [tenant_id, first, last, 1])
+        if (row := db.fetchone()) is not None:
+            return uuid.UUID(int=row[0].int)
+    return None
+
+
+def _count(db: _Cursor, tenant_id: int, span: Span) -> int:
+    """Executions in a span that the minimum keeps: never more than that."""
+    db.execute(
+        "SELECT count(*) FROM monitoring_execution WHERE tenant_id = %s AND id >= %s AND id < %s",
+        [tenant_id, *span],
+    )
+    row = db.fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _forget_old_runs() -> None:
+    old = RetentionRun.objects.order_by("-id").values_list("pk", flat=True)[RUNS_KEPT:]
+    RetentionRun.objects.filter(pk__in=list(old)).delete()

@@ -1,0 +1,36 @@
+"""How long a tenant keeps executions."""
+
+import django.core.validators
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("tenants", "0003_tenant_executions_per_minute"),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name="tenant",
+            name="retention_days",
+            field=models.PositiveSmallIntegerField(
+                default=90,
+                help_text="Older ones are removed. Their numbers and error groups stay.",
+                validators=[
+                    django.core.validators.MinValueValidator(1),
+                    django.core.validators.MaxValueValidator(3650),
+                ],
+                verbose_name="days that executions are kept",
+            ),
+        ),
+        migrations.AddField(
+            model_name="tenant",
+            name="retention_minimum",
+            field=models.PositiveIntegerField(
+                default=100,
+                help_text="The newest ones, so that a quiet tenant does not end up with an empty history.",
+                validators=[django.core.validators.MaxValueValidator(10000)],
+                verbose_name="executions that stay however old",
+            ),
+        ),
+    ]

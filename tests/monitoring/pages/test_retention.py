@@ -1,0 +1,113 @@
+"""Settings → Retention."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from monitoring.models import Execution, RetentionRun, Workflow
+from monitoring.recording.store import record_executions
+from monitoring.retention import removal
+from tenants.models import AuditEvent, Tenant
+from tenants.scoping import tenant_scope
+from tests.monitoring.counted import message
+
+pytestmark = pytest.mark.django_db
+PAGE = "/t/agency/settings/retention/"
+
+
+def get(client: Client, address: str) -> str:
+    answer = client.get(address)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def save(client: Client, days: int, minimum: int, **more: str) -> tuple[int, str]:
+    answer = client.post(
+        PAGE, {"retention_days": str(days), "retention_minimum": str(minimum)} | more
+    )
+    return answer.status_code, answer.content.decode()
+
+
+def settings_of(tenant: Tenant) -> tuple[int, int]:
+    tenant.refresh_from_db()
+    return tenant.retention_days, tenant.retention_minimum
+
+
+@pytest.fixture
+def history(workflow: Workflow) -> None:
+    now = timezone.now()
+    ages = (1, 40, 41, 42)
+    record_executions([message(workflow, now - dt.timedelta(days=age)) for age in ages])
+
+
+def test_it_says_what_is_kept(admin: Client, history: None) -> None:
+    page = get(admin, PAGE)
+    assert "about 4 executions" in page
+    assert "nothing from before" in page
+    assert "Nothing has gone yet" in page
+
+
+def test_keeping_longer_is_saved_at_once(admin: Client, tenant: Tenant, history: None) -> None:
+    assert save(admin, 365, 10)[0] == 302
+    assert settings_of(tenant) == (365, 10)
+    with tenant_scope(tenant):
+        event = AuditEvent.objects.get(action="retention.change")
+    assert event.detail == {"days": 365, "minimum": 10}
+
+
+def test_what_would_go_is_asked_about_first(admin: Client, tenant: Tenant, history: None) -> None:
+    status, page = save(admin, 30, 0)
+    assert status == 200
+    assert "About 3 executions" in page
+    assert settings_of(tenant) == (90, 100)
+    # What was seen is not what is chosen now.
+    assert save(admin, 20, 0, confirm="30 0")[0] == 200
+    assert save(admin, 30, 0, confirm="30 0")[0] == 302
+    assert settings_of(tenant) == (30, 0)
+    with tenant_scope(tenant):
+        assert Execution.objects.count() == 4, "nothing goes before the next run"
+
+
+def test_the_minimum_limits_what_would_go(admin: Client, tenant: Tenant, history: None) -> None:
+    assert "About 1 execution<" in save(admin, 30, 3)[1]
+    assert save(admin, 30, 4)[0] == 302
+
+
+@pytest.mark.parametrize(("days", "minimum"), [(0, 1), (3_651, 1), (30, -1), (30, 10_001)])
+def test_limits_are_said_at_the_field(
+    admin: Client, tenant: Tenant, days: int, minimum: int
+) -> None:
+    status, page = save(admin, days, minimum)
+    assert status == 422
+    assert "aria-invalid" in page
+    assert settings_of(tenant) == (90, 100)
+
+
+def test_runs_show_and_can_be_stopped(
+    admin: Client, tenant: Tenant, history: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "STEP", 2)
+    Tenant.objects.update(retention_days=30, retention_minimum=0)
+    tenant.refresh_from_db()
+    with tenant_scope(tenant):
+        removal.remove_step(tenant)
+        run = RetentionRun.objects.get()
+    page = get(admin, PAGE)
+    assert "2 of about 3" in page
+    assert 'hx-trigger="every 2s"' in page
+    part = admin.get(PAGE, headers={"HX-Target": "runs"}).content.decode()
+    assert part.lstrip().startswith("<section")
+    assert admin.post(f"{PAGE}{run.pk}/cancel/").status_code == 302
+    with tenant_scope(tenant):
+        assert AuditEvent.objects.filter(action="retention.cancel").exists()
+    page = get(admin, PAGE)
+    assert "Canceled" in page
+    assert 'hx-trigger="every 2s"' not in page
+
+
+def test_only_admins_see_it(viewer: Client) -> None:
+    assert viewer.get(PAGE).status_code == 403
