@@ -1,6 +1,7 @@
 """Which PostgreSQL, and as which of its two roles."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dj_database_url
@@ -26,16 +27,21 @@ PLANS = "-c plan_cache_mode=force_generic_plan"
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """``app`` is Django's default; ``owner`` makes the schema, None when ``app`` does so itself."""
+    """``app`` is Django's default; ``owner`` makes the schema, None when ``app`` does so itself.
+
+    ``folders`` are those that the embedded server writes.
+    """
 
     app: dict[str, Any]
     owner: dict[str, Any] | None
     app_role: str
     embedded: bool
+    folders: tuple[Path, ...]
 
 
 def database_settings(env: Environment, home: Home, *, process: str) -> DatabaseSettings:
     """Connections of the operator's database when ``DATABASE_URL`` is set, else the embedded one's."""
+    folders: tuple[Path, ...] = ()
     if env.database_url:
         app = dict(dj_database_url.parse(env.database_url))
         owner = (
@@ -49,13 +55,14 @@ def database_settings(env: Environment, home: Home, *, process: str) -> Database
         app = cluster.django_settings(APP_ROLE)
         owner = cluster.django_settings(OWNER_ROLE)
         embedded = True
+        folders = cluster.written_folders
     app = app | {"OPTIONS": _options(app, process, env)}
     if process == "web":
         # Our backend keeps connections between requests and tries each before it is used again.
         app = app | {"ENGINE": "config.pooling", "CONN_MAX_AGE": 0}
     elif process in ("background", "tick"):
         app = app | {"CONN_MAX_AGE": None}
-    return DatabaseSettings(app, owner, app_role=str(app["USER"]), embedded=embedded)
+    return DatabaseSettings(app, owner, str(app["USER"]), embedded, folders)
 
 
 def _options(app: dict[str, Any], process: str, env: Environment) -> dict[str, Any]:

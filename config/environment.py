@@ -42,6 +42,8 @@ class Environment:
     pace: float
     scan_retention_days: int
     quota_executions_per_minute: int
+    disk_warn_percent: int
+    disk_stop_percent: int
     log_level: str
 
     @classmethod
@@ -88,6 +90,12 @@ class Environment:
             pace=env.float("PACE", 1.0, validate=environs.validate.Range(0.01, 10.0)),
             quota_executions_per_minute=env.int(
                 "QUOTA_EXECUTIONS_PER_MINUTE", 0, validate=environs.validate.Range(0, 2**31 - 1)
+            ),
+            disk_warn_percent=env.int(
+                "DISK_WARN_PERCENT", 85, validate=environs.validate.Range(1, 100)
+            ),
+            disk_stop_percent=env.int(
+                "DISK_STOP_PERCENT", 95, validate=environs.validate.Range(1, 100)
             ),
             scan_retention_days=env.int(
                 "SCAN_RETENTION_DAYS", 90, validate=environs.validate.Range(1, 3_650)

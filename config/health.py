@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from config import soundness
+from monitoring.disk import database_disk
 from monitoring.worker import is_led
 from scheduling.database_status import database_figures
 from scheduling.status import scheduler_status
@@ -43,6 +44,7 @@ def detailed(request: HttpRequest) -> JsonResponse:
     details: dict[str, Any] = {
         "problems": problems,
         "mail": {"configured": settings.MAIL_CONFIGURED},
+        "disk": _disk(),
     }
     try:
         details |= _figures()
@@ -77,6 +79,19 @@ def _asked_by_staff(request: HttpRequest) -> bool:
         return bool(request.user.is_authenticated and request.user.is_staff)
     except DatabaseError:
         return False
+
+
+def _disk() -> dict[str, Any] | None:
+    """The embedded database's disk; None where somebody else runs the database, and watches it."""
+    disk = database_disk()
+    if disk is None:
+        return None
+    return {
+        "state": disk.state,
+        "used_percent": round(disk.used_percent, 1),
+        "free_bytes": disk.free_bytes,
+        "size_bytes": disk.size_bytes,
+    }
 
 
 def _figures() -> dict[str, Any]:

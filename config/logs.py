@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from datetime import UTC, datetime
+from http import HTTPStatus
 
 from tenants.request_ids import current_request_id
 
@@ -34,6 +35,17 @@ class LineFormatter(logging.Formatter):
         if record.exc_info:
             line += "\n" + _indented(self.formatException(record.exc_info))
         return _TOKENS_IN_PATHS.sub(r"\1…", line)
+
+
+class NoRefusals(logging.Filter):
+    """Leaves out that a request was asked to come again: under load that is most of them.
+
+    Why is logged once where it is found, and how many they are is counted.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is said."""
+        return getattr(record, "status_code", None) != HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def _one_line(text: str) -> str:

@@ -91,6 +91,10 @@ DATABASES = {"default": _database.app}
 MIGRATION_DATABASE = _database.owner
 APP_ROLE = _database.app_role
 EMBEDDED_DATABASE = _database.embedded
+# The disks that are watched (monitoring.disk); none where somebody else runs the database.
+DATABASE_FOLDERS = _database.folders
+DISK_WARN_PERCENT = env.disk_warn_percent
+DISK_STOP_PERCENT = env.disk_stop_percent
 
 # --- limits, ingest, slow senders ---------------------------------------------------------------
 LIMITS = Limits()
@@ -223,11 +227,12 @@ LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"lines": {"()": "config.logs.LineFormatter"}},
+    "filters": {"no refusals": {"()": "config.logs.NoRefusals"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
     "root": {"handlers": ["stderr"], "level": env.log_level},
     "loggers": {
         # One line for each refused request is noise under load; the answer itself says why.
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["no refusals"]},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         # It tells of each canary.
         "django-q": {"level": "WARNING"},

@@ -33,6 +33,8 @@ from config.postgres.lifetime import wait_for_guard
 DATABASE_STOP_SECONDS = 75.0
 BUSY_SECONDS = 60.0
 LONGEST_PAUSE = 30.0
+# What stops it, such as a full disk, may be mended at any moment, and everybody waits for it.
+LONGEST_DATABASE_PAUSE = 5.0
 STABLE_SECONDS = 60.0
 # Two small clusters: when one is stuck, the other works.
 CLUSTERS = ("a", "b")
@@ -50,6 +52,7 @@ class Part:
     name: str
     arguments: Sequence[str]
     stop_seconds: float = GRACE_SECONDS
+    longest_pause: float = LONGEST_PAUSE
     process: "subprocess.Popen[bytes] | None" = None
     lifeline: Lifeline | None = None
     started: float = 0.0
@@ -89,7 +92,7 @@ class Part:
         now = time.monotonic()
         if now - self.started > STABLE_SECONDS:
             self.failures = 0
-        pause = min(0.5 * 2.0**self.failures, LONGEST_PAUSE)
+        pause = min(0.5 * 2.0**self.failures, self.longest_pause)
         self.failures += 1
         self.due = now + pause
         return pause
@@ -120,7 +123,9 @@ class Supervisor:
         # make passes a Ctrl-C on, but a kill -9 of make reaches nobody: then its end is ours.
         self.parent = os.getppid() if options.end_with_parent else None
         self.signals = SignalPipe(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        self.database = Part("database", ["config.postgres.guard"], DATABASE_STOP_SECONDS)
+        self.database = Part(
+            "database", ["config.postgres.guard"], DATABASE_STOP_SECONDS, LONGEST_DATABASE_PAUSE
+        )
         self.web = Part("web", ["config.web"])
         # They start when pages can be opened, which people wait for.
         self.background = [

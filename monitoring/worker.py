@@ -24,7 +24,7 @@ from typing import Final
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from monitoring import bulk
+from monitoring import bulk, disk
 from monitoring.metrics.rollups import fold_step
 from monitoring.recording.contact import mark_lost_step
 from monitoring.recording.tables import ensure_partitions
@@ -188,6 +188,16 @@ def fold() -> bool:
 def mark_lost() -> bool:
     """Mark running executions that promised heartbeats and fell silent."""
     return mark_lost_step()
+
+
+_disk = disk.Watch()
+
+
+@periodic("watch the disk", every=dt.timedelta(seconds=5))
+def watch_disk() -> bool:
+    """Tell the log when the database's disk fills up."""
+    _disk.look()
+    return False
 
 
 @periodic("make partitions", every=dt.timedelta(hours=1))

@@ -42,4 +42,6 @@ INGEST_WRITER = os.environ.get("INGEST_WRITER", "inline")
 STORAGES = STORAGES | {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 }
+# However full the disk of a developer's machine is.
+DATABASE_FOLDERS = ()
 WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = True

@@ -35,6 +35,11 @@ class Cluster:
         return self.folder / "data"
 
     @property
+    def written_folders(self) -> tuple[Path, ...]:
+        """Where the server writes; its log of changes may lie on a disk of its own."""
+        return self.data, self.data / "pg_wal"
+
+    @property
     def socket_folder(self) -> Path:
         """Holds the one socket clients use; elsewhere when the data folder's path is too long."""
         inside = self.folder / "socket"

@@ -2,6 +2,7 @@
 
 import locale
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -24,8 +25,6 @@ effective_cache_size = 1GB
 work_mem = 8MB
 maintenance_work_mem = 128MB
 wal_compression = on
-max_wal_size = 2GB
-min_wal_size = 256MB
 checkpoint_timeout = 10min
 random_page_cost = 1.1
 autovacuum_naptime = 20s
@@ -40,6 +39,9 @@ log_truncate_on_rotation = on
 log_min_duration_statement = 2s
 log_lock_waits = on
 """
+_MEGABYTE = 1024 * 1024
+# Segments have 16 MB, and PostgreSQL wants two at least.
+_LEAST_LOG_MB, _MOST_LOG_MB = 64, 2048
 INCLUDE = "\n# Flowwatch's settings; lines below this one win.\ninclude = 'flowwatch.conf'\n"
 
 
@@ -89,10 +91,26 @@ def _locale_options(major: int) -> list[str]:
 
 
 def write_configuration(cluster: Cluster, run_as: RunAs, text: str | None = None) -> None:
-    """(Re)write the settings that belong to this version of Flowwatch."""
+    """(Re)write the settings that belong to this version of Flowwatch.
+
+    On a full disk what is there stays: half a file would be another configuration.
+    """
     file = cluster.data / "flowwatch.conf"
-    file.write_text(CONFIGURATION if text is None else text, encoding="utf-8")
-    run_as.own(file)
+    wanted = CONFIGURATION + _log_size(cluster.data) if text is None else text
+    if file.exists() and file.read_text(encoding="utf-8") == wanted:
+        return
+    draft = file.with_suffix(".new")
+    draft.write_text(wanted, encoding="utf-8")
+    run_as.own(draft)
+    draft.replace(file)
+
+
+def _log_size(data: Path) -> str:
+    """How much of its log of changes the server may keep: at most an eighth of a small disk."""
+    disk = shutil.disk_usage((data / "pg_wal").resolve())
+    most = min(max(disk.total // 8 // _MEGABYTE, _LEAST_LOG_MB), _MOST_LOG_MB)
+    least = max(most // 8, _LEAST_LOG_MB // 2)
+    return f"max_wal_size = {most}MB\nmin_wal_size = {least}MB\n"
 
 
 def create_roles_and_database(cluster: Cluster) -> None:

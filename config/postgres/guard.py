@@ -12,12 +12,15 @@ import select
 import signal
 import sys
 
+import psycopg
+
 from config.home import home_from
 from config.lifeline import SignalPipe, complain, lock_file, take_lifeline
 from config.postgres.binaries import DatabaseUnavailable, find_binaries
 from config.postgres.cluster import Cluster
 from config.postgres.server import Server
 
+EXIT_FAILED = 1
 EXIT_BUSY = 75
 EXIT_REFUSED = 78
 
@@ -38,23 +41,36 @@ def main() -> int:
     if lock_file(cluster.guard_lock, wait=False) is None:
         return EXIT_BUSY
     try:
-        cluster.ready_file.unlink(missing_ok=True)
-        server = Server(cluster, find_binaries(os.environ.get("FLOWWATCH_POSTGRES_BIN")))
-        server.start()
+        server = _started(cluster)
     except DatabaseUnavailable as error:
         complain(str(error))
         return EXIT_REFUSED
-    cluster.ready_file.write_text(str(os.getpid()))
+    except (OSError, psycopg.Error) as error:
+        complain(f"the database did not start: {error}")
+        return EXIT_FAILED
     while not signals.asked_to_end and not _ended(lifeline):
         if not server.running():
             complain("the database ended by itself")
-            return 1
+            return EXIT_FAILED
         select.select([signals.reader, *([] if lifeline is None else [lifeline])], [], [])
         signals.drain()
     if linger:
         lock_file(cluster.users_lock)
     server.stop()
     return 0
+
+
+def _started(cluster: Cluster) -> Server:
+    """A server that takes connections, announced in the ready file; none is left when that fails."""
+    cluster.ready_file.unlink(missing_ok=True)
+    server = Server(cluster, find_binaries(os.environ.get("FLOWWATCH_POSTGRES_BIN")))
+    try:
+        server.start()
+        cluster.ready_file.write_text(str(os.getpid()))
+    except (OSError, psycopg.Error):  # a full disk, for example
+        server.stop()
+        raise
+    return server
 
 
 def _ended(lifeline: int | None) -> bool:

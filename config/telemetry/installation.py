@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from monitoring.disk import database_disk
 from monitoring.worker import is_led
 from scheduling.database_status import database_figures
 from scheduling.status import Status, Waiting, scheduler_status
@@ -29,6 +30,11 @@ class _Installation(Collector):
         except DatabaseError:
             found = [_gauge("database_up", "Whether the database answers.", 0)]
         yield from found
+        # Also while the database is down: that may be the reason.
+        if (disk := database_disk()) is not None:
+            yield _gauge("disk_free_bytes", "Room on the database's disk.", disk.free_bytes)
+            yield _gauge("disk_size_bytes", "Size of the database's disk.", disk.size_bytes)
+            yield _gauge("disk_full", "Whether ingest is refused for it.", disk.is_full)
 
 
 def _gauge(name: str, about: str, value: float, **labels: str) -> Metric:

@@ -24,6 +24,7 @@ from monitoring.api.ingest import (
     field_errors,
     idempotency,
     idempotency_key,
+    let_in,
     source_of,
     take_quota,
 )
@@ -105,6 +106,7 @@ def record_batch(request: ApiRequest) -> HttpResponse:
     no other. With an `Idempotency-Key` the same body can be sent again after any cut: nothing
     doubles.
     """
+    let_in(request)
     content_type = demand_content_type(request, NDJSON, JSON)
     key = idempotency_key(request)
     try:

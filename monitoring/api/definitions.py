@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.http import HttpResponse
 
+from monitoring import disk
 from monitoring.api import examples
 from monitoring.api.answers import json_answer
 from monitoring.api.bodies import JSON, demand_content_type, read_body
@@ -120,6 +121,7 @@ def put_definition(request: ApiRequest, workflow_id: str) -> HttpResponse:
     Scans look at the current version. Sending an unchanged definition makes no version; a workflow
     that is not known yet is made. What looks like a secret is replaced by a mark before it is stored.
     """
+    disk.demand_room()
     demand_content_type(request, JSON)
     external_id = clean_id(workflow_id)
     if external_id is None:

@@ -16,6 +16,7 @@ import msgspec
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+from monitoring import disk
 from monitoring.api import examples
 from monitoring.api.answers import json_answer
 from monitoring.api.bodies import JSON, demand_content_type, read_body
@@ -152,6 +153,7 @@ _Reader = Callable[[Any, bytes, schema.Source], ExecutionRecord]
 def _recorded(
     request: ApiRequest, read: _Reader, *, matches_environment: bool = False
 ) -> HttpResponse:
+    let_in(request)
     demand_content_type(request, JSON)
     key = idempotency_key(request)
     body = read_body(request, settings.LIMITS.body_bytes)
@@ -175,6 +177,11 @@ def _recorded(
     except writer.Overloaded as error:
         raise problems.unavailable(str(error), writer.RETRY_AFTER_SECONDS) from error
     return _answer(result)
+
+
+def let_in(request: ApiRequest) -> None:
+    """Refuse what can't be stored, before any work is done for it. Raises 503."""
+    disk.demand_room()
 
 
 def take_quota(request: ApiRequest, messages: int) -> None:

@@ -16,6 +16,7 @@ from monitoring.api.ingest import (
     PUSH_ENVIRONMENT,
     Recorded,
     field_errors,
+    let_in,
     recorded,
     source_of,
     take_quota,
@@ -79,6 +80,7 @@ def ping_failure(request: ApiRequest, workflow_id: str) -> HttpResponse:
 
 
 def _recorded(request: ApiRequest, workflow_id: str, signal: Signal) -> HttpResponse:
+    let_in(request)
     run_id = RUN_ID.of(request)
     body = read_body(request, settings.LIMITS.body_bytes)
     take_quota(request, 1)

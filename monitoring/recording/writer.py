@@ -69,8 +69,8 @@ class Writer:
             waiting.given_up = True
             raise Overloaded("Storing took too long; the execution may or may not be stored.")
         if waiting.error is not None:
-            away = isinstance(waiting.error, OperationalError | InterfaceError)
-            raise Overloaded(_DATABASE_AWAY if away else _NOT_STORED) from waiting.error
+            reason = _DATABASE_AWAY if _is_away(waiting.error) else _NOT_STORED
+            raise Overloaded(reason) from waiting.error
         if waiting.result is None:
             raise Overloaded("The writer ended without an answer.")
         return waiting.result
@@ -89,7 +89,10 @@ class Writer:
         try:
             results = record_executions([waiting.record for waiting in batch])
         except Exception as error:  # whatever it is, every caller must be answered
-            logger.exception("Storing %d executions failed", len(batch))
+            if _is_away(error):
+                logger.warning("Storing %d executions failed: %s", len(batch), error)
+            else:
+                logger.exception("Storing %d executions failed", len(batch))
             for waiting in batch:
                 waiting.error = error
             connection.close()
@@ -99,6 +102,11 @@ class Writer:
                 waiting.result = result
         for waiting in batch:
             waiting.done.release()
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it is the database, not what was to be stored."""
+    return isinstance(error, OperationalError | InterfaceError)
 
 
 _writer = Writer()

@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from monitoring.disk import database_disk
 from scheduling.database_status import database_figures
 from scheduling.due import CannotReviveError, revive
 from scheduling.models.due import DueRow
@@ -36,6 +37,7 @@ def status(request: PersonRequest) -> HttpResponse:
         "status": scheduler_status(),
         "poison": poison(),
         "database": database_figures(),
+        "disk": database_disk(),
         "may_revive": request.user.is_superuser,
     }
     return render(request, "scheduling/status.html", context)

@@ -1,16 +1,18 @@
 """The embedded PostgreSQL: closed to others, durable, never silently converted or shared."""
 
 import os
+import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 
 from config.home import Home, home_from
-from config.postgres import leftovers
+from config.postgres import creation, guard, leftovers
 from config.postgres.binaries import DatabaseUnavailable, find_binaries
 from config.postgres.cluster import APP_ROLE, LONGEST_SOCKET_FOLDER, SUPERUSER, Cluster
 from config.postgres.server import Server, check_version
@@ -164,3 +166,57 @@ def test_a_secret_is_made_once_and_is_private(tmp_path: Path) -> None:
     assert len(first) >= 64
     assert mode(home.path / "secret-key") == 0o600
     assert home.secret("other") != first
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "most", "least"),
+    [(0.25, 64, 32), (4, 512, 64), (16, 2048, 256), (999, 2048, 256)],
+)
+def test_the_log_of_changes_takes_a_part_of_a_small_disk(
+    home: Home, monkeypatch: pytest.MonkeyPatch, gigabytes: float, most: int, least: int
+) -> None:
+    usage = SimpleNamespace(total=int(gigabytes * 1024**3))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    cluster = Cluster(home)
+    cluster.data.mkdir(parents=True)
+    creation.write_configuration(cluster, database_user())
+    lines = (cluster.data / "flowwatch.conf").read_text().splitlines()
+    assert f"max_wal_size = {most}MB" in lines
+    assert f"min_wal_size = {least}MB" in lines
+
+
+def test_on_a_full_disk_the_configuration_stays_whole(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(home)
+    cluster.data.mkdir(parents=True)
+    creation.write_configuration(cluster, database_user(), "old = on\n")
+    written = Path.write_text
+
+    def half(self: Path, text: str, **options: str) -> int:
+        written(self, text[:3], **options)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    creation.write_configuration(cluster, database_user(), "old = on\n")
+    with pytest.raises(OSError, match="No space left"):
+        creation.write_configuration(cluster, database_user(), "new = on\n")
+    assert (cluster.data / "flowwatch.conf").read_text() == "old = on\n"
+
+
+def test_a_guard_that_can_not_say_that_it_is_ready_leaves_no_server(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(home)
+    cluster.folder.mkdir(mode=0o711, parents=True)
+    written = Path.write_text
+
+    def full(self: Path, text: str, **options: str) -> int:
+        if self == cluster.ready_file:
+            raise OSError(28, "No space left on device")
+        return written(self, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        guard._started(cluster)
+    assert leftovers.processes_of(cluster.data) == []

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from config.logs import LineFormatter
+from config.logs import LineFormatter, NoRefusals
 from tenants.request_ids import answering
 
 
@@ -46,3 +46,10 @@ def test_links_that_let_act_are_not_written_down(path: str) -> None:
     line = formatted(f"Forbidden (no token): {path.format('secret:1a2b')}", wanted="/t/a/")
     assert "secret" not in line
     assert path.format("…") in line
+
+
+def test_refusals_are_not_said_one_by_one() -> None:
+    for status, is_said in ((503, False), (500, True)):
+        record = logging.makeLogRecord({"msg": "Service Unavailable: /x", "status_code": status})
+        assert NoRefusals().filter(record) is is_said
+    assert NoRefusals().filter(logging.makeLogRecord({"msg": "other"}))

@@ -163,13 +163,17 @@ class Tree:
 
     def throw_away(self) -> None:
         """End what still lives and remove the folder."""
+        self.kill_what_lives()
+        shutil.rmtree(self.home)
+        self.log.unlink(missing_ok=True)
+
+    def kill_what_lives(self) -> None:
+        """kill -9 of every process of this folder."""
         for pid in (*self.pids(), *self.postgres()):
             # They end each other: one that was listed may be gone by now.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         wait_for(self.gone, PATIENCE, "gone")
-        shutil.rmtree(self.home)
-        self.log.unlink(missing_ok=True)
 
 
 def kill(pid: int) -> None:

@@ -10,6 +10,7 @@ from django.db import connections
 
 from config import soundness
 from config.pooling.base import IdleConnections, _Idle
+from monitoring import disk
 
 
 def async_commit() -> None:
@@ -34,7 +35,13 @@ def keep_broken_connections() -> None:
     IdleConnections.give = give  # type: ignore[method-assign]
 
 
+def watch_no_disk() -> None:
+    """Nobody looks how full the disk is."""
+    disk.database_disk = lambda: None
+
+
 PRODUCT_MUTANTS: dict[str, Callable[[], None]] = {
     "async-commit": async_commit,
+    "watch-no-disk": watch_no_disk,
     "keep-broken-connections": keep_broken_connections,
 }
