@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 class Report:
     """What a load measured; latencies in seconds, in the order of the answers.
 
-    `answers` are the numbers of the requests with the times (`time.perf_counter`) of their answers.
+    `answers` are the numbers of the requests with the times (`time.perf_counter`) of their answers;
+    `refused_at` the times of those that are not 2xx.
     """
 
     seconds: float
@@ -26,6 +27,7 @@ class Report:
     statuses: dict[int, int]
     body_bytes: int
     answers: list[tuple[int, float]] = dataclasses.field(default_factory=list)
+    refused_at: list[float] = dataclasses.field(default_factory=list)
 
     def count(self, answer: tuple[int, int], latency: float) -> None:
         """Take in an answer's status and size."""
@@ -152,6 +154,8 @@ def run_at(port: int, requests: Iterator[bytes], *, connections: int, rate: floa
                 now = time.perf_counter()
                 report.count(answer, now - connection.sent_at)
                 report.answers.append((connection.number, now))
+                if not 200 <= answer[0] < 300:
+                    report.refused_at.append(now)
                 free.append(connection)
     report.seconds = time.perf_counter() - begun
     for connection in free:

@@ -6,6 +6,7 @@ and one exports: does anything drift?
 
 from __future__ import annotations
 
+import collections
 import itertools
 import json
 import statistics
@@ -134,11 +135,13 @@ def _windows(report: load.Report, began: float, seconds: float) -> Iterator[dict
     answered: dict[int, list[float]] = {}
     for (_, at), latency in zip(report.answers, report.latencies, strict=True):
         answered.setdefault(int((at - began) / WINDOW), []).append(1_000 * latency)
+    refused = collections.Counter(int((at - began) / WINDOW) for at in report.refused_at)
     for number in range(int(seconds / WINDOW)):
         found = sorted(answered.get(number, [0.0]))
         yield {
             "at": (number + 1) * WINDOW,
             "rate": len(found) / WINDOW,
+            "errors": refused[number],
             "p50": found[len(found) // 2],
             "p99": found[int(len(found) * 0.99)],
         }

@@ -44,6 +44,7 @@ def _lines(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         line("posts, p50", 1, of_posts, [window["p50"] for window in windows]),
         line("posts, p99", 1, of_posts, [window["p99"] for window in windows]),
+        line("posts, errors in 15 s", 1, of_posts, [window["errors"] for window in windows]),
         line("pages, p50", 2, of_pages, [visit["p50"] for visit in visits]),
         line("pages, p99", 2, of_pages, [visit["p99"] for visit in visits]),
         line("pages, errors in a minute", 2, of_pages, [visit["errors"] for visit in visits]),
