@@ -1,0 +1,1 @@
+"""Data of earlier versions, and migrations beside ingest."""
