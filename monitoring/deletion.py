@@ -37,8 +37,10 @@ class Place(NamedTuple):
 
 _DELETE = (
     "DELETE FROM monitoring_nodeexecution WHERE tenant_id = %s AND execution_id = ANY(%s::uuid[])",
-    "DELETE FROM monitoring_idempotencykey WHERE tenant_id = %s AND execution_id = ANY(%s::uuid[])",
     "DELETE FROM monitoring_execution WHERE tenant_id = %s AND id = ANY(%s::uuid[])",
+)
+_DELETE_IDEMPOTENCY_KEYS = (
+    "DELETE FROM monitoring_idempotencykey WHERE tenant_id = %s AND execution_id = ANY(%s::uuid[])"
 )
 _DELETE_KEYS = """
     DELETE FROM monitoring_executionkey k
@@ -112,6 +114,15 @@ def _delete(tenant_id: int, states: Collection[ExecutionState]) -> None:
 
 def remove(tenant_id: int, executions: Sequence[Place]) -> None:
     """Delete locked executions with all that hangs on them; their numbers stay as they are."""
+    forget_keys(tenant_id, executions)
+    ids = [one.id for one in executions]
+    with cursor() as db:
+        for statement in _DELETE:
+            db.execute(statement, [tenant_id, ids])
+
+
+def forget_keys(tenant_id: int, executions: Sequence[Place]) -> None:
+    """Delete what finds executions by their senders' keys, and the signs of life."""
     ids = [one.id for one in executions]
     keyed = [
         (one.external_id, one.workflow_id, one.environment_id, one.id)
@@ -121,8 +132,7 @@ def remove(tenant_id: int, executions: Sequence[Place]) -> None:
     with cursor() as db:
         if keyed:
             db.execute(_DELETE_KEYS, [*columns(keyed), tenant_id])
-        for statement in _DELETE:
-            db.execute(statement, [tenant_id, ids])
+        db.execute(_DELETE_IDEMPOTENCY_KEYS, [tenant_id, ids])
     contact.forget(tenant_id, ids)
 
 

@@ -28,6 +28,7 @@ from monitoring import bulk, disk
 from monitoring.metrics.rollups import fold_step
 from monitoring.recording.contact import mark_lost_step
 from monitoring.recording.tables import ensure_partitions
+from monitoring.retention import weeks
 from tenants.deletion import delete_marked_tenants_step
 
 logger = logging.getLogger(__name__)
@@ -205,6 +206,12 @@ def make_partitions() -> bool:
     """Keep partitions ready for the next 60 days."""
     ensure_partitions()
     return False
+
+
+@periodic("drop past weeks", every=dt.timedelta(seconds=10), rests=4.0)
+def drop_past_weeks() -> bool:
+    """One step of dropping the oldest week, where all but a few of its executions are past."""
+    return weeks.drop_step()
 
 
 @periodic("delete tenants", every=dt.timedelta(minutes=1))

@@ -11,7 +11,7 @@ from monitoring.models.execution import (
     NodeExecution,
 )
 from monitoring.models.quota import QuotaUse
-from monitoring.models.retention import RetentionRun, Seal
+from monitoring.models.retention import PastWeek, RetentionRun, Seal
 from monitoring.models.rollup import Level, NodeLine, NodeRollup, Rollup, RollupDelta, Subject
 from monitoring.models.view import SavedView
 from monitoring.models.workflow import Workflow
@@ -28,6 +28,7 @@ __all__ = [
     "NodeExecution",
     "NodeLine",
     "NodeRollup",
+    "PastWeek",
     "QuotaUse",
     "RetentionRun",
     "Rollup",

@@ -76,3 +76,29 @@ class RetentionRun(models.Model):
     @property
     def is_open(self) -> bool:
         return self.state == self.State.RUNNING
+
+
+class PastWeek(models.Model):
+    """The oldest week's partitions while they are being dropped; all tenants' (`retention.weeks`).
+
+    What is kept is decided when it begins and stands here, so that senders' ids can be forgotten first:
+    `keep_from` is [[tenant, first id that stays], …], `kept` [[tenant, id], …] the older ones that
+    stay, `removed` {tenant: how many go}. (`tenant_id`, `position`) is where forgetting has come to.
+    """
+
+    start = models.DateTimeField(primary_key=True)
+    keep_from = models.JSONField()
+    kept = models.JSONField()
+    removed = models.JSONField(default=dict)
+    position_tenant = models.BigIntegerField(default=0)
+    position = models.UUIDField(null=True)
+    is_forgotten = models.BooleanField(default=False)
+    tries = models.PositiveIntegerField(default=0)
+    next_try_at = models.DateTimeField(null=True)
+    began_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "monitoring_pastweek"
+
+    def __str__(self) -> str:
+        return f"week of {self.start:%Y-%m-%d}"

@@ -2,6 +2,8 @@
 
     horizon.py   what is past
     removal.py   a tenant's past executions go, a thousand at a time
+    keeping.py   what stays although it is past
+    weeks.py     the oldest week's partitions go at once
     preview.py   what would go, counted without reading history
 
 The numbers and error groups of what is removed stay; `metrics.sealing` says from when on they can

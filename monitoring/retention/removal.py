@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +24,8 @@ from monitoring.metrics.sealing import seal
 from monitoring.models import RetentionRun
 from monitoring.retention import preview
 from monitoring.retention.horizon import past_of
-from monitoring.words import FINISHED, Status
+from monitoring.retention.keeping import OPEN, first_kept
+from monitoring.retention.weeks import Week, left_to_drop
 from tenants.models import Tenant
 
 STEP: Final = deletion.STEP
@@ -33,7 +35,6 @@ STEP_NODES: Final = 20_000
 RUNS_KEPT: Final = 100
 """So many runs of a tenant are remembered."""
 
-_OPEN: Final = [int(status) for status in Status if status not in FINISHED]
 _Cursor = psycopg.Cursor[Any]
 Span = tuple[uuid.UUID, uuid.UUID]
 """Ids from the first up to, without, the second."""
@@ -55,10 +56,15 @@ def _open_run() -> RetentionRun | None:
 
 def begin(tenant: Tenant) -> RetentionRun | None:
     """Begin a run; None where nothing is past that would go."""
-    horizon = past_of(tenant, timezone.now())
+    now = timezone.now()
+    horizon = past_of(tenant, now)
     with cursor() as db:
         end = first_kept(db, tenant, horizon)
-        spans = [(uuid.UUID(int=0), end)]
+        weeks = left_to_drop(db, tenant, now)
+        if weeks and end <= weeks[-1].ids[1]:
+            horizon = min(horizon, weeks[0].start)
+            end = min(end, uuid_floor(horizon))
+        spans = _around(weeks, end)
         if _oldest(db, tenant.pk, spans) is None:
             return None
         # Before the first row goes: from here on the numbers of these days stand for themselves.
@@ -71,6 +77,15 @@ def begin(tenant: Tenant) -> RetentionRun | None:
         expected=preview.of(tenant, tenant.retention_days, tenant.retention_minimum).removed,
         kept=kept,
     )
+
+
+def _around(weeks: Sequence[Week], end: uuid.UUID) -> list[Span]:
+    """All ids before `end` but those of the weeks, which follow each other."""
+    first = uuid.UUID(int=0)
+    if not weeks:
+        return [(first, end)]
+    around = [(first, weeks[0].ids[0]), (weeks[-1].ids[1], end)]
+    return [(start, stop) for start, stop in around if start < stop]
 
 
 def cancel(run: RetentionRun) -> bool:
@@ -86,21 +101,6 @@ def give_up(problem: str) -> None:
     RetentionRun.objects.filter(state=RetentionRun.State.RUNNING).update(
         state=RetentionRun.State.FAILED, problem=problem, ended_at=now, changed_at=now
     )
-
-
-def first_kept(db: _Cursor, tenant: Tenant, horizon: dt.datetime) -> uuid.UUID:
-    """The id from which on all of a tenant's executions stay: horizon, or the newest's minimum."""
-    end = uuid_floor(horizon)
-    if tenant.retention_minimum == 0:
-        return end
-    db.execute(_NTH_NEWEST, [tenant.pk, tenant.retention_minimum - 1])
-    row = db.fetchone()
-    return uuid.UUID(int=0) if row is None else min(end, row[0])
-
-
-_NTH_NEWEST: Final = """
-    SELECT id FROM monitoring_execution WHERE tenant_id = %s ORDER BY id DESC OFFSET %s LIMIT 1
-"""
 
 
 # --- one step -----------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class _Row:
     def still_runs(self, horizon: dt.datetime) -> bool:
         """Whether it has not ended and was heard of since the horizon."""
         heard_at = max(self.changed_at, self.heard_at or self.changed_at)
-        return self.status in _OPEN and heard_at >= horizon
+        return self.status in OPEN and heard_at >= horizon
 
 
 def _step(run: RetentionRun) -> bool:

@@ -1,0 +1,375 @@
+"""The oldest week's partitions go at once, when all but a few of its executions are past.
+
+The few (the newest of quiet tenants, what has not ended, what tenants with longer retention have)
+move to the archive, which takes the week's place. First it is decided what stays, then senders' keys
+of the rest are forgotten in small steps, then the partitions are swapped under locks that are held for
+a fraction of a second and waited for no longer than 50 ms at a time: whoever waits for such a lock holds up
+all who come after.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from django.conf import settings
+from django.db import OperationalError, transaction
+from django.db.models import Max
+from django.utils import timezone
+from psycopg.errors import LockNotAvailable
+
+from monitoring import deletion
+from monitoring.database import columns, cursor
+from monitoring.ids import uuid_floor
+from monitoring.metrics.sealing import seal
+from monitoring.models import PastWeek, RetentionRun
+from monitoring.retention import keeping
+from monitoring.retention.horizon import DAY, GRACE, horizon_of, past_of
+from tenants.models import Tenant
+from tenants.scoping import across_tenants
+
+MOST_MOVED: Final = 2_000
+"""Executions that may move to the archive while nobody can read or write."""
+MOST_MOVED_NODES: Final = 20_000
+MOST_MOVED_BYTES: Final = 32 * 1024 * 1024
+
+WORTH_DROPPING: Final = 10_000
+"""So many past executions are worth dropping a week in which other tenants may still store some."""
+
+FORGOTTEN_AT_ONCE: Final = 5_000
+RETRY_SECONDS: Final = 10.0
+"""A try takes locks for 50 ms at most: one in ten seconds is not to be seen in the slowest per cent."""
+
+_DEFAULT_DAYS: Final = 90
+_WEEK: Final = 7 * DAY
+_Cursor = psycopg.Cursor[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Week:
+    """A week's partitions, by its first moment (Monday, UTC)."""
+
+    start: dt.datetime
+
+    @property
+    def end(self) -> dt.datetime:
+        return self.start + _WEEK
+
+    @property
+    def ids(self) -> tuple[uuid.UUID, uuid.UUID]:
+        """Its first id, and the next week's."""
+        return uuid_floor(self.start), uuid_floor(self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Staying:
+    """What stays of a week: each tenant's executions from an id on, and some older ones."""
+
+    keep_from: Mapping[int, uuid.UUID]
+    kept: Sequence[tuple[int, uuid.UUID]]
+
+
+def oldest_week(db: _Cursor) -> Week:
+    """The week after the archive."""
+    db.execute("SELECT archive_until FROM monitoring_partitionboundary")
+    row = db.fetchone()
+    assert row is not None
+    return Week(row[0])
+
+
+def staying(db: _Cursor, week: Week, now: dt.datetime) -> Staying | None:
+    """What stays if the week goes at that moment; None when it can't go: too much would move.
+
+    Across tenants. Costs about as much as what may move, and some look-ups for each tenant of the week.
+    """
+    if week.end > now - GRACE - DAY:
+        return None
+    tenants = list(Tenant.objects.filter(pk__in=_tenants_of(db, week)))
+    horizons = {
+        # Those that are being deleted keep nothing.
+        tenant.pk: week.end if tenant.is_being_deleted else past_of(tenant, now)
+        for tenant in tenants
+    }
+    first = {pk: max(uuid_floor(horizon), week.ids[0]) for pk, horizon in horizons.items()}
+    if not _are_few(db, week, first):
+        return None
+    for tenant in tenants:
+        if not tenant.is_being_deleted:
+            first[tenant.pk] = keeping.first_kept(db, tenant, horizons[tenant.pk])
+    if not _are_few(db, week, first):
+        return None
+    kept = _open_ones(db, week, first, horizons)
+    if len(kept) > MOST_MOVED:
+        return None
+    if week.end > _longest_horizon(now) and not _is_worth_it(db, week, first):
+        return None
+    return Staying(first, kept)
+
+
+def _tenants_of(db: _Cursor, week: Week) -> list[int]:
+    db.execute(_TENANTS, {"first": week.ids[0], "last": week.ids[1]})
+    return [tenant_id for (tenant_id,) in db.fetchall() if tenant_id is not None]
+
+
+# Leaps from tenant to tenant along the primary key of the one partition.
+_TENANTS: Final = """
+    WITH RECURSIVE there AS (
+        (SELECT tenant_id FROM monitoring_execution WHERE id >= %(first)s AND id < %(last)s
+        ORDER BY tenant_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT e.tenant_id FROM monitoring_execution e
+            WHERE e.id >= %(first)s AND e.id < %(last)s AND e.tenant_id > there.tenant_id
+            ORDER BY e.tenant_id LIMIT 1)
+        FROM there WHERE there.tenant_id IS NOT NULL
+    )
+    SELECT tenant_id FROM there
+"""
+
+
+def _are_few(db: _Cursor, week: Week, keep_from: Mapping[int, uuid.UUID]) -> bool:
+    """Whether what stays by age can move quickly."""
+    values = {"first": week.ids[0], "last": week.ids[1], "most": MOST_MOVED + 1}
+    db.execute(_WEIGH, values | _named(keep_from.items(), "tenants", "from"))
+    row = db.fetchone()
+    assert row is not None
+    number, nodes, size = map(int, row)
+    return number <= MOST_MOVED and nodes <= MOST_MOVED_NODES and size <= MOST_MOVED_BYTES
+
+
+_WEIGH: Final = """
+    SELECT count(*), coalesce(sum(node_count), 0), coalesce(sum(pg_column_size(payload)), 0) FROM (
+        SELECT e.node_count, e.payload
+        FROM unnest(%(tenants)s::bigint[], %(from)s::uuid[]) AS k (tenant_id, keep_from)
+        CROSS JOIN LATERAL (
+            SELECT node_count, payload FROM monitoring_execution
+            WHERE tenant_id = k.tenant_id AND id >= k.keep_from
+                AND id >= %(first)s AND id < %(last)s
+            ORDER BY id LIMIT %(most)s
+        ) e LIMIT %(most)s
+    ) few
+"""
+
+
+def _open_ones(
+    db: _Cursor,
+    week: Week,
+    keep_from: Mapping[int, uuid.UUID],
+    horizons: Mapping[int, dt.datetime],
+) -> list[tuple[int, uuid.UUID]]:
+    """Past executions that have not ended and were heard of since the horizon."""
+    rows = [(pk, first, horizons[pk]) for pk, first in keep_from.items()]
+    values = {"first": week.ids[0], "last": week.ids[1], "most": MOST_MOVED + 1}
+    db.execute(_OPEN, values | _named(rows, "tenants", "from", "horizons"))
+    return db.fetchall()
+
+
+_OPEN: Final = f"""
+    SELECT k.tenant_id, e.id
+    FROM unnest(%(tenants)s::bigint[], %(from)s::uuid[], %(horizons)s::timestamptz[])
+        AS k (tenant_id, keep_from, horizon)
+    CROSS JOIN LATERAL (
+        SELECT id, changed_at FROM monitoring_execution
+        WHERE tenant_id = k.tenant_id AND status IN ({keeping.OPEN_SQL}) AND status <> 3
+            AND id >= %(first)s AND id < %(last)s AND id < k.keep_from
+    ) e
+    WHERE e.changed_at >= k.horizon OR EXISTS (
+        SELECT FROM monitoring_signoflife s
+        WHERE s.tenant_id = k.tenant_id AND s.execution_id = e.id AND s.heard_at >= k.horizon)
+    LIMIT %(most)s
+"""  # noqa: S608 - numbers of statuses
+
+
+def _longest_horizon(now: dt.datetime) -> dt.datetime:
+    """What is older is past for every tenant: nothing is stored there any more."""
+    longest = Tenant.objects.living().aggregate(days=Max("retention_days"))["days"]
+    return horizon_of(longest or _DEFAULT_DAYS, now - GRACE)
+
+
+def _is_worth_it(db: _Cursor, week: Week, keep_from: Mapping[int, uuid.UUID]) -> bool:
+    values = {"first": week.ids[0], "last": week.ids[1], "most": WORTH_DROPPING}
+    db.execute(_COUNT_PAST, values | _named(keep_from.items(), "tenants", "from"))
+    return db.fetchone() == (WORTH_DROPPING,)
+
+
+_COUNT_PAST: Final = """
+    SELECT count(*) FROM (
+        SELECT FROM unnest(%(tenants)s::bigint[], %(from)s::uuid[]) AS k (tenant_id, keep_from)
+        CROSS JOIN LATERAL (
+            SELECT FROM monitoring_execution
+            WHERE tenant_id = k.tenant_id AND id < k.keep_from
+                AND id >= %(first)s AND id < %(last)s
+            LIMIT %(most)s
+        ) e LIMIT %(most)s
+    ) past
+"""
+
+
+def _named(rows: Iterable[Sequence[Any]], *names: str) -> dict[str, Any]:
+    """Rows as one parameter for each column."""
+    rows = list(rows)
+    return dict(zip(names, columns(rows) if rows else [[] for _ in names], strict=True))
+
+
+# --- one step -----------------------------------------------------------------------------------
+
+
+def drop_step() -> bool:
+    """Do a bounded part of dropping the oldest week; False when there is nothing to do at once."""
+    with across_tenants():
+        found = PastWeek.objects.first() or _begin()
+        if found is None:
+            return False
+        if not found.is_forgotten:
+            _forget(found)
+            return True
+        if found.next_try_at is not None and found.next_try_at > timezone.now():
+            return False
+        return _try(found)
+
+
+def _begin() -> PastWeek | None:
+    """Decide what stays of the oldest week, if it can go."""
+    with cursor() as db:
+        week = oldest_week(db)
+        stays = staying(db, week, timezone.now())
+    if stays is None:
+        return None
+    return PastWeek.objects.create(
+        start=week.start,
+        keep_from=[[pk, str(first)] for pk, first in stays.keep_from.items()],
+        kept=[[pk, str(one)] for pk, one in stays.kept],
+    )
+
+
+def _staying_of(past: PastWeek) -> Staying:
+    return Staying(
+        {pk: uuid.UUID(first) for pk, first in past.keep_from},
+        [(pk, uuid.UUID(one)) for pk, one in past.kept],
+    )
+
+
+@transaction.atomic
+def _forget(past: PastWeek) -> None:
+    """Forget the keys of the next executions that go, and count them."""
+    week, stays = Week(past.start), _staying_of(past)
+    kept = set(stays.kept)
+    start = (past.position_tenant, past.position or uuid.UUID(int=0))
+    with cursor() as db:
+        db.execute(_NEXT, [*week.ids, *start, FORGOTTEN_AT_ONCE])
+        rows = db.fetchall()
+    for tenant_id, of_tenant in itertools.groupby(rows, key=lambda row: row[0]):
+        # Those of a tenant that came since keep all.
+        first = stays.keep_from.get(tenant_id, uuid.UUID(int=0))
+        going = [
+            deletion.Place(*row[1:])
+            for row in of_tenant
+            if row[1] < first and (tenant_id, row[1]) not in kept
+        ]
+        if going:
+            deletion.forget_keys(tenant_id, going)
+            past.removed[str(tenant_id)] = past.removed.get(str(tenant_id), 0) + len(going)
+    if rows:
+        past.position_tenant, past.position = rows[-1][:2]
+    past.is_forgotten = len(rows) < FORGOTTEN_AT_ONCE
+    past.save(update_fields=["removed", "position_tenant", "position", "is_forgotten"])
+
+
+_NEXT: Final = """
+    SELECT tenant_id, id, external_id, workflow_id, environment_id FROM monitoring_execution
+    WHERE id >= %s AND id < %s AND (tenant_id, id) > (%s, %s)
+    ORDER BY tenant_id, id LIMIT %s
+"""
+
+
+def _try(past: PastWeek) -> bool:
+    """Try to swap the partitions; put off where somebody holds them."""
+    try:
+        for function in ("flowwatch_widen_archive", "flowwatch_validate_archive"):
+            with transaction.atomic(), cursor() as db:
+                db.execute(f"SELECT {function}(%s)", [past.start])
+        _drop(past)
+    except OperationalError as error:
+        if not isinstance(error.__cause__, LockNotAvailable):
+            raise
+        past.tries += 1
+        pause = dt.timedelta(seconds=settings.PACE.seconds(RETRY_SECONDS))
+        past.next_try_at = timezone.now() + pause
+        past.save(update_fields=["tries", "next_try_at"])
+        return False
+    return True
+
+
+@transaction.atomic
+def _drop(past: PastWeek) -> None:
+    """Swap, with all that must be told of it; the locks come last and end with the commit."""
+    week, stays = Week(past.start), _staying_of(past)
+    removed = {int(pk): number for pk, number in past.removed.items()}
+    living = set(Tenant.objects.filter(pk__in=removed).values_list("pk", flat=True))
+    with cursor() as db:
+        size = _size(db, week) / max(sum(removed.values()), 1)
+        seal(db, [(pk, week.end) for pk in living])
+        now = timezone.now()
+        RetentionRun.objects.bulk_create(
+            RetentionRun(
+                tenant_id=pk,
+                state=RetentionRun.State.DONE,
+                horizon=week.end,
+                removed=removed[pk],
+                bytes=round(size * removed[pk]),
+                kept=sum(tenant_id == pk for tenant_id, _ in stays.kept),
+                weeks=1,
+                started_at=past.began_at,
+                ended_at=now,
+            )
+            for pk in sorted(living)
+        )
+        past.delete()
+        db.execute(
+            "SELECT flowwatch_drop_week(%s, %s::bigint[], %s::uuid[], %s::bigint[], %s::uuid[])",
+            [
+                week.start,
+                [*stays.keep_from],
+                [*stays.keep_from.values()],
+                [pk for pk, _ in stays.kept],
+                [one for _, one in stays.kept],
+            ],
+        )
+
+
+def _size(db: _Cursor, week: Week) -> int:
+    """Bytes of the week's partitions on disk."""
+    names = [f"monitoring_{table}_{week.start:%Y%m%d}" for table in ("execution", "nodeexecution")]
+    db.execute(
+        "SELECT sum(pg_total_relation_size(to_regclass(name)))::bigint FROM unnest(%s::text[]) AS n (name)",
+        [names],
+    )
+    row = db.fetchone()
+    return 0 if row is None else int(row[0] or 0)
+
+
+# --- what a tenant's own removal leaves alone -----------------------------------------------------
+
+
+def left_to_drop(db: _Cursor, tenant: Tenant, now: dt.datetime) -> list[Week]:
+    """The oldest weeks, if the tenant's past in them is large and they go as a whole soon enough.
+
+    Waiting makes what is past stay longer, by a week at most, and not for tenants that keep days only.
+    """
+    weeks: list[Week] = []
+    then = now + (_WEEK if tenant.retention_days >= _PATIENT_DAYS else dt.timedelta())
+    horizon, week = past_of(tenant, now), oldest_week(db)
+    while week.start < horizon and _is_worth_it(db, week, {tenant.pk: uuid_floor(horizon)}):
+        with across_tenants():
+            if staying(db, week, then) is None:
+                break
+        weeks.append(week)
+        week = Week(week.end)
+    return weeks
+
+
+_PATIENT_DAYS: Final = 28

@@ -1,0 +1,275 @@
+"""The oldest week goes at once when all but a few of its executions are past."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from monitoring.database import cursor
+from monitoring.ids import time_of
+from monitoring.metrics.ranges import totals
+from monitoring.metrics.rollups import fold_deltas
+from monitoring.metrics.subject import of_tenant
+from monitoring.metrics.timerange import TimeRange
+from monitoring.metrics.totals import Totals
+from monitoring.metrics.verification import verify
+from monitoring.models import (
+    Execution,
+    ExecutionKey,
+    NodeExecution,
+    PastWeek,
+    RetentionRun,
+    Seal,
+    Workflow,
+)
+from monitoring.recording.record import ExecutionRecord, Outcome
+from monitoring.recording.store import record_executions
+from monitoring.retention import removal, weeks
+from monitoring.retention.weeks import Week
+from monitoring.words import Status
+from tenants.models import Tenant
+from tenants.scoping import across_tenants, tenant_scope
+from tests.monitoring.counted import message, node, record
+from tests.monitoring.factories import make_environment, make_tenant, make_workflow
+
+HOUR = dt.timedelta(hours=1)
+DAY = dt.timedelta(days=1)
+
+
+def oldest() -> Week:
+    with cursor() as db:
+        return weeks.oldest_week(db)
+
+
+def in_week(workflow: Workflow, hours: float = 1, *args: Any, **fields: Any) -> ExecutionRecord:
+    """A message of the oldest week about an execution that began so long after its start."""
+    started_at = oldest().start + hours * HOUR
+    return message(workflow, started_at, *args, nodes=[node("a"), node("b")], **fields)
+
+
+def drop() -> bool:
+    """Steps until the oldest week is gone, or nothing is left to do at once; whether it is."""
+    week = oldest()
+    while oldest() == week:
+        if not weeks.drop_step():
+            return oldest() != week
+    return True
+
+
+def all_time(tenant: Tenant) -> Totals:
+    with tenant_scope(tenant):
+        now = timezone.now()
+        return totals(of_tenant(tenant), TimeRange(now - 400 * DAY, now + DAY))
+
+
+def partitions() -> set[str]:
+    with cursor() as db:
+        db.execute("SELECT relid::text FROM pg_partition_tree('monitoring_execution') WHERE isleaf")
+        return {name for (name,) in db.fetchall()}
+
+
+@pytest.fixture
+def workflow(db: None) -> Workflow:
+    return make_workflow(
+        make_environment(make_tenant("acme", retention_days=30, retention_minimum=0))
+    )
+
+
+def test_a_past_week_goes_with_all_that_hangs_on_it(workflow: Workflow) -> None:
+    tenant, week, before = workflow.tenant, oldest(), partitions()
+    record(*(in_week(workflow, hours) for hours in range(1, 100, 9)))
+    record(message(workflow, timezone.now() - DAY))
+    numbers = all_time(tenant)
+    assert drop()
+    assert before - partitions() == {f"monitoring_execution_{week.start:%Y%m%d}"}
+    with tenant_scope(tenant):
+        assert Execution.objects.count() == ExecutionKey.objects.count() == 1
+        assert not NodeExecution.objects.exists()
+        run = RetentionRun.objects.get()
+        assert Seal.objects.get().until == week.end
+    assert (run.state, run.removed, run.weeks, run.kept) == ("done", 11, 1, 0)
+    assert run.bytes > 0
+    assert all_time(tenant) == numbers
+    fold_deltas()
+    assert all_time(tenant) == numbers
+    assert not PastWeek.objects.exists()
+
+
+def test_the_few_that_stay_move_to_the_archive(workflow: Workflow) -> None:
+    quiet = make_workflow(make_environment(make_tenant(retention_days=30, retention_minimum=2)))
+    long = make_workflow(make_environment(make_tenant(retention_days=3_650)))
+    waits = in_week(workflow, 3, Status.WAITING, duration_ms=None, external_id="waits")
+    record(*(in_week(workflow, hours) for hours in range(4, 9)), waits)
+    record(*(in_week(quiet, hours) for hours in (2, 3, 4)), in_week(long, 5))
+    with tenant_scope(workflow.tenant):
+        Execution.objects.filter(external_id="waits").update(changed_at=timezone.now())
+    with across_tenants():
+        before = {row.id: row for row in Execution.objects.all()}
+    # Worth it although the third tenant may still store executions of that week.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weeks, "WORTH_DROPPING", 5)
+        assert drop()
+    with across_tenants():
+        left = list(Execution.objects.order_by("tenant_id", "id"))
+        assert ExecutionKey.objects.count() == len(left) == 4
+        assert NodeExecution.objects.count() == 8
+        names = [field.attname for field in Execution._meta.concrete_fields]
+        for row in left:
+            old = before[row.id]
+            assert {name: getattr(row, name) for name in names} == {
+                name: getattr(old, name) for name in names
+            }
+        assert {run.tenant_id: (run.removed, run.kept) for run in RetentionRun.objects.all()} == {
+            workflow.tenant_id: (5, 1),
+            quiet.tenant_id: (1, 0),
+        }
+    late = in_week(workflow, 0, external_id="waits")
+    late.received_at = timezone.now()
+    assert record_executions([late])[0].outcome is Outcome.UPDATED
+
+
+def test_where_much_would_stay_nothing_goes(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = make_workflow(make_environment(make_tenant(retention_days=3_650)))
+    record(*(in_week(workflow, hours) for hours in range(1, 4)))
+    record(*(in_week(long, hours) for hours in range(1, 4)))
+    monkeypatch.setattr(weeks, "WORTH_DROPPING", 3)
+    for limit in ("MOST_MOVED", "MOST_MOVED_NODES"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(weeks, limit, 2)
+            assert not drop()
+    # Row by row instead, and the week stays.
+    with tenant_scope(workflow.tenant):
+        monkeypatch.setattr(weeks, "MOST_MOVED", 2)
+        while removal.remove_step(workflow.tenant):
+            pass
+        assert not Execution.objects.exists()
+
+
+def test_a_week_in_which_somebody_may_store_stays(workflow: Workflow) -> None:
+    make_tenant(retention_days=3_650)
+    record(in_week(workflow))
+    assert not drop()
+
+
+def test_only_the_oldest_past_week_can_be_dropped(workflow: Workflow) -> None:
+    week = oldest()
+    monday = timezone.now() - timezone.now().weekday() * DAY
+    for start in (week.end, week.start + DAY, monday.replace(hour=0), week.start - 7 * DAY):
+        with pytest.raises(DatabaseError, match="not the oldest one"), transaction.atomic():
+            call("flowwatch_drop_week(%s, '{}', '{}', '{}', '{}')", start)
+    # Not even where the boundary says so.
+    this_week = monday.replace(hour=0, minute=0, second=0, microsecond=0)
+    with connection.cursor() as db:
+        db.execute("UPDATE monitoring_partitionboundary SET archive_until = %s", [this_week])
+    with pytest.raises(DatabaseError, match="is not past"), transaction.atomic():
+        call("flowwatch_widen_archive(%s)", this_week)
+    with pytest.raises(DatabaseError, match="is not past"), transaction.atomic():
+        call("flowwatch_drop_week(%s, '{}', '{}', '{}', '{}')", this_week)
+
+
+def call(function: str, at: dt.datetime) -> None:
+    with connection.cursor() as db:
+        db.execute(f"SELECT {function}", [at])
+
+
+def test_a_large_past_waits_for_its_week_to_go(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weeks, "WORTH_DROPPING", 3)
+    tenant = workflow.tenant
+    Tenant.objects.filter(pk=tenant.pk).update(
+        retention_days=(timezone.now() - oldest().start).days - 2
+    )
+    tenant.refresh_from_db()
+    older = message(workflow, oldest().start - HOUR)
+    record(*(in_week(workflow, hours) for hours in range(1, 5)), older)
+    with tenant_scope(tenant):
+        while removal.remove_step(tenant):
+            pass
+        assert Execution.objects.count() == 4
+        assert Seal.objects.get().until == oldest().start
+    # One that keeps a few days does not wait for a week.
+    Tenant.objects.filter(pk=tenant.pk).update(retention_days=27)
+    tenant.refresh_from_db()
+    monkeypatch.setattr(weeks, "MOST_MOVED_NODES", -1)
+    with tenant_scope(tenant):
+        while removal.remove_step(tenant):
+            pass
+        assert not Execution.objects.exists()
+
+
+def test_forgetting_goes_in_steps(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weeks, "FORGOTTEN_AT_ONCE", 2)
+    other = make_workflow(make_environment(make_tenant(retention_days=30, retention_minimum=0)))
+    record(*(in_week(workflow, hours) for hours in range(1, 4)))
+    record(*(in_week(other, hours) for hours in range(1, 4)))
+    assert drop()
+    with across_tenants():
+        assert not Execution.objects.exists()
+        assert not ExecutionKey.objects.exists()
+        assert [run.removed for run in RetentionRun.objects.all()] == [3, 3]
+
+
+# --- beside others --------------------------------------------------------------------------------
+
+
+@contextmanager
+def reader() -> Iterator[None]:
+    """Somebody whose transaction has read the history and goes on."""
+    with (
+        psycopg.connect(**connection.get_connection_params() | {"cursor_factory": None}) as other,
+        other.cursor() as db,
+    ):
+        db.execute("SELECT count(*) FROM monitoring_execution")
+        yield
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_long_query_puts_it_off_and_nobody_waits(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weeks, "RETRY_SECONDS", 0.05)
+    record(*(in_week(workflow, hours) for hours in range(1, 4)))
+    fold_deltas()
+    slowest, stop = 0.0, threading.Event()
+
+    def send() -> None:
+        nonlocal slowest
+        while not stop.is_set():
+            started = time.monotonic()
+            record_executions([message(workflow, timezone.now())])
+            slowest = max(slowest, time.monotonic() - started)
+            time.sleep(0.005)
+        connection.close()
+
+    with reader():
+        assert not drop()
+        sender = threading.Thread(target=send)
+        sender.start()
+        for _ in range(20):
+            started = time.monotonic()
+            assert not drop()
+            assert time.monotonic() - started < 2
+            time.sleep(0.06)
+        stop.set()
+        sender.join()
+    assert PastWeek.objects.get().tries > 10
+    # Locks that are waited for without end would keep senders out until the reader is done.
+    assert slowest < 2
+    assert drop()
+    told: list[Any] = []
+    verify(workflow.tenant, tell=told.append)
+    assert told == []
+    with tenant_scope(workflow.tenant):
+        assert all(timezone.now() - time_of(one.id) < DAY for one in Execution.objects.all())
