@@ -180,8 +180,12 @@ def _recorded(
 
 
 def let_in(request: ApiRequest) -> None:
-    """Refuse what can't be stored, before any work is done for it. Raises 503."""
+    """Refuse what can't be stored, before any work is done for it. Raises 429 or 503."""
     disk.demand_room()
+    try:
+        quota.demand_room(request.tenant)
+    except quota.QuotaExceededError as error:
+        raise problems.too_many(str(error), error.retry_after) from None
 
 
 def take_quota(request: ApiRequest, messages: int) -> None:

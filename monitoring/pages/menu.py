@@ -22,6 +22,9 @@ def register() -> None:
         Page("monitoring:retention", "Retention", "clock", key="", rank=35, role=Role.ADMIN)
     )
     register_setting_page(
+        Page("monitoring:quota", "Quota", "chart", key="", rank=37, role=Role.ADMIN)
+    )
+    register_setting_page(
         Page("monitoring:connect-python", "Connect Python", "key", key="", rank=15)
     )
     workflow.register_tabs()

@@ -15,6 +15,7 @@ from monitoring.pages import (
     overview,
     palette,
     payload,
+    quota,
     retention,
     views,
     workflow,
@@ -51,6 +52,7 @@ urlpatterns = [
     path(
         f"{_ENVIRONMENTS}<int:environment_id>/", environments.environment_change, name="environment"
     ),
+    path("t/<slug:slug>/settings/quota/", quota.quota, name="quota"),
     path(_RETENTION, retention.retention_settings, name="retention"),
     path(f"{_RETENTION}<int:run_id>/cancel/", retention.cancel_run, name="retention-cancel"),
     path(_WORKFLOWS, workflows.workflow_list, name="workflows"),

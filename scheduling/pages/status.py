@@ -7,10 +7,12 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from monitoring.disk import database_disk
+from monitoring.recording.quota import refused_lately
 from scheduling.database_status import database_figures
 from scheduling.due import CannotReviveError, revive
 from scheduling.models.due import DueRow
@@ -18,6 +20,8 @@ from scheduling.status import poison, scheduler_status
 from tenants import audit
 from tenants.access import PersonRequest, signed_in
 from tenants.models import User
+
+_TENANTS_SHOWN = 20
 
 
 @never_cache
@@ -38,6 +42,7 @@ def status(request: PersonRequest) -> HttpResponse:
         "poison": poison(),
         "database": database_figures(),
         "disk": database_disk(),
+        "over_quota": refused_lately(timezone.now(), _TENANTS_SHOWN),
         "may_revive": request.user.is_superuser,
     }
     return render(request, "scheduling/status.html", context)

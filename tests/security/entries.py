@@ -262,6 +262,7 @@ _TENANT = {
         ADMIN, _named("environment_id", "environment"),
         data=lambda ids: {"name": "Renamed", "provider": "n8n", "base_url": ""},
     ),
+    "monitoring:quota": _page(ADMIN),
     "monitoring:retention": _page(
         ADMIN, data=lambda ids: {"retention_days": "120", "retention_minimum": "50"}
     ),

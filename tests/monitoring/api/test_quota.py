@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
+import time
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from monitoring.models import Execution, QuotaUse
-from tenants.models import Tenant
+from monitoring.models.quota import HOURS, shifted
+from monitoring.recording import quota
+from tenants.models import Role, Tenant
 from tenants.scoping import across_tenants
+from tenants.tokens import forget_cached_tokens
 from tests.monitoring.api.conftest import Api
+from tests.tenants.factories import make_member, make_person
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
 MESSAGE = {"workflowId": "w", "status": "success"}
@@ -25,7 +33,13 @@ def limited(tenant: Tenant) -> Tenant:
     return tenant
 
 
+@pytest.fixture(autouse=True)
+def _believe_nothing_of_earlier_tests() -> None:
+    quota.refusals.forget()
+
+
 def pass_time(seconds: float) -> None:
+    quota.refusals.forget()
     with across_tenants():
         for use in QuotaUse.objects.all():
             use.at = timezone.now() - dt.timedelta(seconds=seconds)
@@ -89,3 +103,96 @@ def test_a_message_that_breaks_the_schema_does_not_count(api: Api, limited: Tena
     for _ in range(4):
         assert api.post("/api/executions", {"status": "success"}).status_code == 422
     assert api.post("/api/executions", MESSAGE).status_code == 201
+
+
+# --- remembering that there is no room ----------------------------------------------------------
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_tenant_without_room_is_refused_at_once_and_before_its_body_is_read(
+    api: Api, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _ in range(4):
+        told = api.post("/api/executions", MESSAGE)
+    assert told.status_code == 429
+    with django_assert_max_num_queries(0):
+        again = api.send("POST", "/api/executions", b"{broken", content_type="application/json")
+    assert again.status_code == 429
+    assert again.json() == told.json()
+    assert again["Retry-After"] == told["Retry-After"]
+
+
+@pytest.mark.usefixtures("limited")
+def test_it_is_believed_for_half_a_second_at_most(api: Api, tenant: Tenant) -> None:
+    for _ in range(4):
+        api.post("/api/executions", MESSAGE)
+    tenant.executions_per_minute = 1_000
+    tenant.save()
+    forget_cached_tokens()
+    begun = time.monotonic()
+    while api.post("/api/executions", MESSAGE).status_code == 429:
+        assert time.monotonic() - begun < 2
+        time.sleep(0.02)
+    assert time.monotonic() - begun < quota.MOST_SECONDS + 0.3
+
+
+@pytest.mark.usefixtures("limited")
+def test_nobody_else_is_believed_to_have_no_room(api: Api, rival: Api) -> None:
+    for _ in range(4):
+        api.post("/api/executions", MESSAGE)
+    assert rival.post("/api/executions", MESSAGE).status_code == 201
+
+
+# --- what people see ----------------------------------------------------------------------------
+
+
+def hour(number: int) -> dt.datetime:
+    return dt.datetime(2026, 1, 1, 0, 30, tzinfo=dt.UTC) + dt.timedelta(hours=number)
+
+
+@pytest.mark.parametrize(
+    ("counts", "last", "now", "expected"),
+    [
+        ([], None, hour(0), []),
+        ([3, 4], hour(5), hour(5), [3, 4]),
+        ([3, 4], hour(5), hour(7), [0, 0, 3, 4]),
+        ([3, 4], hour(5), hour(28), [0] * 23 + [3]),
+        ([3, 4], hour(5), hour(1_000), []),
+        ([3, 4], hour(5), hour(4), [3, 4]),
+    ],
+)
+def test_counts_of_hours_move_on(
+    counts: list[int], last: dt.datetime | None, now: dt.datetime, expected: list[int]
+) -> None:
+    assert shifted(counts, last, now) == expected + [0] * (HOURS - len(expected))
+
+
+def test_what_was_refused_is_shown(
+    api: Api, limited: Tenant, rival: Api, client: Client, settings: Any
+) -> None:
+    client.force_login(make_member(limited, Role.ADMIN))
+    page = f"/t/{limited.slug}/settings/quota/"
+    shown = client.get(page).content.decode()
+    assert "3 a minute" in shown
+    assert "never" in shown
+    for _ in range(5):
+        api.post("/api/executions", MESSAGE)
+    pass_time(0)
+    api.post("/api/executions", MESSAGE)
+    shown = client.get(page).content.decode()
+    assert "3 of 3" in shown
+    assert re.search(r"Refused this hour</dt><dd[^>]*>2 calls", shown), "what was counted so far"
+    rival.post("/api/executions", MESSAGE)
+    client.force_login(make_person(is_staff=True))
+    status = client.get("/status/").content.decode()
+    assert "Over their quota" in status
+    assert status.count('class="lead">acme') == 1
+
+
+def test_without_a_quota_there_is_nothing_to_use(tenant: Tenant, client: Client) -> None:
+    client.force_login(make_member(tenant, Role.ADMIN))
+    shown = client.get(f"/t/{tenant.slug}/settings/quota/").content.decode()
+    assert "none: as many as come" in shown
+    assert "Used now" not in shown
+    client.force_login(make_person(is_staff=True))
+    assert "Over their quota" not in client.get("/status/").content.decode()
