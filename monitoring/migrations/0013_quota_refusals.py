@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("monitoring", "0011_retention"),
+        ("monitoring", "0012_past_weeks"),
     ]
 
     operations = [
