@@ -77,11 +77,15 @@ class Bridge:
         self.reader = reader
         self.pace = pace
         self._observe = observe
-        self._waiting: Waiting[_Job] = Waiting(_give_up)
+        probes: Waiting[_Job] = Waiting(_give_up, Lane.PROBES)
+        others: Waiting[_Job] = Waiting(_give_up, Lane.PUSHES, Lane.OTHERS)
+        self._waiting = {Lane.PROBES: probes, Lane.PUSHES: others, Lane.OTHERS: others}
         # A stream holds its thread for as long as its reader takes.
         self.streams = StreamPlaces(threads)
-        for number in range(threads):
-            threading.Thread(target=self._work, name=f"request-{number}", daemon=True).start()
+        for number, waiting in enumerate([probes, *[others] * threads]):
+            threading.Thread(
+                target=self._work, args=[waiting], name=f"request-{number}", daemon=True
+            ).start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -115,7 +119,7 @@ class Bridge:
 
     async def _answer(self, job: "_Job") -> None:
         """Let a thread answer. Raises :class:`Refusal` when none comes to it in time."""
-        self._waiting.add(job, job.loop)
+        self._waiting[job.lane].add(job, job.loop)
         try:
             answer = await job.answer
         except ClientGone:
@@ -133,12 +137,12 @@ class Bridge:
 
     def _demand_room(self, lane: Lane, *, keeps_connection: bool = False) -> None:
         """Raise :class:`Refusal` when a request of this lane would wait too long for a thread."""
-        if self._waiting.is_full(lane):
+        if self._waiting[lane].is_full(lane):
             raise _overloaded(keeps_connection=keeps_connection)
 
-    def _work(self) -> None:
+    def _work(self, waiting: "Waiting[_Job]") -> None:
         while True:
-            job = self._waiting.take()
+            job = waiting.take()
             if job is not None:
                 with answering(job.request_id):
                     self._finish(job)

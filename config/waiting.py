@@ -1,7 +1,8 @@
 """Complete requests that wait for a thread: in lanes that take turns, and none of them for long.
 
 What waits in one lane does not hold up another: while senders push three times what can be stored,
-people still open pages, and probes hear that the server lives. What would wait too long, judged by
+people still open pages. Load balancers that ask whether the process lives have a thread of their own, as
+all others may hang in the database. What would wait too long, judged by
 what others have just waited, is refused at once.
 """
 
@@ -17,12 +18,13 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Final, Generic, Protocol, TypeVar
 
+LIVE: Final = "/health/live"
 MOST: Final = 512
 """Requests that may wait in one lane."""
 
 
 class Lane(enum.Enum):
-    """Who waits: load balancers, senders of executions, all others."""
+    """Who waits: who asks whether the process lives, senders of executions, all others."""
 
     PROBES = "probes"
     PUSHES = "pushes"
@@ -49,7 +51,7 @@ _NEWEST: Final = 0.05  # the weight of one wait in what we know of the lane's pa
 
 def lane_of(path: str, method: str) -> Lane:
     """The lane of a request."""
-    if path.startswith("/health/"):
+    if path == LIVE:
         return Lane.PROBES
     is_push = method == "POST" and path.startswith(("/api/", "/v1/"))
     return Lane.PUSHES if is_push else Lane.OTHERS
@@ -93,14 +95,14 @@ class _Queue(Generic[J]):
 
 
 class Waiting(Generic[J]):
-    """What waits. Filled and looked through on one event loop, emptied by threads.
+    """What waits in some lanes. Filled and looked through on one event loop, emptied by threads.
 
     `refuse` is called there with what has waited too long.
     """
 
-    def __init__(self, refuse: Callable[[J], None]) -> None:
+    def __init__(self, refuse: Callable[[J], None], *lanes: Lane) -> None:
         self._refuse = refuse
-        self._lanes: dict[Lane, _Queue[J]] = {lane: _Queue(BOUNDS[lane]) for lane in Lane}
+        self._lanes: dict[Lane, _Queue[J]] = {lane: _Queue(BOUNDS[lane]) for lane in lanes}
         self._turns = itertools.cycle(self._lanes.values())
         # One for each job that was ever added: threads wait for these.
         self._calls: SimpleQueue[None] = SimpleQueue()

@@ -282,6 +282,35 @@ def test_what_would_wait_too_long_is_refused_at_once_and_a_large_body_not_even_r
     assert ((b"connection", b"close") in head["headers"]) is not is_small
 
 
+def test_while_all_threads_hang_the_process_still_says_that_it_lives() -> None:
+    begun, let_go = threading.Event(), threading.Event()
+
+    def hanging(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] != "/health/live":
+            begun.set()
+            let_go.wait(30)
+        start_response("200 OK", [("Content-Length", "0")])
+        return [b""]
+
+    bridge = Bridge(hanging, threads=1, reader=body_reader())
+    clients = {path: Reader(pause=0) for path in ("/page", "/health/live")}
+
+    async def ask(path: str) -> None:
+        await bridge(scope("GET", path), clients[path].receive, clients[path].send)
+
+    async def ask_all() -> None:
+        page = asyncio.create_task(ask("/page"))
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        await asyncio.wait_for(ask("/health/live"), 10)
+        let_go.set()
+        await page
+
+    with ThreadPoolExecutor(1) as other:
+        other.submit(asyncio.run, ask_all()).result()
+    assert clients["/health/live"].statuses == [200]
+
+
 def test_a_body_that_the_server_calls_broken_is_refused_with_a_problem() -> None:
     class Broken(list[bytes]):
         def pop(self, *_: Any) -> bytes:

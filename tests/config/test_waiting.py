@@ -29,6 +29,7 @@ def loop() -> asyncio.AbstractEventLoop:
     ("method", "path", "lane"),
     [
         ("GET", "/health/live", Lane.PROBES),
+        ("GET", "/health/ready", Lane.OTHERS),
         ("POST", "/api/executions", Lane.PUSHES),
         ("POST", "/v1/executions", Lane.PUSHES),
         ("GET", "/api/executions", Lane.OTHERS),
@@ -41,7 +42,7 @@ def test_each_request_has_its_lane(method: str, path: str, lane: Lane) -> None:
 
 
 def test_lanes_take_turns(loop: asyncio.AbstractEventLoop) -> None:
-    waiting: Waiting[Request] = Waiting(lambda job: None)
+    waiting: Waiting[Request] = Waiting(lambda job: None, *Lane)
     for number in range(20):
         waiting.add(Request(f"push {number}"), loop)
     waiting.add(Request("page", Lane.OTHERS), loop)
@@ -54,7 +55,7 @@ def test_lanes_take_turns(loop: asyncio.AbstractEventLoop) -> None:
 def test_a_lane_is_full_when_its_requests_have_lately_moved_too_slowly(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    waiting: Waiting[Request] = Waiting(lambda job: None)
+    waiting: Waiting[Request] = Waiting(lambda job: None, *Lane)
     number = 0
 
     def serve(seconds_each: float, requests: int) -> None:
@@ -88,7 +89,7 @@ def test_a_lane_is_full_when_its_requests_have_lately_moved_too_slowly(
 
 
 def test_a_lane_where_nothing_moves_is_full(loop: asyncio.AbstractEventLoop) -> None:
-    waiting: Waiting[Request] = Waiting(lambda job: None)
+    waiting: Waiting[Request] = Waiting(lambda job: None, *Lane)
     waiting.add(Request("first", since=time.monotonic() - 5), loop)
     assert waiting.is_full(Lane.PUSHES)
     assert not waiting.is_full(Lane.OTHERS)
@@ -97,7 +98,7 @@ def test_a_lane_where_nothing_moves_is_full(loop: asyncio.AbstractEventLoop) -> 
 def test_who_waited_too_long_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BOUNDS, Lane.PUSHES, Bounds(full=10, longest=0.1))
     refused: list[str] = []
-    waiting: Waiting[Request] = Waiting(lambda job: refused.append(job.name))
+    waiting: Waiting[Request] = Waiting(lambda job: refused.append(job.name), *Lane)
 
     async def wait() -> None:
         loop = asyncio.get_running_loop()
