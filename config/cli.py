@@ -11,10 +11,10 @@ from config.home import SOURCE_ROOT, home_from, is_checkout
 from config.lifeline import SUPERVISED, complain, follow_parent
 from config.postgres.cluster import Cluster
 
-# These look at code and files only; starting a database for them would be a surprise.
+# These look at code and files only, or start servers themselves; starting one for them would be a surprise.
 COMMANDS_WITHOUT_DATABASE = frozenset(
     {"", "help", "--help", "-h", "version", "--version", "check", "collectstatic", "diffsettings"}
-    | {"findstatic", "makemessages", "compilemessages"}
+    | {"findstatic", "makemessages", "compilemessages", "upgrade_database"}
 )
 # Without tenants these have nothing to work on: they make no database, which would be the wrong one.
 COMMANDS_ON_DATA = frozenset(

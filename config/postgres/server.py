@@ -47,6 +47,7 @@ class Server:
         binaries = self.binaries
         if run_as.switch:
             binaries = copy_for_other_user(binaries, cluster.folder / "programs")
+        finish_upgrade(cluster)
         check_version(cluster.data, binaries.major)
         clear_leftovers(cluster.data, cluster.socket_lock)
         if not (cluster.data / "PG_VERSION").exists():
@@ -143,11 +144,17 @@ def check_version(data: Path, major: int) -> None:
         return
     raise DatabaseUnavailable(
         f"The data in {data} was written by PostgreSQL {found}, but the programs here are "
-        f"PostgreSQL {major}. Nothing was changed. To go on as before, set "
-        f"FLOWWATCH_POSTGRES_BIN to the bin folder of a PostgreSQL {found}. To move: start that "
-        f"one, dump with its pg_dump, rename {data} away, start again and restore the dump "
-        "(docs/deployment.md, 'A new major version of PostgreSQL')."
+        f"PostgreSQL {major}. Nothing was changed. To move it, run: flowwatch upgrade_database (or "
+        "python manage.py upgrade_database). To go on as before, set FLOWWATCH_POSTGRES_BIN to the "
+        f"bin folder of a PostgreSQL {found}. More: docs/deployment.md, 'A new major version of "
+        "PostgreSQL'."
     )
+
+
+def finish_upgrade(cluster: Cluster) -> None:
+    """Put the new files into their place when an upgrade ended before its last step."""
+    if cluster.upgraded.exists() and not cluster.data.exists():
+        cluster.upgraded.rename(cluster.data)
 
 
 def accepts_connections(cluster: Cluster) -> bool:

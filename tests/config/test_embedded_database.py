@@ -99,7 +99,9 @@ def test_a_socket_whose_lock_names_somebody_who_lives_is_taken_over(home: Home) 
 
 def test_files_of_another_major_version_are_refused_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "PG_VERSION").write_text("14\n")
-    with pytest.raises(DatabaseUnavailable, match=r"PostgreSQL 14.*Nothing was changed.*pg_dump"):
+    with pytest.raises(
+        DatabaseUnavailable, match=r"PostgreSQL 14.*Nothing was changed.*upgrade_database"
+    ):
         check_version(tmp_path, 18)
     check_version(tmp_path, 14)
 
