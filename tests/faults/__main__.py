@@ -22,7 +22,7 @@ from tests.faults.trials import Outcome, Trial, first_line
 
 DOCUMENT = "reliability"
 # Each is a module with TRIALS, and the section of the document if that is another than its name.
-GROUPS = ("web", "overload", "alerts")
+GROUPS = ("web", "overload", "alerts", "retention")
 # A change of anything else, as of a page's look, leaves what was measured as it is.
 MEASURED = (
     "config", "tenants", "monitoring", "scheduling", "alerts", "requirements",

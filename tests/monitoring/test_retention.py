@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from monitoring.deletion import delete_executions
 from monitoring.ids import time_of
 from monitoring.metrics.ranges import totals
 from monitoring.metrics.rollups import fold_deltas
@@ -26,9 +33,9 @@ from monitoring.models import (
     SignOfLife,
     Workflow,
 )
-from monitoring.recording.record import ExecutionRecord, Idempotency, Outcome
+from monitoring.recording.record import ExecutionRecord, Idempotency, Outcome, Result
 from monitoring.recording.store import record_executions
-from monitoring.retention import preview, removal
+from monitoring.retention import preview, removal, weeks
 from monitoring.retention.horizon import horizon_of, next_turn
 from monitoring.words import Status
 from tenants.models import Tenant
@@ -186,9 +193,9 @@ def test_ranges_that_cut_a_sealed_bucket_say_so(workflow: Workflow) -> None:
 # --- late messages ------------------------------------------------------------------------------
 
 
-def late(workflow: Workflow, days: float, **fields: Any) -> ExecutionRecord:
+def late(workflow: Workflow, days: float, *args: Any, **fields: Any) -> ExecutionRecord:
     """A message that comes now about an execution that began so many days ago."""
-    one = aged(workflow, days, **fields)
+    one = aged(workflow, days, *args, **fields)
     one.received_at = timezone.now()
     return one
 
@@ -247,6 +254,94 @@ def test_a_late_message_counts_in_sealed_numbers(workflow: Workflow) -> None:
     demand_equal_numbers(tenant)
 
 
+def test_late_messages_and_a_removal_meet(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "STEP", 5)
+    tenant = workflow.tenant
+    ids = [f"e{number}" for number in range(150)]
+    running = {"status": Status.RUNNING, "duration_ms": None}
+    record(
+        *(
+            aged(workflow, 40 + place / 100, external_id=one, **running)
+            for place, one in enumerate(ids)
+        )
+    )
+    results: list[Result] = []
+
+    def send(names: list[str]) -> None:
+        for name in names:
+            results.extend(record_executions([late(workflow, 40, external_id=name)]))
+        connection.close()
+
+    senders = [threading.Thread(target=send, args=(ids[part::3],)) for part in range(3)]
+    for sender in senders:
+        sender.start()
+    assert remove_all(tenant) == 0
+    for sender in senders:
+        sender.join()
+    assert {result.outcome for result in results} <= {Outcome.UPDATED, Outcome.REJECTED}
+    assert {result.kind for result in results if result.outcome is Outcome.REJECTED} <= {"too-old"}
+    with tenant_scope(tenant):
+        assert not Execution.objects.exists()
+        assert not NodeExecution.objects.exists()
+        assert not ExecutionKey.objects.exists()
+    found = all_time(tenant)
+    updated = sum(result.outcome is Outcome.UPDATED for result in results)
+    assert (found.total, found.count(Status.SUCCESS)) == (150, updated)
+    demand_equal_numbers(tenant)
+    fold_deltas()
+    demand_equal_numbers(tenant)
+
+
+told = st.tuples(
+    st.just("message"),
+    st.integers(0, 4),
+    st.integers(0, 60),
+    st.sampled_from(Status),
+    st.one_of(st.none(), st.integers(0, 5_000)),
+)
+actions = st.one_of(
+    told,
+    st.tuples(st.just("delete"), st.integers(0, 4)),
+    st.tuples(st.just("keep"), st.integers(1, 60), st.integers(0, 3)),
+    st.just(("fold",)),
+)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(story=st.lists(actions, min_size=2, max_size=12))
+def test_numbers_stay_right_whatever_is_told_deleted_and_removed(
+    db: None, story: list[tuple[Any, ...]]
+) -> None:
+    workflow = workflow_of(make_tenant(retention_days=61, retention_minimum=0))
+    tenant = workflow.tenant
+    for action, *values in story:
+        if action == "message":
+            number, days, status, duration = values
+            one = late(workflow, days, status, duration, external_id=f"e{number}")
+            [result] = record_executions([one])
+            assert result.id or result.kind == "too-old"
+        elif action == "delete":
+            with tenant_scope(tenant):
+                found = Execution.objects.filter(external_id=f"e{values[0]}")
+                delete_executions(tenant.pk, list(found.values_list("id", flat=True)))
+        elif action == "keep":
+            before = all_time(tenant)
+            tenant.retention_days, tenant.retention_minimum = values
+            tenant.save()
+            remove_all(tenant)
+            assert all_time(tenant) == before
+        else:
+            fold_deltas(limit=1)
+        demand_equal_numbers(tenant)
+    while fold_deltas():
+        pass
+    demand_equal_numbers(tenant)
+
+
 # --- when ---------------------------------------------------------------------------------------
 
 
@@ -282,3 +377,20 @@ def test_a_preview_tells_what_would_go(workflow: Workflow) -> None:
         found = preview.of(tenant, 1, 0)
         assert (found.removed, found.kept) == (1, 0)
         assert preview.of(tenant, 3_650, 0).kept == 1
+
+
+def test_the_command_tells_and_removes(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Weeks that go in a test of committed data are gone for the tests after it.
+    monkeypatch.setattr(weeks, "drop_step", lambda: False)
+    record(aged(workflow, 40), aged(workflow, 2))
+    out = StringIO()
+    call_command("run_retention", "acme", "--dry-run", stdout=out)
+    assert "about 1 executions" in out.getvalue()
+    with tenant_scope(workflow.tenant):
+        assert Execution.objects.count() == 2
+    call_command("run_retention", stdout=out)
+    assert "acme: 1 executions" in out.getvalue()
+    with tenant_scope(workflow.tenant):
+        assert Execution.objects.count() == 1
+    with pytest.raises(CommandError, match="no tenant 'other'"):
+        call_command("run_retention", "other")

@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from typing import Any
 
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
@@ -207,6 +209,14 @@ def test_a_large_past_waits_for_its_week_to_go(
         while removal.remove_step(tenant):
             pass
         assert not Execution.objects.exists()
+
+
+def test_the_command_drops_weeks(workflow: Workflow) -> None:
+    record(*(in_week(workflow, hours) for hours in range(1, 4)))
+    out = StringIO()
+    call_command("run_retention", "acme", stdout=out)
+    assert "acme: 3 executions" in out.getvalue()
+    assert timezone.now() - oldest().end < 31 * DAY, "all weeks went that are past for everybody"
 
 
 def test_forgetting_goes_in_steps(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
