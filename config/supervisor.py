@@ -25,6 +25,7 @@ from django.core.exceptions import ImproperlyConfigured
 from config.environment import Environment
 from config.home import SOURCE_ROOT, home_from
 from config.lifeline import GRACE_SECONDS, SUPERVISED, Lifeline, SignalPipe, complain, lock_file
+from config.pace import Pace
 from config.postgres.cluster import Cluster
 from config.postgres.guard import EXIT_BUSY
 from config.postgres.lifetime import wait_for_guard
@@ -32,7 +33,8 @@ from config.postgres.lifetime import wait_for_guard
 # The guard needs this long in the worst case: fast shutdown, then immediate, then kill.
 DATABASE_STOP_SECONDS = 75.0
 BUSY_SECONDS = 60.0
-LONGEST_PAUSE = 30.0
+# Between the end of a part and its next start, at PACE 1.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 # What stops it, such as a full disk, may be mended at any moment, and everybody waits for it.
 LONGEST_DATABASE_PAUSE = 5.0
 STABLE_SECONDS = 60.0
@@ -87,12 +89,12 @@ class Part:
             self.lifeline.cut()
         self.process = self.lifeline = None
 
-    def plan_restart(self) -> float:
+    def plan_restart(self, pace: Pace) -> float:
         """The pause until the next start: short at first, growing when it dies again and again."""
         now = time.monotonic()
-        if now - self.started > STABLE_SECONDS:
+        if now - self.started > pace.seconds(STABLE_SECONDS):
             self.failures = 0
-        pause = min(0.5 * 2.0**self.failures, self.longest_pause)
+        pause = pace.seconds(min(FIRST_PAUSE * 2.0**self.failures, self.longest_pause))
         self.failures += 1
         self.due = now + pause
         return pause
@@ -117,6 +119,7 @@ class Supervisor:
 
     def __init__(self, env: Environment, options: argparse.Namespace) -> None:
         self.env = env
+        self.pace = Pace(env.pace)
         self.prepare_options = [f"--email={options.email}"]
         if options.no_example:
             self.prepare_options.append("--no-example")
@@ -208,7 +211,7 @@ class Supervisor:
                     assert part.process is not None
                     status = part.process.returncode
                     part.clear_up()
-                    pause = part.plan_restart()
+                    pause = part.plan_restart(self.pace)
                     complain(f"{part.name} ended (status {status}); again in {pause:g} s")
                 elif part.process is None and now >= part.due:
                     part.start()

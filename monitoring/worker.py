@@ -38,6 +38,8 @@ ELECTION_PAUSE: Final = 1.0
 _RECONNECT_PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 _SLOW_SECONDS: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
+# What took long may have waited for a database that hung, and not have used the processors.
+_LONGEST_REST: Final = 10.0
 
 Job = Callable[[], bool]
 
@@ -46,8 +48,8 @@ Job = Callable[[], bool]
 class PeriodicJob:
     """Work that is due again `every` so often after it was done.
 
-    With `rests` at least so many times as long as it took: what can wait leaves the processors to
-    posts.
+    With `rests` at least so many times as long as it took, at most ten seconds: what can wait leaves
+    the processors to posts.
     """
 
     name: str
@@ -151,9 +153,7 @@ class Worker:
             "worker job done",
             extra={"job": item.job.name, "ms": round(took * 1000), "more": more},
         )
-        return self.clock() + (
-            0 if more else max(every, min(item.job.rests * took, _LONGEST_PAUSE))
-        )
+        return self.clock() + (0 if more else max(every, min(item.job.rests * took, _LONGEST_REST)))
 
 
 def take_lead(lock: int = LEADER_LOCK) -> bool:

@@ -3,6 +3,7 @@
 Each thread uses one at a time, so there are never more than threads and nothing has to wait for
 one. After the database was away the first request has a new connection: psycopg's own pool instead
 draws dead ones with growing pauses, and its connecting in the background backs off for minutes.
+A database that hangs refuses nobody by itself: see `config.pooling.silence`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from django.db.backends.postgresql import base
 from psycopg.pq import TransactionStatus
+
+from config.pooling.silence import ImpatientConnection, silence
 
 IDLE_SECONDS = 600.0
 
@@ -23,7 +26,7 @@ IDLE_SECONDS = 600.0
 class _Idle:
     """A connection that nobody uses, and since when."""
 
-    connection: psycopg.Connection[Any]
+    connection: ImpatientConnection
     since: float
 
 
@@ -34,7 +37,7 @@ class IdleConnections:
         self._lock = threading.Lock()
         self._stack: list[_Idle] = []
 
-    def take(self) -> psycopg.Connection[Any] | None:
+    def take(self) -> ImpatientConnection | None:
         """One that the server answers on, None when there is none: make a new one.
 
         One that is dead tells of all others, so they are closed instead of tried.
@@ -43,15 +46,13 @@ class IdleConnections:
             top = self._stack.pop() if self._stack else None
         if top is None:
             return None
-        try:
-            top.connection.execute("")
-        except psycopg.Error:
+        if not _answers(top.connection):
             top.connection.close()
             self.close()
             return None
         return top.connection
 
-    def give(self, connection: psycopg.Connection[Any]) -> None:
+    def give(self, connection: ImpatientConnection) -> None:
         """Keep it for the next; close it when it is not as new, and what was idle for long."""
         now = time.monotonic()
         stale = []
@@ -73,22 +74,39 @@ class IdleConnections:
             idle.connection.close()
 
 
+def _answers(connection: ImpatientConnection) -> bool:
+    try:
+        with connection.waiting_for_an_echo():
+            connection.execute("")
+    except psycopg.Error:
+        return False
+    return True
+
+
 idle_connections = IdleConnections()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """One thread's connection, borrowed when it first asks something and given back by ``close``."""
 
-    def get_new_connection(self, conn_params: dict[str, Any]) -> psycopg.Connection[Any]:
+    def get_new_connection(self, conn_params: dict[str, Any]) -> ImpatientConnection:
         """An idle connection of the same role or a new one. There is one database."""
+        silence.refuse()
         found = idle_connections.take()
         if found is not None:
             if found.info.user == conn_params.get("user", found.info.user):
                 return found
             found.close()  # `config.roles.as_owner` has changed who asks
-        made: psycopg.Connection[Any] = super().get_new_connection(conn_params)
+        silence.refuse()  # the idle one may just have told
+        try:
+            made = super().get_new_connection(conn_params)
+        except psycopg.errors.ConnectionTimeout:
+            silence.begin(conn_params)
+            raise
+        made.__class__ = ImpatientConnection  # Django knows `psycopg.connect` only
+        made.parameters = conn_params
         made.autocommit = True  # so that looking whether it lives opens no transaction
-        return made
+        return cast(ImpatientConnection, made)
 
     def _close(self) -> None:
         if self.connection is not None:

@@ -1,14 +1,23 @@
 """Connections kept between requests: used again, tried first, dropped together."""
 
+import os
+import signal
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 from django.conf import settings
+from django.db import OperationalError
 
+from config.pooling import silence as silence_module
 from config.pooling.base import DatabaseWrapper, IdleConnections, idle_connections
+from config.pooling.silence import ImpatientConnection, Silence, silence
 from config.postgres.cluster import SUPERUSER, Cluster
+from tests.config.trees import wait_for
 from tests.database import superuser
 
 pytestmark = pytest.mark.django_db
@@ -81,9 +90,74 @@ def test_what_nobody_used_for_long_is_closed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("config.pooling.base.IDLE_SECONDS", 0.0)
     parameters = Cluster(settings.HOME).connection_parameters(SUPERUSER, "postgres")
     idle = IdleConnections()
-    made = [psycopg.connect(**parameters, autocommit=True) for _ in range(3)]
+    made = [ImpatientConnection.connect(**parameters, autocommit=True) for _ in range(3)]
     for connection in made:
         idle.give(connection)
     assert [connection.closed for connection in made] == [True, True, False]
     idle.close()
     assert made[2].closed
+
+
+# --- a database that hangs ------------------------------------------------------------------------
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def speaks() -> bool:
+    return is_over(silence)
+
+
+def test_who_waits_for_a_database_that_hangs_gives_up(
+    wrappers: list[DatabaseWrapper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImpatientConnection, "patience", 0.3)
+    first, begun = wrappers[0], time.monotonic()
+    with stopped(pid(first)), pytest.raises(OperationalError):
+        pid(first)
+    assert time.monotonic() - begun < 5
+    wait_for(speaks, 10, "others may ask again: it answers who comes")
+    first.close()
+    assert pid(first)
+
+
+def test_an_idle_connection_that_gives_no_echo_is_known_in_seconds(
+    wrappers: list[DatabaseWrapper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence_module, "ECHO_SECONDS", 0.3)
+    first, begun = wrappers[0], time.monotonic()
+    slept = pid(first)
+    first.close()
+    with stopped(slept), pytest.raises(OperationalError, match="does not answer"):
+        pid(first)
+    assert time.monotonic() - begun < 3
+    wait_for(speaks, 10, "others may ask again")
+
+
+def test_while_it_is_silent_all_are_refused_at_once() -> None:
+    hears_nothing = Silence()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = {"host": "127.0.0.1", "port": server.getsockname()[1]}
+        hears_nothing.begin(address)
+        time.sleep(2.5)  # longer than somebody tries to connect
+        with pytest.raises(psycopg.OperationalError, match="does not answer"):
+            hears_nothing.refuse()
+    wait_for(lambda: is_over(hears_nothing), 10, "it is away, and says so by itself")
+
+
+def is_over(heard: Silence) -> bool:
+    try:
+        heard.refuse()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def test_an_error_is_an_answer(wrappers: list[DatabaseWrapper]) -> None:
+    with pytest.raises(OperationalError), wrappers[0].cursor() as cursor:
+        cursor.execute("SET statement_timeout = 50; SELECT pg_sleep(5)")
+    assert speaks()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from tests.faults.trials import Outcome, Trial, first_line
 
 DOCUMENT = "reliability"
 # Each is a module with TRIALS, and the section of the document if that is another than its name.
-GROUPS = ("web", "overload", "alerts", "retention")
+GROUPS = ("web", "worker", "database", "overload", "alerts", "retention")
 # A change of anything else, as of a page's look, leaves what was measured as it is.
 MEASURED = (
     "config", "tenants", "monitoring", "scheduling", "alerts", "requirements",
@@ -44,6 +45,7 @@ def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """The exit status is 1 when something was not as it must be."""
     wanted = read_arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that trees are taken down
     all_met = True
     for name in wanted.groups:
         group = importlib.import_module(f"tests.faults.{name}")
@@ -84,8 +86,8 @@ class Runner:
             command=self.command,
             tally={trial.what: number, **outcome.tally},
             most=dict(outcome.most),
-            reached="; ".join(filter(None, [*outcome.faults, outcome.said])),
-            met=not outcome.faults,
+            reached="; ".join(filter(None, [*outcome.wrong, outcome.said])),
+            met=not outcome.wrong,
             series=self.series,
         )
         figures.append(DOCUMENT, figure, root=self.root)
@@ -93,7 +95,7 @@ class Runner:
 
 def sample(trials: Sequence[Trial]) -> bool:
     """Do a little of each trial, and write nothing."""
-    return not any(one_round(trial, trial.quick).faults for trial in trials if trial.quick)
+    return not any(one_round(trial, trial.quick).wrong for trial in trials if trial.quick)
 
 
 def rounds(left: int, at_once: int) -> list[int]:
@@ -112,7 +114,7 @@ def one_round(trial: Trial, number: int) -> Outcome:
         outcome = Outcome(faults=[first_line(error)])
     counted = [f"{count:,} {word}" for word, count in outcome.tally.items()]
     measured = [f"{value:g} {word}" for word, value in outcome.most.items()]
-    faults = [f"FAULT: {fault}" for fault in outcome.faults]
+    faults = [f"FAULT: {fault}" for fault in outcome.wrong]
     words = ", ".join(filter(None, [*counted, *measured, outcome.said, *faults]))
     print(f"  {words} ({time.monotonic() - begun:.0f} s)", flush=True)
     return outcome

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -10,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,8 @@ from django.db import connection
 from config.home import SOURCE_ROOT
 from config.lifeline import SUPERVISED, Lifeline
 from tenants.models import Tenant
-from tests.config.trees import wait_for
+from tests.config.trees import kill, wait_for
+from tests.faults.processes import descendants, lives, parts_of_cluster
 from tests.faults.work import THREADS
 
 PACE = 0.1
@@ -122,14 +121,7 @@ class Carrier:
 
     def cluster_pids(self, name: str) -> dict[str, int]:
         """The processes of a cluster by their part: serve, sentinel, worker 1, …"""
-        watchdog = self.parts[f"cluster {name}"].process.pid
-        found: dict[str, int] = {"watchdog": watchdog}
-        workers = count(1)
-        for pid in descendants(watchdog):
-            with contextlib.suppress(OSError):
-                role = Path(f"/proc/{pid}/comm").read_text().strip().removeprefix("q-")
-                found[f"worker {next(workers)}" if role == "worker" else role] = pid
-        return found
+        return parts_of_cluster(self.parts[f"cluster {name}"].process.pid)
 
     def all_pids(self) -> set[int]:
         """Every living process of the carrier."""
@@ -225,29 +217,6 @@ class Carrier:
         """kill -9."""
         kill(pid)
         self.disturbed = time.time()
-
-
-def lives(pid: int) -> bool:
-    """Whether a process runs (a zombie does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def descendants(pid: int) -> list[int]:
-    """Children, grandchildren and so on that live, parents first."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    found = [int(child) for child in children if lives(int(child))]
-    return found + [below for child in found for below in descendants(child)]
-
-
-def kill(pid: int) -> None:
-    """kill -9."""
-    os.kill(pid, signal.SIGKILL)
 
 
 def longest_silence(carrier: Carrier, watched: float) -> tuple[float, float]:

@@ -39,10 +39,12 @@ class Call:
 class Ledger:
     """Sender's ids by what was heard of them.
 
-    Every fourth sender sends batches. With `some_repeat` more than half of them repeat what they know
+    Each sender rests so many seconds between two calls, every fourth sends batches. With `some_repeat`
+    more than half of them repeat what they know
     nothing of until they are answered, as a client does; the others never do.
     """
 
+    rest: float = 0.0
     some_repeat: bool = True
     acknowledged: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
@@ -66,13 +68,14 @@ class Ledger:
                 self.stop.wait(PAUSE_SECONDS)
                 if not repeats or self.stop.is_set():
                     break
+            self.stop.wait(self.rest)
 
-    def goes_on(self, number: int, seconds: float = 0.0) -> None:
+    def goes_on(self, number: int, seconds: float = 0.0, patience: float = PATIENCE) -> None:
         """Wait until so much time has passed and so many more were acknowledged."""
         wanted, end = len(self.acknowledged) + number, time.monotonic() + seconds
         wait_for(
             lambda: len(self.acknowledged) >= wanted and time.monotonic() >= end,
-            PATIENCE,
+            patience,
             "posts acknowledged",
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from config.postgres.cluster import SUPERUSER
+from config.supervisor import CLUSTERS
 from tests.config.trees import PATIENCE, Tree, kill, wait_for
 from tests.faults.ledger import Ledger
 from tests.faults.trials import Outcome
@@ -19,6 +20,17 @@ PACE = 0.1
 TENANT = "faults"
 WEB_PROCESSES = 3  # granian's own and two that answer
 TOLD_SECONDS = 60.0
+# What there is to do just now, and whether others have done that since.
+_MARKS = """
+    SELECT (SELECT coalesce(max(id), 0) FROM monitoring_rollupdelta),
+           (SELECT coalesce(max(id), 0) FROM monitoring_event), clock_timestamp()
+"""
+_LEFT = """
+    SELECT NOT EXISTS (SELECT FROM monitoring_rollupdelta WHERE id <= %s),
+           NOT EXISTS (SELECT FROM monitoring_event WHERE id <= %s),
+           NOT EXISTS (SELECT FROM faults_chore WHERE done = 0),
+           (SELECT count(*) = 2 FROM scheduling_cluster WHERE finished_at > %s)
+"""
 
 
 class Product(Tree):
@@ -39,6 +51,10 @@ class Product(Tree):
             "WEB_THREADS": "16",
         }
 
+    def start(self, *options: str) -> None:
+        """Start; it ends with us, so that a command that is killed leaves no tree behind."""
+        super().start("--end-with-parent", *options)
+
     def begin(self) -> None:
         """Start with a tenant and a token that may send."""
         self.start_and_wait()
@@ -51,6 +67,11 @@ class Product(Tree):
         """granian's main process, then those that answer."""
         return self.pids("config.web")
 
+    def supervised(self) -> set[int]:
+        """What has to live on when the database is away: all of the web, and each part's own process."""
+        watchdogs = [self.pids("run_cluster", name)[0] for name in CLUSTERS]
+        return {*self.web_processes(), *self.pids("run_worker"), *self.pids("run_tick"), *watchdogs}
+
     def kill_all(self) -> None:
         """kill -9 of the supervisor, then of every process of the tree and of PostgreSQL."""
         assert self.process is not None
@@ -60,12 +81,32 @@ class Product(Tree):
                 kill(pid)
         wait_for(self.gone, PATIENCE, "all processes ended")
 
+    def connect(self) -> psycopg.Connection[Any]:
+        """A superuser's connection."""
+        parameters = self.cluster.connection_parameters(SUPERUSER, "flowwatch")
+        return psycopg.connect(**parameters, autocommit=True)
+
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """What the database says, by a connection of its own."""
-        parameters = self.cluster.connection_parameters(SUPERUSER, "flowwatch")
-        with psycopg.connect(**parameters, autocommit=True) as connection:
+        with self.connect() as connection:
             found = connection.execute(statement, values)
             return found.fetchall() if found.description else []
+
+    def add_chores(self, number: int, seconds: float = 0.0) -> list[int]:
+        """Rows that are due now, for the clusters: each takes so long."""
+        rows = self.query(
+            "INSERT INTO faults_chore (tenant_id, due_at, seconds) SELECT id, clock_timestamp(), %s"
+            " FROM tenants_tenant, generate_series(1, %s) RETURNING id",
+            seconds,
+            number,
+        )
+        return [chore for (chore,) in rows]
+
+    def wait_until_all_work(self, seconds: float) -> None:
+        """Until folds, relay, tick and both clusters have done what there is by now."""
+        self.add_chores(10)
+        [marks] = self.query(_MARKS)
+        wait_for(lambda: self.query(_LEFT, *marks) == [(True,) * 4], seconds, "all parts work")
 
 
 @contextlib.contextmanager
@@ -90,11 +131,13 @@ class Audit:
         """Everything that must be zero, in numbers and words."""
         stored = self._stored()
         sent = self.ledger.acknowledged | self.ledger.unknown
+        [chores] = self.product.query("SELECT count(*) FROM faults_chore WHERE done <> 1")
         wrong = {
             "lost": len(self.ledger.acknowledged - stored.keys()),
             "doubled": sum(times - 1 for times in stored.values()),
             "stored though refused or never sent": len(stored.keys() - sent),
             "not told on once": self._wrongly_heard(),
+            "chores not done once": int(chores[0]),
             "rollup differences": self._differences(),
         }
         answered = {

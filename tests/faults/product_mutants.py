@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import psycopg
 from django.db import connections
 
 from config import soundness
+from config.pooling import silence
 from config.pooling.base import IdleConnections, _Idle
+from config.pooling.silence import ImpatientConnection, Silence
 from monitoring import disk
 
 
@@ -23,11 +23,11 @@ def async_commit() -> None:
 def keep_broken_connections() -> None:
     """Threads of the web give back what they borrowed and take it again, whether it lives or not."""
 
-    def take(self: IdleConnections) -> psycopg.Connection[Any] | None:
+    def take(self: IdleConnections) -> ImpatientConnection | None:
         with self._lock:
             return self._stack.pop().connection if self._stack else None
 
-    def give(self: IdleConnections, connection: psycopg.Connection[Any]) -> None:
+    def give(self: IdleConnections, connection: ImpatientConnection) -> None:
         with self._lock:
             self._stack.append(_Idle(connection, 0.0))
 
@@ -40,8 +40,16 @@ def watch_no_disk() -> None:
     disk.database_disk = lambda: None
 
 
+def wait_for_ever() -> None:
+    """A database that hangs keeps every thread of the web that asks it."""
+    Silence.begin = lambda self, parameters: None  # type: ignore[method-assign]
+    ImpatientConnection.patience = 1e6
+    silence.ANSWER_SECONDS = silence.ECHO_SECONDS = 1e6  # type: ignore[misc]
+
+
 PRODUCT_MUTANTS: dict[str, Callable[[], None]] = {
     "async-commit": async_commit,
     "watch-no-disk": watch_no_disk,
     "keep-broken-connections": keep_broken_connections,
+    "wait-for-ever": wait_for_ever,
 }

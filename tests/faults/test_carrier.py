@@ -19,7 +19,8 @@ from config.postgres.cluster import APP_ROLE, Cluster
 from tenants.models import Tenant
 from tests.config.trees import wait_for
 from tests.database import superuser
-from tests.faults.carrier import KILLS, Carrier, lives, longest_silence, query, zombie_outcome
+from tests.faults.carrier import KILLS, Carrier, longest_silence, query, zombie_outcome
+from tests.faults.processes import lives
 
 pytestmark = pytest.mark.processes
 

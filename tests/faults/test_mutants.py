@@ -7,16 +7,15 @@ import time
 import pytest
 
 from tenants.models import Tenant
-from tests.config.trees import wait_for
+from tests.config.trees import kill, wait_for
 from tests.faults.carrier import (
     KILLS,
     Carrier,
-    kill,
-    lives,
     longest_silence,
     query,
     zombie_outcome,
 )
+from tests.faults.processes import lives
 
 pytestmark = pytest.mark.processes
 in_make_faults = pytest.mark.skipif(KILLS == 1, reason="takes long: make faults")

@@ -114,8 +114,9 @@ def test_quick_does_a_little_and_writes_nothing(root: Path) -> None:
 
 def test_a_mutant_must_be_caught(root: Path) -> None:
     runner = Runner("web", section="web", root=root)
-    caught = mutant("answers early", lambda: Outcome(faults=["3 lost"]))
+    caught = mutant("answers early", lambda: Outcome(faults=["late", "3 lost"]), sees="lost")
     assert runner.try_all([caught])
     assert "1 mutant; caught: 3 lost | yes |" in table(root)
-    assert not runner.try_all([mutant("sleeps", Outcome)])
+    other = mutant("sleeps", lambda: Outcome(faults=["late"]), sees="lost")
+    assert not runner.try_all([other]), "found something else"
     assert "1 mutant; not caught | **no** |" in table(root)

@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+NOTHING_WRONG = "0 lost, 0 doubled, rollups equal, each told on once"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of one round of a trial.
 
     `tally` counts what adds up over rounds, `most` holds what only the worst round shows, `faults`
-    says in words what must not be.
+    says in words what must not be, `late` what took too long (as it may when the machine is busy).
     """
 
     tally: Mapping[str, int] = field(default_factory=dict)
     most: Mapping[str, float] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
     said: str = ""
+
+    @property
+    def wrong(self) -> list[str]:
+        """All that was not as it must be."""
+        return [*self.faults, *self.late]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +45,15 @@ class Trial:
     what: str = "kills"
 
 
-def mutant(line: str, run: Callable[[], Outcome]) -> Trial:
-    """A trial of a fault that was built in: what finds nothing wrong is void."""
+def mutant(line: str, run: Callable[[], Outcome], *, sees: str = "") -> Trial:
+    """A trial of a fault that was built in: void unless it finds a fault that says `sees`."""
 
     def caught(_: int) -> Outcome:
         try:
-            found = run().faults
+            faults = run().wrong
         except AssertionError as error:
-            found = [first_line(error)]
+            faults = [first_line(error)]
+        found = [fault for fault in faults if sees in fault]
         if not found:
             return Outcome(faults=["not caught"])
         return Outcome(said=f"caught: {', '.join(found)}")

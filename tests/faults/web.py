@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tests.config.trees import PATIENCE, kill, wait_for
 from tests.faults.ledger import Ledger, load
 from tests.faults.product import WEB_PROCESSES, Audit, Product, product
-from tests.faults.trials import Outcome, Trial, mutant
+from tests.faults.trials import NOTHING_WRONG, Outcome, Trial, mutant
 
 # Between two kills, so that 200 kills stand for more than 100,000 executions.
 ACKNOWLEDGED, PAUSE_SECONDS = 550, 0.5
@@ -63,8 +63,6 @@ def with_mutant(name: str) -> Callable[[], Outcome]:
     return lambda: kills_under_load(kill_a_web_process, 3, name)
 
 
-NOTHING_WRONG = "0 lost, 0 doubled, rollups equal, each told on once"
-
 TRIALS = (
     Trial(
         "row 1: kill -9 of a random web process under load",
@@ -78,9 +76,10 @@ TRIALS = (
         lambda number: kills_under_load(kill_everything, number),
         times=40, at_once=10, quick=2,
     ),
-    mutant("answers before the commit", with_mutant("answer-before-commit")),
+    mutant("answers before the commit", with_mutant("answer-before-commit"), sees="lost"),
     mutant(
         "senders' ids without uniqueness",
         lambda: kills_under_load(kill_a_web_process, 6, prepare=forget_uniqueness),
+        sees="doubled",
     ),
 )  # fmt: skip
