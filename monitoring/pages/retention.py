@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from monitoring.models import RetentionRun
 from monitoring.retention import preview, removal
 from monitoring.retention.horizon import next_turn
+from monitoring.retention.weeks import going_of
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
 from tenants.forms import save_changed
@@ -43,7 +44,8 @@ class RetentionForm(_TenantModelForm):
             "retention_minimum": "Keep at least",
         }
         help_texts = {
-            "retention_days": "1 to 3,650 whole days (UTC). Older executions are removed, once a day.",
+            "retention_days": "1 to 3,650 whole days (UTC). Older executions are removed, once a day;"
+            " large weeks go as a whole, up to seven days later.",
             "retention_minimum": "So many of the newest executions stay, however old they are.",
         }
 
@@ -77,6 +79,7 @@ def retention_settings(request: TenantRequest, slug: str) -> HttpResponse:
         "form": form,
         "now": now,
         "asked": asked,
+        "going": going_of(tenant),
         "next_turn": next_turn(tenant.pk, timezone.now()),
         "runs": runs,
         "has_open": any(run.is_open for run in runs),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
-from monitoring.models import Execution, RetentionRun, Workflow
+from monitoring.models import Execution, PastWeek, RetentionRun, Workflow
 from monitoring.recording.store import record_executions
 from monitoring.retention import removal
 from tenants.models import AuditEvent, Tenant
@@ -107,6 +108,17 @@ def test_runs_show_and_can_be_stopped(
     page = get(admin, PAGE)
     assert "Canceled" in page
     assert 'hx-trigger="every 2s"' not in page
+
+
+def test_a_week_that_goes_as_a_whole_shows(admin: Client, tenant: Tenant) -> None:
+    start = timezone.now() - dt.timedelta(days=98)
+    PastWeek.objects.create(start=start, keep_from=[[tenant.pk + 1, str(uuid.uuid4())]], kept=[])
+    assert "Going now" not in get(admin, PAGE)
+    PastWeek.objects.update(keep_from=[[tenant.pk, str(uuid.uuid4())]])
+    assert "Going now" in get(admin, PAGE)
+    with tenant_scope(tenant):
+        RetentionRun.objects.create(tenant=tenant, horizon=start, state="done", weeks=1)
+    assert "whole week" in get(admin, PAGE)
 
 
 def test_only_admins_see_it(viewer: Client) -> None:
