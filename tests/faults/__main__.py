@@ -84,6 +84,7 @@ class Runner:
             line=trial.line,
             target=trial.target,
             command=self.command,
+            sizes=trial.sizes,
             tally={trial.what: number, **outcome.tally},
             most=dict(outcome.most),
             reached="; ".join(filter(None, [*outcome.wrong, outcome.said])),

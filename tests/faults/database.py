@@ -22,6 +22,7 @@ from tests.faults.product import Audit, Product, product
 from tests.faults.trials import NOTHING_WRONG, Outcome, Trial, mutant
 
 SENDERS, REST_SECONDS, ACKNOWLEDGED, PAUSE_SECONDS = 8, 0.05, 200, 0.5
+SIZES = f"{SENDERS} connections"
 # Slower than elsewhere: at a tenth, a tick that waits six seconds for the database is ended.
 PACE = 0.5
 # The limits of QUICKLY, and of answers when all hangs.
@@ -239,7 +240,7 @@ def with_way(line: str, way: Way) -> Trial:
         f"row 9: {line}, under load",
         f"{NOTHING_WRONG}; {QUICKLY}; no other process ends",
         lambda number: under_load(way, number),
-        times=20, at_once=10, quick=1, what="times",
+        times=20, at_once=10, quick=1, what="times", sizes=f"{SIZES}, PACE {PACE:g}",
     )  # fmt: skip
 
 
@@ -265,19 +266,19 @@ TRIALS = (
         f"{NOTHING_WRONG}; /health/live within 1 s, answers within 15 s, posts within 5 s, all parts"
         " at work within 30 s",
         lambda number: hanging(number, 60.0 if number > 1 else 5.0),
-        times=3, at_once=3, quick=1, what="times",
+        times=3, at_once=3, quick=1, what="times", sizes=SIZES,
     ),
     Trial(
         "row 9: the database away for 10 minutes",
         f"{NOTHING_WRONG}; {QUICKLY}; no other process ends",
         lambda _: long_outage(600.0),
-        times=1, at_once=1, quick=0, what="times",
+        times=1, at_once=1, quick=0, what="times", sizes=SIZES,
     ),
     Trial(
         "row 9: the database away for 10 seconds",
         f"{NOTHING_WRONG}; {QUICKLY}; no other process ends",
         lambda _: long_outage(10.0),
-        times=1, at_once=1, quick=1, what="times",
+        times=1, at_once=1, quick=1, what="times", sizes=SIZES,
     ),
     mutant(
         "commits are answered before they are on the disk",

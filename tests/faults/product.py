@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -116,6 +119,10 @@ def product(*, mutant: str = "", pace: float = PACE) -> Iterator[Product]:
     try:
         tree.begin()
         yield tree
+    except Exception:
+        kept = shutil.copy(tree.log, f"{tempfile.gettempdir()}/{tree.home.name}-failed.log")
+        print(f"the log of what failed: {kept}", file=sys.stderr)
+        raise
     finally:
         tree.throw_away()
 

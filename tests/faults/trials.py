@@ -33,7 +33,8 @@ class Trial:
     """One line of the table: something is done `times` times, in rounds of `at_once`.
 
     `run(number)` does one round of so many and checks it; what it raises is a fault, too. A round
-    that is ended in the midst is done again. `quick` is how many QUICK does, 0: none.
+    that is ended in the midst is done again. `quick` is how many QUICK does, 0: none. `sizes` names
+    what it is done with.
     """
 
     line: str
@@ -43,6 +44,7 @@ class Trial:
     at_once: int
     quick: int
     what: str = "kills"
+    sizes: str = ""
 
 
 def mutant(line: str, run: Callable[[], Outcome], *, sees: str = "") -> Trial:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from tests.config.trees import PATIENCE, kill, wait_for
-from tests.faults.ledger import Ledger, load
+from tests.faults.ledger import IN_A_BATCH, SENDERS, Ledger, load
 from tests.faults.product import WEB_PROCESSES, Audit, Product, product
 from tests.faults.trials import NOTHING_WRONG, Outcome, Trial, mutant
 
@@ -63,18 +63,20 @@ def with_mutant(name: str) -> Callable[[], Outcome]:
     return lambda: kills_under_load(kill_a_web_process, 3, name)
 
 
+SIZES = f"{SENDERS} connections, one in four sends batches of {IN_A_BATCH}"
+
 TRIALS = (
     Trial(
         "row 1: kill -9 of a random web process under load",
         f"200 kills with whole trees, 100,000 acknowledged; {NOTHING_WRONG}",
         lambda number: kills_under_load(kill_a_web_process, number),
-        times=160, at_once=20, quick=6,
+        times=160, at_once=20, quick=6, sizes=SIZES,
     ),
     Trial(
         "row 1: kill -9 of the whole tree under load",
         NOTHING_WRONG,
         lambda number: kills_under_load(kill_everything, number),
-        times=40, at_once=10, quick=2,
+        times=40, at_once=10, quick=2, sizes=SIZES,
     ),
     mutant("answers before the commit", with_mutant("answer-before-commit"), sees="lost"),
     mutant(

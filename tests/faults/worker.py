@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from config.supervisor import CLUSTERS
@@ -22,6 +22,8 @@ IN_A_CLUSTER = 7  # watchdog, main process, sentinel, two workers, monitor, push
 LEASE_SECONDS = 60.0
 # What no pace shortens: processes that start, on a machine that is busy with the load.
 START_SECONDS = 20.0
+RESCUED_SECONDS = 120.0
+SIZES = f"{SENDERS} connections, PACE {PACE:g}"
 
 
 def victim_of(running: Product, part: str) -> int:
@@ -53,23 +55,22 @@ def resumed_seconds(pace: float) -> float:
     return pace * LEASE_SECONDS + START_SECONDS
 
 
-def kills_under_load(part: str, number: int, *, pace: float = PACE, name: str = "") -> Outcome:
-    """So many kills of a part that has much to do. `name` is a mutant's."""
-    with at_work(pace, name) as (running, ledger):
-        resumed = [kill_once(running, ledger, part, pace) for _ in range(number)]
-        ledger.stop.set()
+def kills_under_load(parts: Sequence[str], *, pace: float = PACE, name: str = "") -> Outcome:
+    """A kill of each of these parts, which have much to do. `name` is a mutant's."""
+    ledger = Ledger(rest=REST_SECONDS)
+    with at_work(pace, name) as running:
+        with load(ledger, running.port, running.token, SENDERS):
+            resumed = [kill_once(running, ledger, part, pace) for part in parts]
         outcome = Audit(running, ledger).outcome()
     return Outcome(outcome.tally, {"s until all is done": round(max(resumed), 1)}, outcome.faults)
 
 
 @contextmanager
-def at_work(pace: float, name: str = "") -> Iterator[tuple[Product, Ledger]]:
-    """A whole product under load."""
-    ledger = Ledger(rest=REST_SECONDS)
+def at_work(pace: float, name: str = "") -> Iterator[Product]:
+    """A product with all its parts."""
     with product(mutant=name, pace=pace) as running:
         wait_for(lambda: is_whole(running), PATIENCE, "all parts started")
-        with load(ledger, running.port, running.token, SENDERS):
-            yield running, ledger
+        yield running
 
 
 def kill_once(running: Product, ledger: Ledger, part: str, pace: float) -> float:
@@ -94,12 +95,13 @@ def kill_once(running: Product, ledger: Ledger, part: str, pace: float) -> float
 # --- zombies --------------------------------------------------------------------------------------
 def zombies(number: int, *, pace: float = PACE, name: str = "") -> Outcome:
     """Workers that sleep longer than their lease, and go on: what they do then must not count."""
-    with at_work(pace, name) as (running, ledger):
-        done = [zombie(running, pace) for _ in range(number)]
-        ledger.stop.set()
-        found = Audit(running, ledger).outcome()
+    ledger = Ledger(rest=REST_SECONDS)
+    with at_work(pace, name) as running:
+        with load(ledger, running.port, running.token, SENDERS):
+            done = [zombie(running, pace) for _ in range(number)]
+        outcome = Audit(running, ledger).outcome()
     refused = sum(times == 1 for times in done)
-    return Outcome({"commits refused": refused, **found.tally}, faults=found.faults)
+    return Outcome({"commits refused": refused, **outcome.tally}, faults=outcome.faults)
 
 
 def zombie(running: Product, pace: float) -> int:
@@ -131,25 +133,38 @@ def _zombie(running: Product, pace: float) -> int:
     return look()[1]
 
 
+# --- rows of the dead -----------------------------------------------------------------------------
+def stuck_rows(number: int) -> Outcome:
+    """Rows whose holders all died just now, more of them than one look claims."""
+    ledger = Ledger()
+    with at_work(1.0) as running:
+        running.query(
+            "INSERT INTO faults_chore (tenant_id, due_at, leased_until, attempts, fence)"
+            " SELECT id, clock_timestamp(), clock_timestamp() + make_interval(secs => %s), 1, 1"
+            " FROM tenants_tenant, generate_series(1, %s)",
+            LEASE_SECONDS,
+            number,
+        )
+        begun = time.monotonic()
+        wait_for(lambda: is_all_done(running), RESCUED_SECONDS, "all rows rescued")
+        seconds = round(time.monotonic() - begun, 1)
+        outcome = Audit(running, ledger).outcome()
+    return Outcome(outcome.tally, {"s until all are rescued": seconds}, outcome.faults)
+
+
+def is_all_done(running: Product) -> bool:
+    """Whether no chore is left."""
+    return not running.query("SELECT 1 FROM faults_chore WHERE done = 0 LIMIT 1")
+
+
 def of_part(part: str, times: int) -> Trial:
     """Kills of one part."""
     return Trial(
         f"row 10: kill -9 of the {part} under load",
         f"{NOTHING_WRONG}; each chore done once, all done within {resumed_seconds(PACE):g} s",
-        lambda number: kills_under_load(part, number),
-        times=times, at_once=20, quick=1,
+        lambda number: kills_under_load([part] * number),
+        times=times, at_once=20, quick=1, sizes=SIZES,
     )  # fmt: skip
-
-
-def at_full_length(number: int) -> Outcome:
-    """One kill of each part at the times of real life."""
-    outcome = Outcome()
-    parts = [*PARTS, "worker that folds"]
-    with at_work(1.0) as (running, ledger):
-        resumed = [kill_once(running, ledger, part, 1.0) for part in parts[:number]]
-        ledger.stop.set()
-        outcome = Audit(running, ledger).outcome()
-    return Outcome(outcome.tally, {"s until all is done": round(max(resumed), 1)}, outcome.faults)
 
 
 PARTS = ("worker", "pusher", "monitor", "sentinel", "tick")
@@ -160,14 +175,14 @@ TRIALS = (
     Trial(
         "row 10: kill -9 of each of these once, at the times of real life",
         f"{NOTHING_WRONG}; each chore done once, all done within {resumed_seconds(1.0):g} s",
-        at_full_length,
+        lambda _: kills_under_load([*PARTS, "worker that folds"], pace=1.0),
         times=6, at_once=6, quick=0,
     ),
     Trial(
         "row 11: workers stopped for 9 s, their lease being 6 s, then going on",
         "each commit refused, each chore done once",
         zombies,
-        times=50, at_once=25, quick=0, what="zombies",
+        times=50, at_once=25, quick=0, what="zombies", sizes=SIZES,
     ),
     Trial(
         "row 11: a worker stopped for 90 s, at the times of real life",
@@ -175,15 +190,21 @@ TRIALS = (
         lambda number: zombies(number, pace=1.0),
         times=1, at_once=1, quick=0, what="zombies",
     ),
+    Trial(
+        "row 11: 1,001 rows whose holders died, at the times of real life",
+        f"each done once, all within {RESCUED_SECONDS:g} s",
+        stuck_rows,
+        times=1_001, at_once=1_001, quick=0, what="rows",
+    ),
     mutant("claims without fences", lambda: zombies(1, name="no-fence"), sees="not done once"),
     mutant(
         "events taken before they are told",
-        lambda: kills_under_load("tick", 4, name="take-then-tell"),
+        lambda: kills_under_load(["tick"] * 10, name="take-then-tell"),
         sees="not told on once",
     ),
     mutant(
         "wake-ups that count as heard when they are sent",
-        lambda: kills_under_load("worker", 8, name="wake-once"),
+        lambda: kills_under_load(["worker"] * 8, name="wake-once"),
         sees="all parts work",
     ),
 )  # fmt: skip
