@@ -19,8 +19,9 @@ from queue import SimpleQueue
 from typing import Final, Generic, Protocol, TypeVar
 
 LIVE: Final = "/health/live"
+LEAST: Final = 32
 MOST: Final = 512
-"""Requests that may wait in one lane."""
+"""Requests that may wait in one lane; up to the least number nobody is refused for a short stall."""
 
 
 class Lane(enum.Enum):
@@ -42,10 +43,10 @@ class Bounds:
 BOUNDS: Final = {
     Lane.PROBES: Bounds(full=5.0, longest=10.0),
     # Senders repeat by themselves, and hear of each success within a second.
-    Lane.PUSHES: Bounds(full=0.3, longest=2.0),
+    Lane.PUSHES: Bounds(full=0.3, longest=1.0),
     Lane.OTHERS: Bounds(full=2.0, longest=10.0),
 }
-_LOOK_SECONDS: Final = 0.25
+_LOOK_SECONDS: Final = 0.1
 _NEWEST: Final = 0.05  # the weight of one wait in what we know of the lane's pace
 
 
@@ -78,6 +79,8 @@ class _Queue(Generic[J]):
 
     def is_full(self) -> bool:
         number = len(self.jobs)
+        if number < LEAST:
+            return False
         if number >= MOST or number * self.pace > self.bounds.full:
             return True
         try:

@@ -8,10 +8,9 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import httpx
-
-from tests.config.servers import WebServer
 
 SENDERS = 200
 SLACK = 30.0
@@ -21,6 +20,15 @@ HEAD = (
     b"POST /api/executions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Content-Length: 1000\r\n\r\n{"
 )
+
+
+class Server(Protocol):
+    """What is attacked."""
+
+    port: int
+
+    @property
+    def url(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,7 @@ class Attack:
     health_seconds: list[float] = field(default_factory=list)
 
 
-def attack(server: WebServer, *, pause: float, longest: float) -> Attack:
+def attack(server: Server, *, pause: float, longest: float) -> Attack:
     """Half send a byte each ``pause`` seconds, half stop; the server has ``longest`` to cut them."""
     seen = Attack()
     threads = [

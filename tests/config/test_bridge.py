@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.urls import resolve
 
+from config import waiting
 from config.bodies import (
     SPOOL_BYTES,
     TAKE_LARGE_BODIES,
@@ -233,6 +234,7 @@ def test_what_would_wait_too_long_is_refused_at_once_and_a_large_body_not_even_r
     monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     monkeypatch.setitem(BOUNDS, Lane.PUSHES, Bounds(full=0, longest=10))
+    monkeypatch.setattr(waiting, "LEAST", 1)
     begun, let_go = threading.Event(), threading.Event()
 
     def slow(environ: dict[str, Any], start_response: Any) -> list[bytes]:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from django.db import connections
 
-from config import soundness
+from config import soundness, waiting
+from config.bodies import BodyReader
 from config.pooling import silence
 from config.pooling.base import IdleConnections, _Idle
 from config.pooling.silence import ImpatientConnection, Silence
 from monitoring import disk
+from monitoring.recording import quota
 
 
 def async_commit() -> None:
@@ -47,9 +49,37 @@ def wait_for_ever() -> None:
     silence.ANSWER_SECONDS = silence.ECHO_SECONDS = 1e6  # type: ignore[misc]
 
 
+def wait_for_a_thread() -> None:
+    """Whoever comes waits for a thread, however many there are."""
+    waiting.MOST = 10**6  # type: ignore[misc]
+    for lane in waiting.Lane:
+        waiting.BOUNDS[lane] = waiting.Bounds(full=10**6, longest=10**6)
+
+
+def no_quota() -> None:
+    """As many as come, whatever the tenant may."""
+    quota.quota_of = lambda tenant: None
+
+
+def wait_for_bodies() -> None:
+    """Nobody looks how slowly a body comes."""
+    BodyReader._look = lambda self, loop: None  # type: ignore[method-assign]
+
+
+def wait_for_statements() -> None:
+    """A statement of the web may take as long as it likes, and so may the answer to it."""
+    wait_for_ever()
+    options = connections.settings["default"]["OPTIONS"]
+    options["options"] = options["options"].replace("statement_timeout=10s", "statement_timeout=0")
+
+
 PRODUCT_MUTANTS: dict[str, Callable[[], None]] = {
     "async-commit": async_commit,
     "watch-no-disk": watch_no_disk,
+    "wait-for-a-thread": wait_for_a_thread,
+    "no-quota": no_quota,
+    "wait-for-bodies": wait_for_bodies,
+    "wait-for-statements": wait_for_statements,
     "keep-broken-connections": keep_broken_connections,
     "wait-for-ever": wait_for_ever,
 }
