@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import psycopg
 
-from monitoring.database import columns
+from monitoring.database import columns, cursor
 
 NEVER: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 """The seal of a tenant of whom nothing was removed: nothing is older."""
@@ -32,6 +32,13 @@ def sealed_until(db: _Cursor, tenant_id: int) -> dt.datetime:
     db.execute(_READ, [tenant_id])
     row = db.fetchone()
     return NEVER if row is None else row[0]
+
+
+def gone_before(tenant_id: int, moment: dt.datetime) -> dt.datetime | None:
+    """The tenant's seal, where single executions from that moment on may be gone; else None."""
+    with cursor() as db:
+        until = sealed_until(db, tenant_id)
+    return until if moment < until else None
 
 
 def seal(db: _Cursor, until: Iterable[tuple[int, dt.datetime]]) -> None:

@@ -16,6 +16,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from monitoring import history
 from monitoring.history import BrokenCursor, HistoryPage
+from monitoring.metrics.sealing import gone_before
 from monitoring.models import BulkJob, Execution
 from monitoring.pages.empty import first_has_come, first_steps, is_waiting_for_the_first
 from monitoring.pages.export import FORMS
@@ -140,6 +141,7 @@ def _shape(request: TenantRequest, filters: Filters) -> HttpResponse:
     links = [(bar, filters.address("range", start=bar.start, end=bar.end)) for bar in shape.bars]
     context = {
         "shape": shape,
+        "gone_before": gone_before(request.tenant.pk, filters.time_range.range.start),
         "links": links,
         "shape_height": HEIGHT,
         "has_histogram": has_histogram(filters.query),

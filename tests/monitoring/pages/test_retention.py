@@ -121,5 +121,26 @@ def test_a_week_that_goes_as_a_whole_shows(admin: Client, tenant: Tenant) -> Non
     assert "whole week" in get(admin, PAGE)
 
 
+def test_the_list_says_that_its_number_counts_what_is_gone(
+    admin: Client, tenant: Tenant, history: None
+) -> None:
+    def count(days: int) -> str:
+        start = (timezone.now() - dt.timedelta(days=days)).isoformat()
+        answer = admin.get(
+            "/t/agency/executions/", {"start": start}, headers={"HX-Target": "shape"}
+        )
+        return answer.content.decode()
+
+    Tenant.objects.update(retention_days=30, retention_minimum=0)
+    tenant.refresh_from_db()
+    assert "no longer kept" not in count(60)
+    with tenant_scope(tenant):
+        while removal.remove_step(tenant):
+            pass
+    assert "4 match" in count(60)
+    assert "no longer kept" in count(60)
+    assert "no longer kept" not in count(20)
+
+
 def test_only_admins_see_it(viewer: Client) -> None:
     assert viewer.get(PAGE).status_code == 403
