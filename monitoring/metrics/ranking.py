@@ -63,30 +63,24 @@ def _highest_bounds(
     start, end = floor_to(range_.start, level.length), ceil_to(range_.end, level.length)
     tenant_id = current_tenant().pk
     rows = fetch_all(
-        _BOUNDS.format(counted=counted, member=ID_COLUMN[subject.kind]),
+        _BOUNDS.format(counted=counted, member=ID_COLUMN[subject.kind], level=int(level)),
         [
-            *(tenant_id, tenant_id, int(Subject.WORKFLOW), int(level), start, end),
-            *(subject.id, tenant_id, start, end, subject.id, candidates),
+            *(tenant_id, int(Subject.WORKFLOW), start, end, tenant_id, subject.id),
+            *(tenant_id, start, end, subject.id, candidates),
         ],
     )
     return [workflow_id for (workflow_id,) in rows]
 
 
+# Buckets of all workflows are read in the order of time, in which they lie beside one another.
 # A delta that takes something back may not be folded yet: only what it adds bounds from above.
 _BOUNDS: Final = """
 SELECT workflow_id FROM (
-    SELECT w.workflow_id, r.number
-    FROM (
-        SELECT id AS workflow_id, environment_id, tenant_id FROM monitoring_workflow
-        WHERE tenant_id = %s
-    ) w
-    CROSS JOIN LATERAL (
-        SELECT {counted} AS number FROM monitoring_rollup r
-        WHERE r.tenant_id = %s AND r.subject_kind = %s AND r.subject_id = w.workflow_id
-            AND r.level = %s AND r.bucket >= %s AND r.bucket < %s
-        OFFSET 0
-    ) r
-    WHERE w.{member} = %s
+    SELECT subject_id AS workflow_id, {counted} AS number FROM monitoring_rollup
+    WHERE tenant_id = %s AND subject_kind = %s AND level = {level} AND bucket >= %s AND bucket < %s
+        AND subject_id IN (SELECT workflow_id FROM (
+            SELECT id AS workflow_id, environment_id, tenant_id FROM monitoring_workflow WHERE tenant_id = %s
+        ) w WHERE {member} = %s)
     UNION ALL
     SELECT workflow_id, greatest({counted}, 0) FROM monitoring_rollupdelta
     WHERE tenant_id = %s AND bucket >= %s AND bucket < %s AND {member} = %s
