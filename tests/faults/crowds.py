@@ -64,8 +64,8 @@ def three_times_the_capacity(_: int, *, seconds: float, mutant: str = "") -> Out
         seen, peak = _flooded(running, rate=3 * most.rate, seconds=seconds)
         back = _seconds_until_usual(running, GOODPUT * most.rate)
     goodput = seen.goodput / most.rate
-    faults = [
-        *_unclear(seen),
+    faults = _unclear(seen)
+    late = [
         *([] if goodput >= GOODPUT else [f"goodput {goodput:.0%} of the maximum"]),
         *_above("s p99 of accepted", seen.slowest(99), ACCEPTED_SECONDS),
         *_above("times the usual memory", peak / memory, MEMORY),
@@ -82,7 +82,7 @@ def three_times_the_capacity(_: int, *, seconds: float, mutant: str = "") -> Out
         f"{seen.goodput:.0f}/s stored of {3 * most.rate:.0f}/s sent, {goodput:.0%} of the maximum"
         f" of {most.rate:.0f}/s; refused in {1_000 * seen.slowest(50, frozenset({503})):.0f} ms"
     )
-    return Outcome(_counted(seen), worst, faults, said)
+    return Outcome(_counted(seen), worst, faults, late, said)
 
 
 def _flooded(running: Product, *, rate: float, seconds: float) -> tuple[Flood, float]:
@@ -146,15 +146,15 @@ def noisy_neighbour(_: int, *, seconds: float, mutant: str = "") -> Outcome:
     faults = [
         *_unclear(noise_heard),
         *([f"the quiet one was refused {refused} times"] if refused else []),
-        *_above("ms p99 of the quiet one", beside_ms, 2 * quiet_ms),
     ]
+    late = _above("ms p99 of the quiet one", beside_ms, 2 * quiet_ms)
     if not noise_heard.statuses[429]:
         faults.append("the noisy one was not refused")
     said = (
         f"p99 of the quiet one {beside_ms:.0f} ms, alone {quiet_ms:.0f} ms;"
         f" the noisy one heard {dict(noise_heard.statuses)}"
     )
-    return Outcome({"calls of the quiet one": len(beside.answers)}, {}, faults, said)
+    return Outcome({"calls of the quiet one": len(beside.answers)}, {}, faults, late, said)
 
 
 def _with_quota(running: Product, slug: str, per_minute: int) -> str:
@@ -192,7 +192,7 @@ def idle_and_slow_connections(_: int, *, mutant: str = "") -> Outcome:
             seen = slow.result()
     slowest = max(cut.seconds for cut in [*seen.stopped, *seen.dripping])
     goodput = meanwhile.rate / before.rate
-    faults = [
+    late = [
         *_above("s of /health/live", max(seen.health_seconds), LIVE_SECONDS),
         *_above("s until the last slow sender was cut", slowest, CUT_SECONDS),
         *([] if goodput >= GOODPUT else [f"goodput {goodput:.0%} of the usual"]),
@@ -204,7 +204,7 @@ def idle_and_slow_connections(_: int, *, mutant: str = "") -> Outcome:
     }
     said = f"goodput {goodput:.0%} of the usual {before.rate:.0f}/s"
     return Outcome(
-        {"slow senders cut": len(seen.stopped) + len(seen.dripping)}, worst, faults, said
+        {"slow senders cut": len(seen.stopped) + len(seen.dripping)}, worst, late=late, said=said
     )
 
 
@@ -254,15 +254,15 @@ def views_that_hang(_: int, *, mutant: str = "") -> Outcome:
             holder.rollback()
         _, after = _call(running, "/api/workflows")
     slowest = max(seconds for _, seconds in hung)
-    faults = [
+    late = [
         *_above("s of /health/live", max(live), LIVE_SECONDS),
         *_above("s until the last call was answered", slowest, 2.5 * STATEMENT_SECONDS),
         *_above("s of a call after", after, LIVE_SECONDS),
     ]
-    if wrong := {status for status, _ in hung} - {503}:
-        faults.append(f"answered {sorted(wrong)}")
+    wrong = {status for status, _ in hung} - {503}
+    faults = [f"answered {sorted(wrong)}"] if wrong else []
     worst = {"s a call was held": round(slowest, 1), "ms of /health/live": round(1_000 * max(live))}
-    return Outcome({"hanging calls": len(hung)}, worst, faults)
+    return Outcome({"hanging calls": len(hung)}, worst, faults, late)
 
 
 def _call(running: Product, path: str) -> tuple[int, float]:

@@ -94,13 +94,12 @@ def fill_the_disk(_: int = 1, mutant: str = "", full_seconds: float = 10.0) -> O
         with contextlib.suppress(AssertionError):
             wait_for(lambda: len(ledger.acknowledged) > before, PATIENCE, "stored again")
         back = time.monotonic() - emptied
-        if back > BACK_SECONDS:
-            faults.append(f"stored again only after {back:.0f} s")
         ledger.goes_on(200)
         ledger.stop.set()
         audit = Audit(running, ledger).outcome()
     most = {"s until stored again": round(back, 1)}
-    return Outcome(audit.tally, most, faults=[*faults, *audit.faults])
+    late = [f"stored again only after {back:.0f} s"] if back > BACK_SECONDS else []
+    return Outcome(audit.tally, most, [*faults, *audit.faults], [*late, *audit.late])
 
 
 def _filled_to_stop(running: OnSmallDisk, ledger: Ledger, seconds: float) -> list[str]:

@@ -15,6 +15,16 @@ def _with(run: Callable[..., Outcome], name: str, **sizes: float) -> Callable[[]
     return lambda: run(1, mutant=name, **sizes)
 
 
+def _disk_mutants() -> list[Trial]:
+    """None where no small disk can be made."""
+    watch_none = _with(disk.fill_the_disk, "watch-no-disk")
+    return (
+        [mutant("nobody watches the disk", watch_none, sees="stored on a full disk")]
+        if disk.can_mount()
+        else []
+    )
+
+
 TRIALS = (
     Trial(
         "row 4: three times the capacity for 5 minutes",
@@ -51,18 +61,22 @@ TRIALS = (
     mutant(
         "everybody waits for a thread as long as it takes",
         _with(crowds.three_times_the_capacity, "wait-for-a-thread", seconds=_MUTANT_SECONDS),
+        sees="p99 of accepted",
     ),
     mutant(
         "nobody has a quota",
         _with(crowds.noisy_neighbour, "no-quota", seconds=_MUTANT_SECONDS),
+        sees="was not refused",
     ),
     mutant(
         "bodies may take for ever",
         _with(crowds.idle_and_slow_connections, "wait-for-bodies"),
+        sees="slow sender was cut",
     ),
     mutant(
         "statements may take for ever",
         _with(crowds.views_that_hang, "wait-for-statements"),
+        sees="last call was answered",
     ),
-    mutant("nobody watches the disk", _with(disk.fill_the_disk, "watch-no-disk")),
+    *_disk_mutants(),
 )  # fmt: skip
