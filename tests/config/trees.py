@@ -1,6 +1,7 @@
 """Real ``flowwatch run`` process trees for the tests that kill their parts."""
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -139,7 +140,7 @@ class Tree:
             mine = f"FLOWWATCH_DATA={self.home}".encode() in environment.split(b"\0")
             if mine and all(word in " ".join(arguments) for word in words):
                 found.append(int(entry.name))
-        return sorted(set(found) - set(self.postgres()))
+        return sorted(set(found) - set(self.postgres()), key=_started)
 
     def postgres(self) -> list[int]:
         """Living PostgreSQL processes of this tree."""
@@ -174,6 +175,15 @@ class Tree:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         wait_for(self.gone, PATIENCE, "gone")
+
+
+def _started(pid: int) -> tuple[float, int]:
+    """Orders processes, the oldest first: numbers begin anew now and then."""
+    try:
+        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:  # it ended just now
+        return math.inf, pid
+    return float(started), pid
 
 
 def kill(pid: int) -> None:
