@@ -17,6 +17,8 @@ class MonitoringConfig(AppConfig):
         registry.register_exporter("workflows", tenant_data.workflow_records)
         registry.register_exporter("workflow_versions", tenant_data.version_records)
         registry.register_exporter("executions", tenant_data.execution_records)
+        registry.register_exporter("days", tenant_data.day_records)
+        registry.register_exporter("error_groups", tenant_data.error_group_records)
         registry.register_exporter("saved_views", tenant_data.view_records)
         registry.register_deleter(deletion.delete_tenant_step)
         registry.register_environments(environments.environment_choices)

@@ -14,13 +14,18 @@ from monitoring.definitions import document_of
 from monitoring.ids import time_of
 from monitoring.models import (
     Environment,
+    ErrorGroup,
     Execution,
+    Level,
     NodeExecution,
+    Rollup,
     SavedView,
+    Subject,
     Workflow,
     WorkflowVersion,
 )
 from monitoring.recording.payload import DamagedPayload, Payload, unpack, value_of
+from monitoring.words import ErrorClass, Status
 from tenants.models import Tenant
 
 logger = logging.getLogger(__name__)
@@ -52,6 +57,34 @@ def workflow_records(tenant: Tenant) -> Iterator[Record]:
             "environment_id": workflow.environment_id,
             "external_id": workflow.external_id,
             "name": workflow.name,
+        }
+
+
+def day_records(tenant: Tenant) -> Iterator[Record]:
+    """Every workflow's numbers by day (UTC), which outlive its executions; what is folded of them."""
+    for workflow_id in Workflow.objects.order_by("pk").values_list("pk", flat=True):
+        days = Rollup.objects.filter(
+            subject_kind=Subject.WORKFLOW, subject_id=workflow_id, level=Level.DAY
+        )
+        for day in days.order_by("bucket"):
+            yield {
+                "workflow_id": workflow_id,
+                "day": day.bucket.date(),
+                "counts": {status.slug: day.counts[status] for status in Status},
+                "duration_ms": sum(day.duration_sums),
+                "with_duration": sum(day.duration_counts),
+            }
+
+
+def error_group_records(tenant: Tenant) -> Iterator[Record]:
+    """Every error group; it outlives its executions, too."""
+    for group in _by_id(ErrorGroup.objects.all()):
+        yield {
+            "fingerprint": bytes(group.fingerprint).hex(),
+            "title": group.title,
+            "sample": group.sample,
+            "error_class": ErrorClass(group.error_class).slug,
+            "created_at": group.created_at,
         }
 
 

@@ -105,6 +105,8 @@ def _tenant_row(tenant: Tenant) -> Row:
         "name": tenant.name,
         "slug": tenant.slug,
         "location_id": tenant.location_id,
+        "retention_days": tenant.retention_days,
+        "retention_minimum": tenant.retention_minimum,
         "created_at": tenant.created_at,
         "suspended_at": tenant.suspended_at,
     }

@@ -1,7 +1,10 @@
-"""How long a tenant keeps executions."""
+"""How long a tenant keeps executions; those that are there already keep theirs until somebody chooses."""
 
 import django.core.validators
 from django.db import migrations, models
+
+KEPT_BEFORE = 3_650
+"""An upgrade must remove nothing that nobody asked to be removed."""
 
 
 class Migration(migrations.Migration):
@@ -11,6 +14,19 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddField(
+            model_name="tenant",
+            name="retention_days",
+            field=models.PositiveSmallIntegerField(
+                default=KEPT_BEFORE,
+                help_text="Older ones are removed. Their numbers and error groups stay.",
+                validators=[
+                    django.core.validators.MinValueValidator(1),
+                    django.core.validators.MaxValueValidator(3650),
+                ],
+                verbose_name="days that executions are kept",
+            ),
+        ),
+        migrations.AlterField(
             model_name="tenant",
             name="retention_days",
             field=models.PositiveSmallIntegerField(

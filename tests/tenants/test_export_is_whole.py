@@ -8,12 +8,16 @@ import zipfile
 
 import pytest
 from django.apps import apps
+from django.utils import timezone
 
 from alerts.models import AlertSettings, Incident, IncidentEvent, Notification
+from monitoring.metrics.rollups import fold_deltas
+from monitoring.words import Status
 from scheduling.models import Finding, Scan, ScannedWorkflow, Schedule
 from tenants.export import export_tenants
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
+from tests.monitoring.counted import message, record
 from tests.monitoring.factories import make_environment, make_execution, make_tenant, make_workflow
 
 FILES = {
@@ -24,6 +28,8 @@ FILES = {
     "monitoring.Workflow": "workflows",
     "monitoring.WorkflowVersion": "workflow_versions",
     "monitoring.SavedView": "saved_views",
+    "monitoring.Rollup": "days",
+    "monitoring.ErrorGroup": "error_groups",
     "monitoring.Execution": "executions",
     "monitoring.NodeExecution": "executions",
     "scheduling.Schedule": "schedules",
@@ -39,14 +45,11 @@ FILES = {
     "alerts.Target": "notifications",
     "alerts.Attempt": "notification_attempts",
 }
-_COUNTED = "is counted from the executions"
 _PASSES = "is work under way, which ends by itself"
 LEFT_OUT = {
-    "monitoring.Rollup": _COUNTED,
-    "monitoring.RollupDelta": _COUNTED,
-    "monitoring.NodeLine": _COUNTED,
-    "monitoring.NodeRollup": _COUNTED,
-    "monitoring.ErrorGroup": "is derived from the executions' messages",
+    "monitoring.RollupDelta": _PASSES,
+    "monitoring.NodeLine": "says which nodes have numbers of their own",
+    "monitoring.NodeRollup": "is counted from the executions",
     "monitoring.ExecutionKey": "holds the ids that the executions carry",
     "monitoring.IdempotencyKey": "says for a day which call was answered",
     "monitoring.Seal": "says of which days the executions can be gone",
@@ -82,6 +85,24 @@ def test_every_table_of_a_tenant_is_exported_or_left_out_for_a_reason() -> None:
     assert not FILES.keys() & LEFT_OUT.keys()
     assert owned == FILES.keys() | LEFT_OUT.keys(), "say where it is, or why it is left out"
     assert exported(make_tenant()).keys() == {"tenant", *FILES.values()}
+
+
+@pytest.mark.django_db
+def test_numbers_and_errors_that_outlive_executions_are_in_it() -> None:
+    tenant = make_tenant()
+    workflow = make_workflow(make_environment(tenant))
+    began = timezone.now()
+    record(message(workflow, began, Status.FAILED, 70), message(workflow, began, duration_ms=30))
+    fold_deltas()
+    found = exported(tenant)
+    [day] = found["days"]
+    assert (day["workflow_id"], day["day"]) == (workflow.pk, f"{began:%Y-%m-%d}")
+    assert (day["duration_ms"], day["with_duration"]) == (100, 2)
+    counts = day["counts"]
+    assert isinstance(counts, dict)
+    assert (counts["failed"], counts["success"], sum(counts.values())) == (1, 1, 2)
+    [group] = found["error_groups"]
+    assert (group["error_class"], group["sample"]) == ("auth", "HTTP 401")
 
 
 @pytest.mark.django_db
