@@ -18,7 +18,18 @@ from tests.bench.bench import SIZES, Bench
 from tests.bench.site import Site, running_site
 from tests.figures import Figure
 
-PARTS = ("posts", "batches", "pages", "lint", "alerts", "storm", "start", "retention", "soak")
+PARTS = (
+    "posts",
+    "batches",
+    "pages",
+    "lint",
+    "alerts",
+    "storm",
+    "start",
+    "retention",
+    "backup",
+    "soak",
+)
 
 
 def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
