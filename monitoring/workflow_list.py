@@ -16,7 +16,7 @@ from typing import Final
 from monitoring.metrics.ranges import Point, sparklines_by_workflow, totals_by_workflow
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.metrics.totals import Totals
-from monitoring.models import Level, Subject, Workflow
+from monitoring.models import Level, Workflow
 from monitoring.named import NAMES, workflows_by_id
 from monitoring.prepared import fetch_all
 from monitoring.recent import Recent, last_and_failed
@@ -137,7 +137,7 @@ def _by_buckets(ids: Sequence[int], range_: TimeRange, order: Order, reverse: bo
             value=_VALUES[order], direction=direction, numbers=_NUMBERS[order], level=int(level)
         ),
         [
-            list(ids), tenant_id, tenant_id, int(Subject.WORKFLOW), start, end,
+            list(ids), tenant_id, tenant_id, start, end,
             tenant_id, list(ids), start, end,
         ],
     )  # fmt: skip
@@ -171,7 +171,7 @@ _NUMBERS: Final = {
     Order.FAILURES: _numbers(failed=True),
     Order.RATE: _numbers(failed=True, rated=True),
 }
-# Buckets of all workflows are read in the order of time, in which they lie beside one another.
+# Buckets of all workflows are read as in `metrics.ranking`.
 _ORDERED: Final = """
 WITH asked (id, place) AS MATERIALIZED (SELECT * FROM unnest(%s::bigint[]) WITH ORDINALITY),
 part (id, last, total, failed, rated) AS (
@@ -179,7 +179,7 @@ part (id, last, total, failed, rated) AS (
     WHERE tenant_id = %s AND id IN (SELECT id FROM asked)
     UNION ALL
     SELECT subject_id, NULL, {numbers} FROM monitoring_rollup
-    WHERE tenant_id = %s AND subject_kind = %s AND level = {level} AND bucket >= %s AND bucket < %s
+    WHERE tenant_id = %s AND subject_kind = 2 AND level = {level} AND bucket >= %s AND bucket < %s
     UNION ALL
     SELECT d.workflow_id, d.last_executed_at, d.total, d.failed, d.rated FROM (
         SELECT workflow_id, bucket, last_executed_at, {numbers} FROM monitoring_rollupdelta

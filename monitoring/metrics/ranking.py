@@ -16,7 +16,7 @@ from monitoring.metrics.reading import ID_COLUMN
 from monitoring.metrics.subject import Measured
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.metrics.totals import Totals
-from monitoring.models import Level, Subject
+from monitoring.models import Level
 from monitoring.prepared import fetch_all
 from monitoring.words import Status
 from tenants.scoping import current_tenant
@@ -65,19 +65,20 @@ def _highest_bounds(
     rows = fetch_all(
         _BOUNDS.format(counted=counted, member=ID_COLUMN[subject.kind], level=int(level)),
         [
-            *(tenant_id, int(Subject.WORKFLOW), start, end, tenant_id, subject.id),
+            *(tenant_id, start, end, tenant_id, subject.id),
             *(tenant_id, start, end, subject.id, candidates),
         ],
     )
     return [workflow_id for (workflow_id,) in rows]
 
 
-# Buckets of all workflows are read in the order of time, in which they lie beside one another.
+# Buckets of all workflows (kind 2) are read in the order of time, in which they lie beside one another;
+# kind and level stand in the text, so that a plan that is kept may use the index for it.
 # A delta that takes something back may not be folded yet: only what it adds bounds from above.
 _BOUNDS: Final = """
 SELECT workflow_id FROM (
     SELECT subject_id AS workflow_id, {counted} AS number FROM monitoring_rollup
-    WHERE tenant_id = %s AND subject_kind = %s AND level = {level} AND bucket >= %s AND bucket < %s
+    WHERE tenant_id = %s AND subject_kind = 2 AND level = {level} AND bucket >= %s AND bucket < %s
         AND subject_id IN (SELECT workflow_id FROM (
             SELECT id AS workflow_id, environment_id, tenant_id FROM monitoring_workflow WHERE tenant_id = %s
         ) w WHERE {member} = %s)
