@@ -239,11 +239,17 @@ def _begin() -> PastWeek | None:
         stays = staying(db, week, timezone.now())
     if stays is None:
         return None
-    return PastWeek.objects.create(
-        start=week.start,
-        keep_from=[[pk, str(first)] for pk, first in stays.keep_from.items()],
-        kept=[[pk, str(one)] for pk, one in stays.kept],
-    )
+    decided = {
+        "keep_from": [[pk, str(first)] for pk, first in stays.keep_from.items()],
+        "kept": [[pk, str(one)] for pk, one in stays.kept],
+    }
+    # Where another process was quicker, what it decided counts.
+    return PastWeek.objects.get_or_create(start=week.start, defaults=decided)[0]
+
+
+def _locked(past: PastWeek) -> PastWeek | None:
+    """The week as it stands now, while no other process works on it; None when it is gone."""
+    return PastWeek.objects.select_for_update().filter(pk=past.pk).first()
 
 
 def _staying_of(past: PastWeek) -> Staying:
@@ -256,6 +262,10 @@ def _staying_of(past: PastWeek) -> Staying:
 @transaction.atomic
 def _forget(past: PastWeek) -> None:
     """Forget the keys of the next executions that go, and count them."""
+    found = _locked(past)
+    if found is None or found.is_forgotten:
+        return
+    past = found
     week, stays = Week(past.start), _staying_of(past)
     kept = set(stays.kept)
     start = (past.position_tenant, past.position or uuid.UUID(int=0))
@@ -309,6 +319,10 @@ def _try(past: PastWeek) -> bool:
 @transaction.atomic
 def _drop(past: PastWeek) -> None:
     """Swap, with all that must be told of it; the locks come last and end with the commit."""
+    found = _locked(past)
+    if found is None:
+        return
+    past = found
     week, stays = Week(past.start), _staying_of(past)
     removed = {int(pk): number for pk, number in past.removed.items()}
     living = set(Tenant.objects.filter(pk__in=removed).values_list("pk", flat=True))
