@@ -50,7 +50,7 @@ _KEY: Final = """
 # One in each minute and more, over eight weeks.
 _MANY_IDS: Final = """
     SELECT n, now() - (n %% 80000) * interval '1 minute' AS at, (lpad(to_hex(
-        (extract(epoch FROM now()) * 1000)::bigint - (n %% 80000) * 60000), 12, '0') || '7000'
+        (extract(epoch FROM now()) * 1000)::bigint - (n %% 80000)::bigint * 60000), 12, '0') || '7000'
         || lpad(to_hex(n), 16, '0'))::uuid AS id
     FROM generate_series(%(first)s::int, %(last)s::int) AS n
 """
