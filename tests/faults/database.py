@@ -156,11 +156,13 @@ class Watch:
         end = threading.Event()
 
         def probe() -> None:
-            while not end.wait(0.3):
-                begun = time.monotonic()
-                answer = httpx.get(f"{self.running.url}/health/live", timeout=PATIENCE)
-                seconds = time.monotonic() - begun
-                self.live.append(seconds if answer.status_code == 200 else math.inf)
+            anew = httpx.Limits(max_keepalive_connections=0)
+            with httpx.Client(timeout=PATIENCE, verify=False, limits=anew) as client:
+                while not end.wait(0.3):
+                    begun = time.monotonic()
+                    answer = client.get(f"{self.running.url}/health/live")
+                    seconds = time.monotonic() - begun
+                    self.live.append(seconds if answer.status_code == 200 else math.inf)
 
         with ThreadPoolExecutor(1) as pool:
             probing = pool.submit(probe)
