@@ -19,7 +19,7 @@ def _disk_mutants() -> list[Trial]:
     """None where no small disk can be made."""
     watch_none = _with(disk.fill_the_disk, "watch-no-disk")
     return (
-        [mutant("nobody watches the disk", watch_none, sees="stored on a full disk")]
+        [mutant("nobody watches the disk", watch_none, sees="the log does not say")]
         if disk.can_mount()
         else []
     )
