@@ -25,6 +25,7 @@ _ACTS = frozenset(
         "monitoring:executions-export", "monitoring:execution-data", "monitoring:search",
         "monitoring:overview-chart", "monitoring:workflow-chart-durations",
         "monitoring:workflow-chart-executions", "monitoring:workflow-suggestions",
+        "monitoring:retention-cancel",
         "alerts:act", "alerts:preview", "alerts:renew-secret", "alerts:send-again", "alerts:test",
         "alerts:switch-on",
         "scheduling:scan-cancel", "scheduling:scan-start", "scheduling:schedule-delete",
