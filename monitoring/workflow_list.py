@@ -2,7 +2,8 @@
 
 The order comes from whole buckets that cover the range (hours for short ranges, days for long
 ones), so that thousands of workflows can be ordered without reading every small bucket; the numbers
-of the page itself are exact, and its rows stand in their exact order.
+of the page itself are exact, and its rows stand in their exact order. Where there is more than one
+page, the order may be some seconds old.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from monitoring.metrics.kept_order import workflow_ids_in_order
 from monitoring.metrics.ranges import Point, sparklines_by_workflow, totals_by_workflow
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.metrics.totals import Totals
@@ -119,6 +121,8 @@ def _listings(ids: Sequence[int], range_: TimeRange) -> list[Listing]:
 def _in_order(ids: list[int], range_: TimeRange, order: Order, reverse: bool) -> list[int]:
     if order is Order.NAME:
         return ids[::-1] if reverse else ids
+    if order is Order.LAST:
+        return _by_last(ids, reverse)
     if order is Order.P95:
         busiest = _by_buckets(ids, range_, Order.EXECUTIONS, False)[:BUSIEST]
         exact = totals_by_workflow(busiest, range_)
@@ -127,21 +131,28 @@ def _in_order(ids: list[int], range_: TimeRange, order: Order, reverse: bool) ->
     return _by_buckets(ids, range_, order, reverse)
 
 
+def _by_last(ids: Sequence[int], reverse: bool) -> list[int]:
+    """Never kept: who looks for what ran just now means now."""
+    tenant_id = current_tenant().pk
+    statement = _BY_LAST.format(direction="ASC" if reverse else "DESC")
+    return [pk for (pk,) in fetch_all(statement, [list(ids), tenant_id, tenant_id, list(ids)])]
+
+
 def _by_buckets(ids: Sequence[int], range_: TimeRange, order: Order, reverse: bool) -> list[int]:
     level = Level.HOUR if range_.length <= _HOURS_UP_TO else Level.DAY
     start, end = floor_to(range_.start, level.length), ceil_to(range_.end, level.length)
     tenant_id = current_tenant().pk
     direction = "ASC" if reverse else "DESC"
-    rows = fetch_all(
-        _ORDERED.format(
+    return workflow_ids_in_order(
+        _BY_BUCKETS.format(
             value=_VALUES[order], direction=direction, numbers=_NUMBERS[order], level=int(level)
         ),
         [
-            list(ids), tenant_id, tenant_id, start, end,
+            list(ids), tenant_id, start, end,
             tenant_id, list(ids), start, end,
         ],
+        more_than=PAGE_SIZE,
     )  # fmt: skip
-    return [workflow_id for (workflow_id,) in rows]
 
 
 def _sum_of(statuses: Sequence[Status]) -> str:
@@ -149,7 +160,6 @@ def _sum_of(statuses: Sequence[Status]) -> str:
 
 
 _VALUES: Final = {
-    Order.LAST: "max(last)",
     Order.EXECUTIONS: "coalesce(sum(total), 0)",
     Order.FAILURES: "coalesce(sum(failed), 0)",
     Order.RATE: "sum(failed)::float / nullif(sum(rated), 0)",
@@ -166,23 +176,32 @@ def _numbers(*, total: bool = False, failed: bool = False, rated: bool = False) 
 
 
 _NUMBERS: Final = {
-    Order.LAST: _numbers(),
     Order.EXECUTIONS: _numbers(total=True),
     Order.FAILURES: _numbers(failed=True),
     Order.RATE: _numbers(failed=True, rated=True),
 }
-# Buckets of all workflows are read as in `metrics.ranking`.
-_ORDERED: Final = """
+# Deltas that are not folded yet tell of what ran just now.
+_BY_LAST: Final = """
 WITH asked (id, place) AS MATERIALIZED (SELECT * FROM unnest(%s::bigint[]) WITH ORDINALITY),
-part (id, last, total, failed, rated) AS (
-    SELECT id, last_executed_at, 0, 0, 0 FROM monitoring_workflow
-    WHERE tenant_id = %s AND id IN (SELECT id FROM asked)
+part (id, last) AS (
+    SELECT id, last_executed_at FROM monitoring_workflow WHERE tenant_id = %s
     UNION ALL
-    SELECT subject_id, NULL, {numbers} FROM monitoring_rollup
+    SELECT workflow_id, last_executed_at FROM monitoring_rollupdelta
+    WHERE tenant_id = %s AND workflow_id = ANY(%s::bigint[])
+)
+SELECT id FROM part JOIN asked USING (id)
+GROUP BY id, place ORDER BY max(last) {direction} NULLS LAST, place"""
+# Buckets of all workflows are read as in `metrics.ranking`.
+_BY_BUCKETS: Final = """
+WITH asked (id, place) AS MATERIALIZED (SELECT * FROM unnest(%s::bigint[]) WITH ORDINALITY),
+part (id, total, failed, rated) AS (
+    SELECT id, 0, 0, 0 FROM asked
+    UNION ALL
+    SELECT subject_id, {numbers} FROM monitoring_rollup
     WHERE tenant_id = %s AND subject_kind = 2 AND level = {level} AND bucket >= %s AND bucket < %s
     UNION ALL
-    SELECT d.workflow_id, d.last_executed_at, d.total, d.failed, d.rated FROM (
-        SELECT workflow_id, bucket, last_executed_at, {numbers} FROM monitoring_rollupdelta
+    SELECT d.workflow_id, d.total, d.failed, d.rated FROM (
+        SELECT workflow_id, bucket, {numbers} FROM monitoring_rollupdelta
         WHERE tenant_id = %s AND workflow_id = ANY(%s::bigint[])
     ) d WHERE d.bucket >= %s AND d.bucket < %s
 )

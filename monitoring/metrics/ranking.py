@@ -2,7 +2,8 @@
 
 Counts never fall when a range is widened to whole hours or days. So the covering buckets, which are
 few, bound each workflow's number from above. The 50 workflows (or as many as asked for) with the
-highest bounds are then read exactly and ranked.
+highest bounds are then read exactly and ranked. Where there are more workflows than that, the bounds
+may be some seconds old.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Final
 
+from monitoring.metrics.kept_order import workflow_ids_in_order
 from monitoring.metrics.ranges import totals_by_workflow
 from monitoring.metrics.reading import ID_COLUMN
 from monitoring.metrics.subject import Measured
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.metrics.totals import Totals
 from monitoring.models import Level
-from monitoring.prepared import fetch_all
 from monitoring.words import Status
 from tenants.scoping import current_tenant
 
@@ -62,14 +63,14 @@ def _highest_bounds(
     level = Level.DAY if range_.length >= _DAYS_FROM else Level.HOUR
     start, end = floor_to(range_.start, level.length), ceil_to(range_.end, level.length)
     tenant_id = current_tenant().pk
-    rows = fetch_all(
+    return workflow_ids_in_order(
         _BOUNDS.format(counted=counted, member=ID_COLUMN[subject.kind], level=int(level)),
         [
             *(tenant_id, start, end, tenant_id, subject.id),
             *(tenant_id, start, end, subject.id, candidates),
         ],
+        more_than=candidates - 1,
     )
-    return [workflow_id for (workflow_id,) in rows]
 
 
 # Buckets of all workflows (kind 2) are read in the order of time, in which they lie beside one another;

@@ -6,8 +6,10 @@ import datetime as dt
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.core.cache import cache
 from pytest_django import DjangoAssertNumQueries
 
+from monitoring.metrics import ranking
 from monitoring.metrics.heat import failure_heat_map
 from monitoring.metrics.kpis import kpis
 from monitoring.metrics.ranges import sparklines_by_workflow, totals_by_workflow
@@ -203,6 +205,30 @@ def test_overview_statistics_of_requirement_003(tenant: Tenant) -> None:
     ]
     assert [item.workflow.pk for item in of_first] == [busy.pk]
     assert [item.workflow.pk for item in of_quiet] == [quiet.pk]
+
+
+@pytest.mark.django_db
+def test_of_many_workflows_the_candidates_are_kept_but_no_number(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "_FEWEST_CANDIDATES", 2)
+    first, second, third = (make_workflow(make_environment(tenant)) for _ in range(3))
+    for workflow, failures in ((first, 3), (second, 2), (third, 1)):
+        some(workflow, HOUR, Status.FAILED, failures)
+    range_ = TimeRange.of_preset("7d", now=NOW, zone=BERLIN)
+
+    def ranked(tenant: Tenant) -> list[tuple[int, int]]:
+        with tenant_scope(tenant):
+            found = ranking.most_failing(of_tenant(tenant), range_, limit=1)
+        return [(workflow_id, totals.failed) for workflow_id, totals in found]
+
+    assert ranked(tenant) == [(first.pk, 3)]
+    some(second, HOUR, Status.FAILED, 7)
+    some(third, HOUR, Status.FAILED, 17)
+    assert ranked(tenant) == [(second.pk, 9)]
+    assert ranked(make_tenant("other")) == []
+    cache.clear()
+    assert ranked(tenant) == [(third.pk, 18)]
 
 
 @pytest.mark.django_db

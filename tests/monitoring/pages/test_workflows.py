@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import time
 from html import unescape
 from uuid import UUID
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from monitoring import workflow_list
+from monitoring.metrics import kept_order
 from monitoring.metrics.timerange import TimeRange
 from monitoring.models import Environment, Workflow
 from monitoring.words import Status
@@ -178,6 +182,42 @@ def test_queries_do_not_grow_with_workflows(
         run(make_workflow(environment, name=f"W{number}"), 2, 1)
     with django_assert_max_num_queries(QUERY_BUDGET):
         viewer.get(f"{LIST}?sort={sort}")
+
+
+def test_an_order_is_kept_for_seconds_while_numbers_are_read_anew(
+    viewer: Client,
+    environment: Environment,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workflow_list, "PAGE_SIZE", 2)
+    made = [make_workflow(environment, name=f"W{number}") for number in range(3)]
+    for failures, workflow in zip((3, 2, 1), made, strict=True):
+        run(workflow, 0, failures)
+    assert names(viewer, "sort=last") == ["W2", "W1"]
+    with CaptureQueriesContext(connection) as first:
+        assert names(viewer) == ["W0", "W1"]
+    run(made[2], 0, 9)
+    run(made[1], 0, 9)
+    with django_assert_num_queries(len(first) - 1):
+        assert names(viewer) == ["W1", "W0"]  # a page stands in its exact order
+    assert names(viewer, "sort=last") == ["W1", "W2"]  # never kept: it asks for what ran just now
+    assert sorted(names(viewer, "sort=executions")) == ["W1", "W2"]
+    run(make_workflow(environment, name="New"), 0, 20)
+    assert names(viewer) == ["New", "W1"]
+
+
+def test_a_kept_order_ends(
+    viewer: Client, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflow_list, "PAGE_SIZE", 1)
+    monkeypatch.setattr(kept_order, "KEPT_SECONDS", 0.05)
+    first, second = (make_workflow(environment, name=name) for name in ("First", "Second"))
+    run(first, 0, 1)
+    assert names(viewer) == ["First"]
+    run(second, 0, 2)
+    time.sleep(0.1)
+    assert names(viewer) == ["Second"]
 
 
 def test_a_tenant_without_workflows_learns_how_to_send_an_execution(viewer: Client) -> None:
