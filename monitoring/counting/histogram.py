@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 _GROWTH = 1.02
 LONGEST_MS = 100 * 366 * 86_400_000
 _SLOT = struct.Struct(">Hq")
-_DENSE_FROM_BYTES = 10_000
+_ARRAY_FROM_BYTES = 2_000
 
 
 def _bounds() -> list[int]:
@@ -99,15 +99,22 @@ class Histogram:
     @classmethod
     def unpack_sum(cls, packed: bytes | memoryview) -> Histogram:
         """The sum of histograms whose packed forms stand one after the other."""
-        if len(packed) < _DENSE_FROM_BYTES:
-            histogram = cls()
-            histogram.add_slots(_SLOT.iter_unpack(packed))
-            return histogram
-        counts = [0] * len(BOUNDS)  # faster than a dict: the innermost loop of every percentile
-        for slot, count in _SLOT.iter_unpack(packed):
-            counts[slot] += count
-        return cls({slot: count for slot, count in enumerate(counts) if count})
+        if len(packed) >= _ARRAY_FROM_BYTES:
+            return cls(_sum_of_many(packed))
+        histogram = cls()
+        histogram.add_slots(_SLOT.iter_unpack(packed))
+        return histogram
 
     @classmethod
     def unpack(cls, packed: bytes | memoryview) -> Histogram:
         return cls(dict(_SLOT.iter_unpack(packed)))
+
+
+def _sum_of_many(packed: bytes | memoryview) -> dict[int, int]:
+    """Slots that are not zero; exact, as a float holds whole numbers up to 2 to the power of 53."""
+    import numpy as np
+
+    slots = np.frombuffer(packed, dtype=[("slot", ">u2"), ("count", ">i8")])
+    counts = np.bincount(slots["slot"], weights=slots["count"])
+    places = counts.nonzero()[0]
+    return dict(zip(places.tolist(), counts[places].astype(np.int64).tolist(), strict=True))

@@ -211,6 +211,21 @@ def test_histograms_survive_packing_and_concatenation(
     assert Histogram.unpack(merged.pack()) == merged
 
 
+@given(
+    st.lists(
+        st.dictionaries(st.integers(0, len(BOUNDS)), st.integers(-(2**40), 2**40), min_size=20),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_the_sum_of_many_histograms_is_exact(parts: list[dict[int, int]]) -> None:
+    merged = Histogram()
+    for part in parts:
+        merged.merge(Histogram(part))
+    packed = b"".join(Histogram(part).pack() for part in parts)
+    assert Histogram.unpack_sum(packed) == merged
+
+
 @pytest.mark.parametrize(
     ("preset", "points"), [("1h", 12), ("6h", 12), ("24h", 24), ("7d", 14), ("30d", 30)]
 )
