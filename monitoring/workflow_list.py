@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from monitoring.metrics.kept_order import workflow_ids_in_order
+from monitoring.metrics.kept_order import rows_in_order
 from monitoring.metrics.ranges import Point, sparklines_by_workflow, totals_by_workflow
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.metrics.totals import Totals
-from monitoring.models import Level, Workflow
+from monitoring.models import Level, Subject, Workflow
 from monitoring.named import NAMES, workflows_by_id
 from monitoring.prepared import fetch_all
 from monitoring.recent import Recent, last_and_failed
@@ -143,9 +143,13 @@ def _by_buckets(ids: Sequence[int], range_: TimeRange, order: Order, reverse: bo
     start, end = floor_to(range_.start, level.length), ceil_to(range_.end, level.length)
     tenant_id = current_tenant().pk
     direction = "ASC" if reverse else "DESC"
-    return workflow_ids_in_order(
+    rows = rows_in_order(
         _BY_BUCKETS.format(
-            value=_VALUES[order], direction=direction, numbers=_NUMBERS[order], level=int(level)
+            value=_VALUES[order],
+            direction=direction,
+            numbers=_NUMBERS[order],
+            level=int(level),
+            workflows=int(Subject.WORKFLOW),
         ),
         [
             list(ids), tenant_id, start, end,
@@ -153,6 +157,7 @@ def _by_buckets(ids: Sequence[int], range_: TimeRange, order: Order, reverse: bo
         ],
         more_than=PAGE_SIZE,
     )  # fmt: skip
+    return [workflow_id for (workflow_id,) in rows]
 
 
 def _sum_of(statuses: Sequence[Status]) -> str:
@@ -198,7 +203,7 @@ part (id, total, failed, rated) AS (
     SELECT id, 0, 0, 0 FROM asked
     UNION ALL
     SELECT subject_id, {numbers} FROM monitoring_rollup
-    WHERE tenant_id = %s AND subject_kind = 2 AND level = {level} AND bucket >= %s AND bucket < %s
+    WHERE tenant_id = %s AND subject_kind = {workflows} AND level = {level} AND bucket >= %s AND bucket < %s
     UNION ALL
     SELECT d.workflow_id, d.total, d.failed, d.rated FROM (
         SELECT workflow_id, bucket, {numbers} FROM monitoring_rollupdelta

@@ -211,7 +211,7 @@ def test_overview_statistics_of_requirement_003(tenant: Tenant) -> None:
 def test_of_many_workflows_the_candidates_are_kept_but_no_number(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranking, "_FEWEST_CANDIDATES", 2)
+    monkeypatch.setattr(ranking, "_READ_AT_ONCE", 2)
     first, second, third = (make_workflow(make_environment(tenant)) for _ in range(3))
     for workflow, failures in ((first, 3), (second, 2), (third, 1)):
         some(workflow, HOUR, Status.FAILED, failures)
@@ -229,6 +229,23 @@ def test_of_many_workflows_the_candidates_are_kept_but_no_number(
     assert ranked(make_tenant("other")) == []
     cache.clear()
     assert ranked(tenant) == [(third.pk, 18)]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("length", [HOUR, 13 * HOUR])
+def test_a_workflow_is_ranked_although_many_have_more_beside_the_range(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, length: dt.timedelta
+) -> None:
+    monkeypatch.setattr(ranking, "_READ_AT_ONCE", 2)
+    environment = make_environment(tenant)
+    *many, few, one = (make_workflow(environment) for _ in range(9))
+    before = NOW - length - dt.timedelta(minutes=1)
+    record(*(message(each, before, Status.FAILED) for each in many for _ in range(5)))
+    some(few, dt.timedelta(minutes=10), Status.FAILED, 3)
+    some(one, dt.timedelta(minutes=10), Status.FAILED)
+    with tenant_scope(tenant):
+        found = ranking.most_failing(of_tenant(tenant), TimeRange(NOW - length, NOW), limit=5)
+    assert [(pk, totals.failed) for pk, totals in found] == [(few.pk, 3), (one.pk, 1)]
 
 
 @pytest.mark.django_db
