@@ -59,7 +59,13 @@ def main() -> None:
         part = importlib.import_module(f"tests.bench.{name}")
         with running_site() as site:  # a new one for each, so that none measures what another left
             bench = Bench(
-                site, _prepare(site), wanted.seconds, wanted.repeats, wanted.sizes, wanted.minutes
+                site,
+                _prepare(site),
+                wanted.seconds,
+                wanted.repeats,
+                wanted.sizes,
+                wanted.minutes,
+                wanted.record,
             )
             for figure in part.measure(bench):
                 _tell(

@@ -14,7 +14,7 @@ from pathlib import Path
 from config.backup.archive import Archive
 from tests.bench import load
 from tests.bench.bench import Bench
-from tests.bench.posts import CONNECTIONS, posts
+from tests.bench.posts import CONNECTIONS, send
 from tests.bench.site import ROOT, Site
 from tests.figures import Figure
 
@@ -36,7 +36,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     """Fill, send without and with a backup, restore into an empty place, recount."""
     executions = min(EXECUTIONS, max(bench.sizes))
     bench.site.fill("history", executions)
-    usual = _load(bench, bench.seconds * bench.repeats)
+    usual = send(bench, bench.seconds * bench.repeats)
     folder = Path(tempfile.mkdtemp(prefix="flowwatch-bench-backup-"))
     folder.chmod(0o711)  # the restored database's own user has to pass through
     try:
@@ -53,12 +53,9 @@ def _back_up(bench: Bench, file: Path) -> _Backup:
     before = _stored(bench.site)
     begun = time.perf_counter()
     backup = _command(bench.site.environment, "backup", str(file))
-    report = load.Report(0.0, [], {}, 0)
+    report = load.Report.empty()
     while backup.poll() is None:
-        part = _load(bench, bench.seconds)
-        report.latencies += part.latencies
-        for status, count in part.statuses.items():
-            report.statuses[status] = report.statuses.get(status, 0) + count
+        report.add(send(bench, bench.seconds))
     seconds = time.perf_counter() - begun
     if backup.returncode != 0:
         raise RuntimeError(f"the backup ended with status {backup.returncode}")
@@ -110,8 +107,3 @@ def _stored(site: Site) -> int:
     with site.database() as database:
         [(count,)] = database.execute("SELECT count(*) FROM monitoring_execution").fetchall()
         return int(count)
-
-
-def _load(bench: Bench, seconds: float) -> load.Report:
-    requests = posts(bench.token, 200, prepared=round(2_000 * seconds))
-    return load.run(bench.site.port, requests, connections=CONNECTIONS, seconds=seconds)

@@ -17,7 +17,7 @@ class Bench:
     """The running product to measure, a token of its tenant `bench`, and how long to measure.
 
     `sizes`: executions of the histories that pages are measured with, ascending; they are filled once
-    and kept. `minutes`: how long the soak lasts.
+    and kept. `minutes`: how long the soak lasts. `record`: whether files of docs are renewed.
     """
 
     site: Site
@@ -26,6 +26,7 @@ class Bench:
     repeats: int
     sizes: tuple[int, ...]
     minutes: float
+    record: bool
 
     def history(self, size: int) -> Path:
         """The data folder of a history: root's is where the database's own user can enter it."""

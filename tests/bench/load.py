@@ -29,6 +29,19 @@ class Report:
     answers: list[tuple[int, float]] = dataclasses.field(default_factory=list)
     refused_at: list[float] = dataclasses.field(default_factory=list)
 
+    @classmethod
+    def empty(cls) -> Report:
+        """Nothing measured yet."""
+        return cls(0.0, [], {}, 0)
+
+    def add(self, other: Report) -> None:
+        """Take in what another load measured; its answers' numbers say nothing here."""
+        self.seconds += other.seconds
+        self.latencies += other.latencies
+        self.body_bytes += other.body_bytes
+        for status, count in other.statuses.items():
+            self.statuses[status] = self.statuses.get(status, 0) + count
+
     def count(self, answer: tuple[int, int], latency: float) -> None:
         """Take in an answer's status and size."""
         status, size = answer
@@ -104,7 +117,7 @@ def run(
         connection = _Connection(port)
         selector.register(connection.socket, selectors.EVENT_READ, connection)
         connection.send(following())
-    report = Report(0.0, [], {}, 0)
+    report = Report.empty()
     begun = time.perf_counter()
     end = begun + seconds
     open_connections = connections
@@ -135,7 +148,7 @@ def run_at(port: int, requests: Iterator[bytes], *, connections: int, rate: floa
     free = deque(_Connection(port) for _ in range(connections))
     for connection in free:
         selector.register(connection.socket, selectors.EVENT_READ, connection)
-    report = Report(0.0, [], {}, 0)
+    report = Report.empty()
     number, following = 0, next(requests, None)
     begun = time.perf_counter()
     while following is not None or len(free) < connections:

@@ -1,7 +1,8 @@
 """Half an hour of ingest at 80 % of its maximum, while old executions are removed, ten people browse
 and one exports: does anything drift?
 
-`--minutes` makes it shorter. The samples go to docs/figures/soak.json, their plot to docs/images/soak.png.
+`--minutes` makes it shorter. With `--record` the samples go to docs/figures/soak.json, their plot to
+docs/images/soak.png.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ def measure(bench: Bench) -> Iterator[Figure]:
         "rate": rate, "maximum": usual.rate, "windows": windows, "samples": vars(samples),
         "visits": _visits(visits, began, bench.minutes * 60),
     }  # fmt: skip
-    (ROOT / "docs/figures/soak.json").write_text(json.dumps(document, indent=1) + "\n")
-    draw(document, ROOT / "docs/images/soak.png")
+    if bench.record:
+        (ROOT / "docs/figures/soak.json").write_text(json.dumps(document, indent=1) + "\n")
+        draw(document, ROOT / "docs/images/soak.png")
     yield from _figures(document, report, bench.minutes)
 
 

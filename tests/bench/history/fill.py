@@ -97,7 +97,8 @@ def fill(plan: Plan, processes: int, tell: Callable[[str], None] = print) -> int
     """Fill the days that are missing; return how many executions were added."""
     tenant = Tenant.objects.get(slug=plan.tenant)
     _Filler(plan).record_shapes()
-    missing = {day: size for day, size in plan.sizes().items() if day not in _filled_days(tenant)}
+    filled = _filled_days(tenant)
+    missing = {day: size for day, size in plan.sizes().items() if day not in filled}
     connections.close_all()  # the processes open their own
     begun, done = time.monotonic(), 0
     with concurrent.futures.ProcessPoolExecutor(
