@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import itertools
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -90,7 +91,7 @@ class _Queue(Generic[J]):
             return False
 
     def take(self) -> J:
-        """Raises IndexError when there is none."""
+        """The first one; there is one."""
         job = self.jobs.popleft()
         waited = time.monotonic() - job.since
         self.pace += _NEWEST * (waited / (job.ahead + 1) - self.pace)
@@ -107,6 +108,9 @@ class Waiting(Generic[J]):
         self._refuse = refuse
         self._lanes: dict[Lane, _Queue[J]] = {lane: _Queue(BOUNDS[lane]) for lane in lanes}
         self._turns = itertools.cycle(self._lanes.values())
+        # Who takes a job out holds this: else a thread that looks at one lane after the other could miss
+        # all that waits, and its call would be lost to the job that it was for.
+        self._taking = threading.Lock()
         # One for each job that was ever added: threads wait for these.
         self._calls: SimpleQueue[None] = SimpleQueue()
         self._timer: asyncio.TimerHandle | None = None
@@ -127,27 +131,24 @@ class Waiting(Generic[J]):
     def take(self) -> J | None:
         """The next one, of each lane in turn; None: it was refused meanwhile. Waits for it."""
         self._calls.get()
-        for _ in self._lanes:
-            try:
-                return next(self._turns).take()
-            except IndexError:
-                continue
+        with self._taking:
+            for _ in self._lanes:
+                queue = next(self._turns)
+                if queue.jobs:
+                    return queue.take()
         return None
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Refuse who waited too long; threads take from the same end meanwhile."""
+        """Refuse who waited too long."""
         for queue in self._lanes.values():
-            self._refuse_old(queue.jobs, time.monotonic() - queue.bounds.longest)
+            while job := self._old_one(queue):
+                self._refuse(job)
         is_empty = not any(queue.jobs for queue in self._lanes.values())
         self._timer = None if is_empty else loop.call_later(_LOOK_SECONDS, self._look, loop)
 
-    def _refuse_old(self, jobs: deque[J], oldest: float) -> None:
-        while jobs:
-            try:
-                job = jobs.popleft()
-            except IndexError:
-                return
-            if job.since > oldest:
-                jobs.appendleft(job)
-                return
-            self._refuse(job)
+    def _old_one(self, queue: _Queue[J]) -> J | None:
+        """Take out the first one if it has waited too long."""
+        oldest = time.monotonic() - queue.bounds.longest
+        with self._taking:
+            is_old = queue.jobs and queue.jobs[0].since <= oldest
+            return queue.jobs.popleft() if is_old else None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -50,6 +53,48 @@ def test_lanes_take_turns(loop: asyncio.AbstractEventLoop) -> None:
     taken = [job.name for _ in range(22) if (job := waiting.take())]
     assert max(taken.index("page"), taken.index("probe")) < 6
     assert [name for name in taken if "push" in name] == [f"push {each}" for each in range(20)]
+
+
+@pytest.fixture
+def nervous() -> Iterator[None]:
+    """Threads that are interrupted at nearly every line."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("nervous")
+def test_everything_that_waits_is_taken_however_many_threads_look_at_once(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In short lanes, where many look for the same job while the loop looks for who is old."""
+    monkeypatch.setitem(BOUNDS, Lane.PUSHES, Bounds(full=60, longest=60))
+    waiting: Waiting[Request] = Waiting(lambda job: None, Lane.PUSHES, Lane.OTHERS)
+    taken, added = [0] * 8, 0
+
+    def work(number: int) -> None:
+        while (job := waiting.take()) is None or job.name != "last":
+            taken[number] += job is not None
+
+    threads = [threading.Thread(target=work, args=[each], daemon=True) for each in range(8)]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        for lane in (Lane.PUSHES, Lane.OTHERS, Lane.PUSHES):
+            waiting.add(Request("one", lane), loop)
+            waiting._look(loop)
+            added += 1
+        time.sleep(0)
+    end = time.monotonic() + 5
+    while sum(taken) < added and time.monotonic() < end:
+        time.sleep(0.05)
+    assert sum(taken) == added
+    for _ in threads:
+        waiting.add(Request("last"), loop)
+    for thread in threads:
+        thread.join(10)
 
 
 def test_a_lane_is_full_when_its_requests_have_lately_moved_too_slowly(
