@@ -15,8 +15,9 @@ from monitoring.metrics import node_lines
 from monitoring.metrics.node_lines import OTHER_NODES
 from monitoring.metrics.ranges import totals_of_spans
 from monitoring.metrics.rates import rate
-from monitoring.metrics.reading import Span, raw_histogram, whole_buckets
+from monitoring.metrics.reading import raw_histogram
 from monitoring.metrics.sealing import sealed_until
+from monitoring.metrics.spans import Span, whole_buckets
 from monitoring.metrics.subject import of_workflow
 from monitoring.metrics.timerange import TimeRange, ceil_to, floor_to
 from monitoring.models import Level, Workflow

@@ -7,7 +7,8 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from monitoring.metrics.reading import Detail, Span, read_totals, read_totals_of_each
+from monitoring.metrics.reading import Detail, read_totals, read_totals_of_each
+from monitoring.metrics.spans import Span
 from monitoring.metrics.subject import ManyMeasured, Measured
 from monitoring.metrics.timerange import Step, TimeRange
 from monitoring.metrics.totals import Totals

@@ -20,8 +20,9 @@ from monitoring.metrics.ranges import (
     totals_by_workflow,
     totals_of_each,
 )
-from monitoring.metrics.reading import SLOT_SQL, divide
+from monitoring.metrics.reading import SLOT_SQL
 from monitoring.metrics.rollups import fold_deltas
+from monitoring.metrics.spans import divide
 from monitoring.metrics.subject import of_environment, of_tenant, of_workflow
 from monitoring.metrics.timerange import PRESETS, Step, TimeRange
 from monitoring.models import Execution, Level, RollupDelta, Seal, Workflow
