@@ -64,9 +64,15 @@ class Disk:
 
 
 def database_disk() -> Disk | None:
-    """The fullest disk of the embedded database; None: it is not ours to watch. Takes microseconds."""
+    """The disk of the embedded database that is worst off, of those that can be looked at.
+
+    None: the database is not ours to watch, or none can be (`Watch` tells the log). Takes microseconds.
+    """
     disks = [disk for folder in settings.DATABASE_FOLDERS if (disk := _disk_of(folder))]
-    return max(disks, key=lambda disk: disk.used_percent, default=None)
+    # Of a large disk a high percentage may still be enough, so the state goes first.
+    return max(
+        disks, key=lambda each: (each.is_full, each.is_nearly_full, each.used_percent), default=None
+    )
 
 
 def demand_room() -> None:
@@ -81,13 +87,15 @@ def demand_room() -> None:
 
 
 class Watch:
-    """Tells the log when the disk fills up, and when there is room again."""
+    """Tells the log when the disk fills up, when there is room again, and what can't be looked at."""
 
     def __init__(self) -> None:
         self._told = "ok"
+        self._closed: set[Path] = set()
 
     def look(self) -> None:
         """Compare with what was told last."""
+        self._look_for_closed_folders()
         disk = database_disk()
         if disk is None or disk.state == self._told:
             return
@@ -103,9 +111,17 @@ class Watch:
             },
         )
 
+    def _look_for_closed_folders(self) -> None:
+        closed = {folder for folder in settings.DATABASE_FOLDERS if _disk_of(folder) is None}
+        for folder in sorted(closed - self._closed):
+            logger.error(
+                "a folder's disk is not watched: it can't be read", extra={"folder": str(folder)}
+            )
+        self._closed = closed
+
 
 def _disk_of(folder: Path) -> Disk | None:
-    """What a file system says of itself; None when it is not there."""
+    """What a file system says of itself; None when it can't be asked."""
     try:
         figures = os.statvfs(folder)
     except OSError:

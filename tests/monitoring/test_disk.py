@@ -32,11 +32,11 @@ class FileSystem(NamedTuple):
 def used(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Percent that are used, by the folder's name: change them."""
     folders = {"data": 50}
-    settings.DATABASE_FOLDERS = (Path("/data"), Path("/gone"))
+    settings.DATABASE_FOLDERS = (Path("/data"),)
 
     def statvfs(folder: Path) -> FileSystem:
         if folder.name not in folders:
-            raise FileNotFoundError(folder)
+            raise PermissionError(folder)
         free = 1_000 - 10 * folders[folder.name]
         return FileSystem(MEGABYTE, 1_100, free + 100, free)
 
@@ -76,6 +76,20 @@ def test_the_fuller_of_two_disks_decides(used: dict[str, int], settings: Setting
     assert found.folder == Path("/log")
 
 
+def test_a_smaller_disk_that_is_full_decides_beside_a_large_one_with_room(
+    used: dict[str, int], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DATABASE_FOLDERS = (Path("/data"), Path("/log"))
+    terabytes = FileSystem(MEGABYTE, 4_000 * 1024, 80 * 1024, 80 * 1024)  # 98 %, 80 GB free
+    small = os.statvfs
+    monkeypatch.setattr(os, "statvfs", lambda at: terabytes if at.name == "data" else small(at))
+    states = {}
+    for percent in (50, 90, 96):
+        used["log"] = percent
+        states[percent] = state()
+    assert states == {50: "ok", 90: "nearly full", 96: "full"}
+
+
 def test_of_a_large_disk_a_part_is_enough(settings: Settings, tmp_path: Path) -> None:
     large = disk.Disk(tmp_path, 2_000 * 1024**3, 40 * 1024**3)
     assert large.state == "ok"
@@ -108,6 +122,24 @@ def test_the_log_is_told_of_each_change_once(
         ("ERROR", "the database's disk is full"),
         ("WARNING", "the database's disk is nearly full"),
         ("INFO", "the database's disk is ok"),
+    ]
+
+
+def test_the_log_is_told_once_of_a_folder_that_cannot_be_looked_at(
+    used: dict[str, int], settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.DATABASE_FOLDERS = (Path("/data"), Path("/closed"))
+    watch = disk.Watch()
+    for _ in range(3):
+        watch.look()
+    assert state() == "ok", "the other one is watched"
+    used["closed"] = 50
+    watch.look()
+    del used["closed"]
+    watch.look()
+    assert [(each.levelname, each.__dict__["folder"]) for each in caplog.records] == [
+        ("ERROR", "/closed"),
+        ("ERROR", "/closed"),
     ]
 
 
