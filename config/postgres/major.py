@@ -51,7 +51,7 @@ def version_of(cluster: Cluster) -> int | None:
 def alone(cluster: Cluster) -> Iterator[None]:
     """Nobody starts or uses a server of this cluster meanwhile. Raises :class:`DatabaseUnavailable`."""
     with contextlib.ExitStack() as held:
-        for file in (cluster.home.path / "run.lock", cluster.guard_lock):
+        for file in (cluster.home.path / "run.lock", cluster.guard_lock, cluster.users_lock):
             lock = lock_file(file, wait=False)
             if lock is None:
                 raise DatabaseUnavailable(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from config.backup.archive import Archive
 from config.backup.place import of_cluster
 from config.backup.restoring import destination, fill
 from config.home import Home
-from config.postgres import major
+from config.postgres import lifetime, major
 from config.postgres.binaries import DatabaseUnavailable, find_binaries
 from config.postgres.cluster import Cluster
 from config.postgres.server import finish_upgrade
@@ -96,6 +97,32 @@ def test_nothing_is_moved_while_something_runs(tmp_path: Path) -> None:
     cluster = cluster_in(tmp_path)
     with (
         major.alone(cluster),
+        pytest.raises(DatabaseUnavailable, match="end it first"),
+        major.alone(cluster),
+    ):
+        pass
+
+
+def test_commands_wait_for_its_end_and_it_is_refused_while_one_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a command wrote into the old database after the dump would be lost."""
+    monkeypatch.setattr(lifetime, "accepts_connections", lambda cluster: True)
+    cluster = cluster_in(tmp_path)
+    runs = threading.Event()
+
+    def command() -> None:
+        with lifetime.server_for_a_command(cluster):
+            runs.set()
+
+    other = threading.Thread(target=command)
+    with major.alone(cluster):
+        other.start()
+        assert not runs.wait(0.5)
+    assert runs.wait(10)
+    other.join()
+    with (
+        lifetime.server_for_a_command(cluster),
         pytest.raises(DatabaseUnavailable, match="end it first"),
         major.alone(cluster),
     ):
