@@ -49,6 +49,14 @@ _DELETE_KEYS = """
     WHERE k.tenant_id = %s AND k.external_id = gone.external_id AND k.workflow_id = gone.workflow_id
         AND k.environment_id = gone.environment_id AND k.execution_id = gone.execution_id
 """
+# Locked, so that none of them goes while its key is made.
+_MAKE_KEYS = """
+    INSERT INTO monitoring_executionkey (tenant_id, external_id, workflow_id, environment_id, execution_id)
+    SELECT tenant_id, external_id, workflow_id, environment_id, id FROM monitoring_execution
+    WHERE tenant_id = %s AND id = ANY(%s::uuid[]) AND id BETWEEN %s AND %s AND external_id IS NOT NULL
+    ORDER BY id FOR KEY SHARE
+    ON CONFLICT DO NOTHING
+"""
 # Deltas that are not folded yet would bring a deleted execution's time back.
 _FORGET_LAST = """
     UPDATE monitoring_rollupdelta SET last_executed_at = NULL WHERE id IN (
@@ -134,6 +142,12 @@ def forget_keys(tenant_id: int, executions: Sequence[Place]) -> None:
             db.execute(_DELETE_KEYS, [*columns(keyed), tenant_id])
         db.execute(_DELETE_IDEMPOTENCY_KEYS, [tenant_id, ids])
     contact.forget(tenant_id, ids)
+
+
+def make_keys(tenant_id: int, ids: Sequence[uuid.UUID]) -> None:
+    """Make the senders' keys of executions (ids in order) that lack them and still exist."""
+    with cursor() as db:
+        db.execute(_MAKE_KEYS, [tenant_id, ids, ids[0], ids[-1]])
 
 
 # In the order in which a tenant's rows go: what others point at comes last. Tables whose primary key

@@ -50,6 +50,7 @@ from monitoring.retention.horizon import DAY, horizon_of
 logger = logging.getLogger(__name__)
 
 CHUNK = 1_000
+WEEK_GOES = "Old executions of its week are being removed: repeat later."
 KEY_REUSED = "This Idempotency-Key was used with another body."
 _ATTEMPTS = 3
 _recorded = prometheus_client.Counter(
@@ -118,8 +119,8 @@ def _store_again_after_conflict(records: Sequence[ExecutionRecord]) -> list[Resu
             if not connection.in_atomic_block:
                 workflows.remember()
             return results
-        except TooOldError as error:
-            return _store_without(error.refused, records)
+        except NotKeptError as error:
+            return _store_without(error.answers, records)
         except tables.Vanished:
             if attempt == _ATTEMPTS - 1:
                 raise
@@ -129,31 +130,23 @@ def _store_again_after_conflict(records: Sequence[ExecutionRecord]) -> list[Resu
     raise AssertionError("the loop returns or raises")
 
 
-class TooOldError(Exception):
-    """Some records of a chunk are about unknown executions that began before what their tenant keeps.
+class NotKeptError(Exception):
+    """Some records of a chunk are about unknown executions that their tenant would not keep.
 
-    `refused`: place in the chunk → why, for people. Nothing of the chunk is stored.
+    `answers`: place in the chunk → what its sender is told. Nothing of the chunk is stored.
     """
 
-    def __init__(self, refused: Mapping[int, str]) -> None:
-        self.refused = refused
+    def __init__(self, answers: Mapping[int, Result]) -> None:
+        self.answers = answers
 
 
-def _store_without(refused: Mapping[int, str], records: Sequence[ExecutionRecord]) -> list[Result]:
-    """Answer records that are too old, and store the others; of those nothing is left, no workflow."""
-    rest = [record for index, record in enumerate(records) if index not in refused]
+def _store_without(
+    answers: Mapping[int, Result], records: Sequence[ExecutionRecord]
+) -> list[Result]:
+    """Store the records that are not answered yet; of the others nothing is left, no workflow."""
+    rest = [record for index, record in enumerate(records) if index not in answers]
     stored = iter(_store_again_after_conflict(rest) if rest else ())
-    return [
-        Result(
-            Outcome.REJECTED,
-            external_id=record.external_id,
-            reason=refused[index],
-            kind="too-old",
-        )
-        if index in refused
-        else next(stored)
-        for index, record in enumerate(records)
-    ]
+    return [answers[index] if index in answers else next(stored) for index in range(len(records))]
 
 
 def _may_pass_next_time(error: DatabaseError) -> bool:
@@ -291,7 +284,7 @@ class _Chunk:
                 entry.owner = owner
             if verdict.refused:
                 self._refuse(verdict.refused)
-        self._demand_not_too_old()
+        self._demand_kept()
 
     def _claim_external_ids(self) -> None:
         rows = [(entry, entry.key_row()) for entry in self.entries]
@@ -314,8 +307,8 @@ class _Chunk:
             [(*place, body_digest, owner) for place, (body_digest, owner) in wanted.items()]
         )
 
-    def _demand_not_too_old(self) -> None:
-        """Raise TooOldError for executions that would be new and began before what is kept."""
+    def _demand_kept(self) -> None:
+        """Raise NotKeptError for executions that would be new and would not be kept."""
         # Nobody keeps less than a day: mostly nothing has to be asked.
         old = [
             entry
@@ -325,16 +318,14 @@ class _Chunk:
         ]
         if not old:
             return
-        days = tables.retention_days({entry.records[0].tenant_id for entry in old})
-        refused: dict[int, str] = {}
+        keeps = tables.hold_keeps({entry.records[0].tenant_id for entry in old})
+        answers: dict[int, Result] = {}
         for entry in old:
-            kept = days[entry.records[0].tenant_id]
-            horizon = horizon_of(kept, entry.records[0].received_at)
-            if time_of(entry.new_id) < horizon:
-                why = f"It began before {horizon:%Y-%m-%d}: executions are kept for {kept} days."
-                refused |= dict.fromkeys(entry.indexes, why)
-        if refused:
-            raise TooOldError(refused)
+            refusal = _refusal_of_old(entry, keeps[entry.records[0].tenant_id])
+            if refusal is not None:
+                answers |= dict.fromkeys(entry.indexes, refusal)
+        if answers:
+            raise NotKeptError(answers)
 
     def _refuse(self, refused: frozenset[int]) -> None:
         """Answer records that are refused, and give back the ids claimed for what won't exist."""
@@ -414,6 +405,23 @@ class _Chunk:
             )
         if before is None or before.status is not after.status:
             self.events.append((state.tenant_id, state.changed_at, _event(state, derived)))
+
+
+def _refusal_of_old(entry: Entry, keeps: tables.Keeps) -> Result | None:
+    """What the sender of a new execution is told that its tenant would not keep; None where it would."""
+    record = entry.records[0]
+    horizon = horizon_of(keeps.days, record.received_at)
+    if time_of(entry.new_id) < horizon:
+        return Result(
+            Outcome.REJECTED,
+            external_id=record.external_id,
+            reason=f"It began before {horizon:%Y-%m-%d}: executions are kept for {keeps.days} days.",
+            kind="too-old",
+        )
+    if keeps.is_going(entry.new_id):
+        # Its tenant keeps more since it was decided; soon that is seen, or the week is gone.
+        return Result(Outcome.FAILED, external_id=record.external_id, reason=WEEK_GOES)
+    return None
 
 
 def _outcome(first: bool, changed: bool) -> Outcome:

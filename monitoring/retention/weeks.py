@@ -19,7 +19,7 @@ from typing import Any, Final
 import psycopg
 from django.conf import settings
 from django.db import OperationalError, transaction
-from django.db.models import Max
+from django.db.models import F, Max
 from django.utils import timezone
 from psycopg.errors import LockNotAvailable
 
@@ -28,6 +28,7 @@ from monitoring.database import columns, cursor
 from monitoring.ids import uuid_floor
 from monitoring.metrics.sealing import seal
 from monitoring.models import PastWeek, RetentionRun
+from monitoring.recording import tables
 from monitoring.retention import keeping
 from monitoring.retention.horizon import DAY, GRACE, horizon_of, past_of
 from tenants.models import Tenant
@@ -71,7 +72,23 @@ class Staying:
     """What stays of a week: each tenant's executions from an id on, and some older ones."""
 
     keep_from: Mapping[int, uuid.UUID]
-    kept: Sequence[tuple[int, uuid.UUID]]
+    kept: frozenset[tuple[int, uuid.UUID]]
+
+    def includes(self, tenant_id: int, execution_id: uuid.UUID) -> bool:
+        """Whether an execution stays; a tenant that is not named keeps all."""
+        first = self.keep_from.get(tenant_id)
+        return first is None or execution_id >= first or (tenant_id, execution_id) in self.kept
+
+    def includes_all(self, other: Staying, week: Week) -> bool:
+        """Whether all stays that would stay by another decision, which names no further tenant."""
+        end = week.ids[1]
+        return all(
+            pk in self.keep_from and min(self.keep_from[pk], end) <= min(first, end)
+            for pk, first in other.keep_from.items()
+        ) and all(self.includes(*one) for one in other.kept)
+
+
+_ALL: Final = Staying({}, frozenset())
 
 
 def oldest_week(db: _Cursor) -> Week:
@@ -108,7 +125,7 @@ def staying(db: _Cursor, week: Week, now: dt.datetime) -> Staying | None:
         return None
     if week.end > _longest_horizon(now) and not _is_worth_it(db, week, first):
         return None
-    return Staying(first, kept)
+    return Staying(first, frozenset(kept))
 
 
 def _tenants_of(db: _Cursor, week: Week) -> list[int]:
@@ -234,17 +251,41 @@ def drop_step() -> bool:
 
 def _begin() -> PastWeek | None:
     """Decide what stays of the oldest week, if it can go."""
+    if _decide(timezone.now()) is None:
+        return None
+    try:
+        with transaction.atomic():
+            tables.hold_weeks()
+            # Another process may have been quicker, and has perhaps dropped that week already.
+            decided = _decide(timezone.now())
+            if decided is None or PastWeek.objects.exists():
+                return PastWeek.objects.first()
+            week, stays = decided
+            return PastWeek.objects.create(start=week.start, **_written(stays))
+    except OperationalError as error:
+        if not isinstance(error.__cause__, LockNotAvailable):
+            raise
+        return None
+
+
+def _decide(now: dt.datetime) -> tuple[Week, Staying] | None:
+    """The oldest week and what stays of it; None when it can't go."""
     with cursor() as db:
         week = oldest_week(db)
-        stays = staying(db, week, timezone.now())
-    if stays is None:
-        return None
-    decided = {
+        stays = staying(db, week, now)
+    return None if stays is None else (week, stays)
+
+
+def _written(stays: Staying) -> dict[str, Any]:
+    """A decision as it stands in the row, with nothing forgotten yet."""
+    return {
         "keep_from": [[pk, str(first)] for pk, first in stays.keep_from.items()],
         "kept": [[pk, str(one)] for pk, one in stays.kept],
+        "removed": {},
+        "position_tenant": 0,
+        "position": None,
+        "is_forgotten": False,
     }
-    # Where another process was quicker, what it decided counts.
-    return PastWeek.objects.get_or_create(start=week.start, defaults=decided)[0]
 
 
 def _locked(past: PastWeek) -> PastWeek | None:
@@ -255,31 +296,31 @@ def _locked(past: PastWeek) -> PastWeek | None:
 def _staying_of(past: PastWeek) -> Staying:
     return Staying(
         {pk: uuid.UUID(first) for pk, first in past.keep_from},
-        [(pk, uuid.UUID(one)) for pk, one in past.kept],
+        frozenset((pk, uuid.UUID(one)) for pk, one in past.kept),
     )
 
 
 @transaction.atomic
 def _forget(past: PastWeek) -> None:
-    """Forget the keys of the next executions that go, and count them."""
+    """Forget the keys of the next executions that go, and count them.
+
+    Those that stay get back what was forgotten of them when it was decided otherwise before.
+    """
     found = _locked(past)
     if found is None or found.is_forgotten:
         return
     past = found
     week, stays = Week(past.start), _staying_of(past)
-    kept = set(stays.kept)
     start = (past.position_tenant, past.position or uuid.UUID(int=0))
     with cursor() as db:
         db.execute(_NEXT, [*week.ids, *start, FORGOTTEN_AT_ONCE])
         rows = db.fetchall()
     for tenant_id, of_tenant in itertools.groupby(rows, key=lambda row: row[0]):
-        # Those of a tenant that came since keep all.
-        first = stays.keep_from.get(tenant_id, uuid.UUID(int=0))
-        going = [
-            deletion.Place(*row[1:])
-            for row in of_tenant
-            if row[1] < first and (tenant_id, row[1]) not in kept
-        ]
+        places = [deletion.Place(*row[1:]) for row in of_tenant]
+        going = [place for place in places if not stays.includes(tenant_id, place.id)]
+        # First: deletion locks executions before their keys as well.
+        if left := [place.id for place in places if stays.includes(tenant_id, place.id)]:
+            deletion.make_keys(tenant_id, left)
         if going:
             deletion.forget_keys(tenant_id, going)
             past.removed[str(tenant_id)] = past.removed.get(str(tenant_id), 0) + len(going)
@@ -299,6 +340,9 @@ _NEXT: Final = """
 def _try(past: PastWeek) -> bool:
     """Try to swap the partitions; put off where somebody holds them."""
     try:
+        with transaction.atomic():
+            if not _stands(past):
+                return True
         for function in ("flowwatch_widen_archive", "flowwatch_validate_archive"):
             with transaction.atomic(), cursor() as db:
                 # Validating reads the archive; it keeps nobody out, however long it takes.
@@ -308,18 +352,42 @@ def _try(past: PastWeek) -> bool:
     except OperationalError as error:
         if not isinstance(error.__cause__, LockNotAvailable):
             raise
-        past.tries += 1
         pause = dt.timedelta(seconds=settings.PACE.seconds(RETRY_SECONDS))
-        past.next_try_at = timezone.now() + pause
-        past.save(update_fields=["tries", "next_try_at"])
+        PastWeek.objects.filter(pk=past.pk).update(
+            tries=F("tries") + 1, next_try_at=timezone.now() + pause
+        )
         return False
     return True
+
+
+def _stands(past: PastWeek) -> PastWeek | None:
+    """The locked week, if it can go as it was decided; until the transaction ends nobody stores into it.
+
+    Tenants may keep more by now, or less, and more may be there to move. Then it is decided anew, and
+    forgetting begins anew; a week that can't go any more is let be when all its keys are there again.
+    """
+    found = _locked(past)
+    if found is None or not found.is_forgotten:
+        return None
+    tables.hold_weeks()
+    week, before = Week(found.start), _staying_of(found)
+    with cursor() as db:
+        now = staying(db, week, timezone.now())
+        stands = now is not None and before.includes_all(now, week)
+        if stands and _are_few(db, week, before.keep_from):
+            return found
+    if now is None and not found.removed:
+        found.delete()
+    else:
+        decided = _written(now or _ALL)
+        PastWeek.objects.filter(pk=found.pk).update(**decided)
+    return None
 
 
 @transaction.atomic
 def _drop(past: PastWeek) -> None:
     """Swap, with all that must be told of it; the locks come last and end with the commit."""
-    found = _locked(past)
+    found = _stands(past)
     if found is None:
         return
     past = found

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import StringIO
 from typing import Any
@@ -33,6 +34,7 @@ from monitoring.models import (
     Seal,
     Workflow,
 )
+from monitoring.recording import tables
 from monitoring.recording.record import ExecutionRecord, Outcome
 from monitoring.recording.store import record_executions
 from monitoring.retention import removal, weeks
@@ -283,3 +285,94 @@ def test_a_long_query_puts_it_off_and_nobody_waits(
     assert told == []
     with tenant_scope(workflow.tenant):
         assert all(timezone.now() - time_of(one.id) < DAY for one in Execution.objects.all())
+
+
+# --- what is told while a week goes -----------------------------------------------------------------
+
+
+def keep(tenant: Tenant, days: int) -> None:
+    Tenant.objects.filter(pk=tenant.pk).update(retention_days=days)
+
+
+def late(one: ExecutionRecord) -> ExecutionRecord:
+    """The message, received only now."""
+    one.received_at = timezone.now()
+    return one
+
+
+def demand_that_keys_lead_somewhere() -> None:
+    with across_tenants():
+        there = set(Execution.objects.values_list("tenant_id", "id"))
+        assert set(ExecutionKey.objects.values_list("tenant_id", "execution_id")) <= there
+
+
+def test_what_is_stored_while_its_week_goes_is_not_lost(workflow: Workflow) -> None:
+    tenant = workflow.tenant
+    record(*(in_week(workflow, hours, external_id=f"e{hours}") for hours in range(1, 6)))
+    assert weeks.drop_step(), "decided, and keys forgotten"
+    keep(tenant, 3_650)
+    names = ["new", "e3"]
+    stored: list[str] = []
+    for _ in range(10):
+        results = record_executions([late(in_week(workflow, 3, external_id=one)) for one in names])
+        assert {each.outcome for each in results} <= {
+            Outcome.CREATED,
+            Outcome.UPDATED,
+            Outcome.UNCHANGED,
+            Outcome.FAILED,
+        }
+        stored += [str(each.external_id) for each in results if each.outcome is not Outcome.FAILED]
+        weeks.drop_step()
+    assert stored[-2:] == names, "refused for a moment only"
+    with tenant_scope(tenant):
+        left = {one.external_id for one in Execution.objects.all()}
+        assert left == {"e1", "e2", "e3", "e4", "e5", "new"}, "it keeps more now"
+        assert Execution.objects.count() == ExecutionKey.objects.count() == 6
+    demand_that_keys_lead_somewhere()
+    assert not PastWeek.objects.exists()
+
+
+def test_a_week_goes_without_what_somebody_keeps_longer_since(workflow: Workflow) -> None:
+    other = make_workflow(make_environment(make_tenant(retention_days=30, retention_minimum=0)))
+    record(*(in_week(workflow, hours) for hours in range(1, 6)), in_week(other, external_id="one"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weeks, "WORTH_DROPPING", 5)
+        assert weeks.drop_step()
+        keep(other.tenant, 3_650)
+        assert drop()
+    with across_tenants():
+        assert [one.external_id for one in Execution.objects.all()] == ["one"]
+        assert ExecutionKey.objects.count() == 1
+    [result] = record_executions([late(in_week(other, -160, external_id="one"))])
+    assert result.outcome is Outcome.UPDATED, "its key was made again"
+
+
+def test_what_moves_is_weighed_again(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weeks, "MOST_MOVED", 5)
+    monkeypatch.setattr(weeks, "WORTH_DROPPING", 3)
+    record(*(in_week(workflow, hours) for hours in range(1, 5)))
+    assert weeks.drop_step()
+    new = make_workflow(make_environment(make_tenant(retention_days=3_650)))
+    record(*(in_week(new, hours) for hours in range(1, 20)))
+    assert not drop()
+    with across_tenants():
+        assert Execution.objects.count() == ExecutionKey.objects.count() == 23
+    assert not PastWeek.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_decided_while_somebody_stores_what_is_old(workflow: Workflow) -> None:
+    record(in_week(workflow))
+    with transaction.atomic():
+        tables.hold_keeps([workflow.tenant_id])
+        with ThreadPoolExecutor(1) as other:
+            assert not other.submit(in_a_thread, weeks.drop_step).result()
+    assert not PastWeek.objects.exists()
+
+
+def in_a_thread(step: Callable[[], bool]) -> bool:
+    """The step's result, on a connection of its own that ends with it."""
+    try:
+        return step()
+    finally:
+        connection.close()
