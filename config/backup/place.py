@@ -17,7 +17,11 @@ MAINTENANCE_DATABASE = "postgres"
 
 
 class Refused(Exception):
-    """Nothing was changed; the message says why and what to do."""
+    """A backup or restore ends without having done it; the message says why and what to do.
+
+    Data that were there before are as they were. Where no database may be made beside, the empty one may
+    now hold what was found to be wrong.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import IO, Any, Final
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import ObjectInUse
 
 from config.backup import manifest as manifests
 from config.backup import rights
@@ -28,6 +29,8 @@ from config.roles import default_privileges
 PIECE: Final = 1 << 18
 # How long sessions may take that end just now.
 PATIENCE_SECONDS: Final = 5.0
+# Each waits five seconds for who has come back since all sessions were ended.
+SWAP_TRIES: Final = 5
 # The last commit, the swap of the names, waits for all that was written before.
 SESSION_OPTIONS: Final = "-c synchronous_commit=off -c maintenance_work_mem=256MB"
 
@@ -186,20 +189,44 @@ def _locale(admin: psycopg.Connection[Any], database: str) -> sql.Composable:
 
 
 def _swap(place: Place, new: Place) -> None:
-    """The new database takes the name of the old one, at once or not at all; the old one goes."""
-    old = sql.Identifier(f"{place.database}_replaced")
-    name, fresh = sql.Identifier(place.database), sql.Identifier(new.database)
+    """The new database takes the name of the old one, at once or not at all; the old one goes.
+
+    Raises :class:`Refused` when it can't, as when somebody connects again and again.
+    """
+    old = f"{place.database}_replaced"
     with place.connect_admin() as admin:
-        _drop(admin, f"{place.database}_replaced")
-        # Whoever came meanwhile (a shell, a probe) is looking at what is no more.
-        admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY(%s)",
-            [[place.database, new.database]],
+        _drop(admin, old)
+        for left in reversed(range(SWAP_TRIES)):
+            try:
+                end_sessions(admin, place.database, new.database)
+                with admin.transaction():
+                    _rename(admin, place.database, old)
+                    _rename(admin, new.database, place.database)
+                break
+            except psycopg.Error as error:
+                if not left or not isinstance(error, ObjectInUse):
+                    raise Refused(
+                        f"What was restored could not take the place of {place.database}:"
+                        f" {error.diag.message_primary or error}. End whatever is connected, and restore"
+                        " again."
+                    ) from error
+        _drop(admin, old)
+
+
+def _rename(admin: psycopg.Connection[Any], database: str, name: str) -> None:
+    admin.execute(
+        sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+            sql.Identifier(database), sql.Identifier(name)
         )
-        with admin.transaction():
-            admin.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(name, old))
-            admin.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(fresh, name))
-        _drop(admin, f"{place.database}_replaced")
+    )
+
+
+def end_sessions(admin: psycopg.Connection[Any], *databases: str) -> None:
+    """Whoever came meanwhile (a shell, a probe) is looking at what is no more."""
+    admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY(%s)",
+        [list(databases)],
+    )
 
 
 def _drop(admin: psycopg.Connection[Any], database: str) -> None:

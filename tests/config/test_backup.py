@@ -9,6 +9,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psycopg
@@ -145,6 +146,44 @@ def test_a_database_that_is_used_is_not_replaced(
     archive = write(old, tmp_path / "all.backup")
     with as_app(old), pytest.raises(Refused, match=r"is in use.*flowwatch_app.*end Flowwatch"):
         restore(archive, old, replace=True)
+
+
+class Returning:
+    """Somebody who is connected to a database again as soon as a restore has ended all sessions."""
+
+    def __init__(self, place: Place, monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:
+        self.place, self.times = place, times
+        self.sessions: list[psycopg.Connection[Any]] = []
+        self._end = restoring.end_sessions
+        monkeypatch.setattr(restoring, "end_sessions", self)
+
+    def __call__(self, admin: psycopg.Connection[Any], *databases: str) -> None:
+        self._end(admin, *databases)
+        if len(self.sessions) < self.times:
+            self.sessions.append(as_app(self.place))
+
+
+def test_who_comes_back_just_before_the_swap_does_not_end_it(
+    old: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = write(old, tmp_path / "all.backup")
+    add_tenants(old, "Later")
+    returning = Returning(old, monkeypatch, times=1)
+    restore(archive, old, replace=True)
+    assert len(returning.sessions) == 1
+    assert len(rows(old, TENANTS)) == 2
+
+
+def test_who_always_comes_back_is_told_of_and_the_old_data_stay(
+    old: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restoring, "SWAP_TRIES", 1)
+    archive = write(old, tmp_path / "all.backup")
+    add_tenants(old, "Later")
+    Returning(old, monkeypatch, times=100)
+    with pytest.raises(Refused, match=r"being accessed by other users.*restore again"):
+        restore(archive, old, replace=True)
+    assert len(rows(old, TENANTS)) == 3
 
 
 def test_what_goes_wrong_before_the_swap_leaves_the_old_data(old: Place, tmp_path: Path) -> None:
