@@ -31,10 +31,10 @@ def plan_step() -> bool:
 
 
 def do_step(claim: Claim[Removal]) -> None:
-    """Remove a little; the row rests until the next day's turn when nothing is left."""
+    """Remove a little; the row rests until the next day's turn when nothing is left, or it was stopped."""
     with claim.finishing() as turn:
         now = database_now()
-        turn.due_at = now if remove_step(turn.tenant) else next_turn(turn.tenant_id, now)
+        turn.due_at = now if remove_step(turn.tenant, now) else next_turn(turn.tenant_id, now)
 
 
 def on_quarantine(turn: Removal) -> None:

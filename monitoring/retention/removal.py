@@ -1,8 +1,9 @@
 """A tenant's past executions go: at most a thousand in a transaction, with all that hangs on them.
 
 A run begins once a day (`scheduling.removal`), walks the past once in the order of time, and may be cut
-off after any step. It stands in a row that people see. What stays of the past: the tenant's newest
-executions (`retention_minimum`), and those that have not ended and were heard of since the horizon.
+off after any step. It stands in a row that people see, and can stop until the next day's. What stays of
+the past: the tenant's newest executions (`retention_minimum`), and those that have not ended and were heard
+of since the horizon.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 import psycopg
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from monitoring import deletion
@@ -23,7 +25,7 @@ from monitoring.ids import uuid_floor
 from monitoring.metrics.sealing import seal
 from monitoring.models import RetentionRun
 from monitoring.retention import preview
-from monitoring.retention.horizon import past_of
+from monitoring.retention.horizon import next_turn, past_of
 from monitoring.retention.keeping import OPEN, first_kept
 from monitoring.retention.weeks import Week, left_to_drop
 from tenants.models import Tenant
@@ -32,6 +34,7 @@ STEP: Final = deletion.STEP
 STEP_NODES: Final = 20_000
 """A step takes fewer executions when they have more nodes than this together, but at least one."""
 
+KEPT_LONGER: Final = "More is kept since it began. What is still past goes with the next run."
 RUNS_KEPT: Final = 100
 """So many runs of a tenant are remembered."""
 
@@ -40,23 +43,39 @@ Span = tuple[uuid.UUID, uuid.UUID]
 """Ids from the first up to, without, the second."""
 
 
-def remove_step(tenant: Tenant) -> bool:
-    """Do one step of the tenant's removal, beginning one if its day has come; False: nothing is left.
+def remove_step(tenant: Tenant, now: dt.datetime | None = None) -> bool:
+    """Do one step of the tenant's removal, beginning one if there is none; False: nothing to do today.
 
-    Needs the tenant's scope. Whoever does a step at the same time waits, and goes on from there.
+    Needs the tenant's scope. Whoever does a step at the same time waits, and goes on from there; so does
+    who changes how much is kept.
     """
+    now = now or timezone.now()
     with transaction.atomic():
-        run = _open_run() or begin(tenant)
-        return run is not None and _step(run)
+        # As it stands now, and stays until the step is done.
+        held = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant.pk).first()
+        if held is None:
+            return False
+        run = _open_run() or _begin(held, now)
+        return run is not None and _step(held, run, now)
+
+
+def rests_until(tenant: Tenant, now: dt.datetime) -> dt.datetime | None:
+    """The turn up to which nothing is removed row by row, since a run was stopped; else None."""
+    stopped = RetentionRun.objects.filter(state=RetentionRun.State.CANCELED).order_by("-id").first()
+    if stopped is None or stopped.ended_at is None:
+        return None
+    turn = next_turn(tenant.pk, stopped.ended_at)
+    return turn if turn > now else None
 
 
 def _open_run() -> RetentionRun | None:
     return RetentionRun.objects.select_for_update().filter(state=RetentionRun.State.RUNNING).first()
 
 
-def begin(tenant: Tenant) -> RetentionRun | None:
-    """Begin a run; None where nothing is past that would go."""
-    now = timezone.now()
+def _begin(tenant: Tenant, now: dt.datetime) -> RetentionRun | None:
+    """Begin a run; None where nothing is past that would go, or one was stopped today."""
+    if rests_until(tenant, now) is not None:
+        return None
     horizon = past_of(tenant, now)
     with cursor() as db:
         end = first_kept(db, tenant, horizon)
@@ -89,17 +108,22 @@ def _around(weeks: Sequence[Week], end: uuid.UUID) -> list[Span]:
 
 
 def cancel(run: RetentionRun) -> bool:
-    """Stop a run after its present step; False when it had ended. The next day's begins anew."""
-    now = timezone.now()
-    running = RetentionRun.objects.filter(pk=run.pk, state=RetentionRun.State.RUNNING)
-    return bool(running.update(state=RetentionRun.State.CANCELED, ended_at=now, changed_at=now))
+    """Stop a run after its present step; False when it had ended. The next one begins with the next turn."""
+    return _end(RetentionRun.objects.filter(pk=run.pk), RetentionRun.State.CANCELED)
 
 
 def give_up(problem: str) -> None:
     """End the scope's open run, which can't go on. Needs the tenant's scope."""
+    _end(RetentionRun.objects.all(), RetentionRun.State.FAILED, problem)
+
+
+def _end(runs: QuerySet[RetentionRun], state: RetentionRun.State, problem: str = "") -> bool:
+    """End what is open of some runs; whether there was something."""
     now = timezone.now()
-    RetentionRun.objects.filter(state=RetentionRun.State.RUNNING).update(
-        state=RetentionRun.State.FAILED, problem=problem, ended_at=now, changed_at=now
+    return bool(
+        runs.filter(state=RetentionRun.State.RUNNING).update(
+            state=state, problem=problem, ended_at=now, changed_at=now
+        )
     )
 
 
@@ -125,10 +149,16 @@ class _Row:
         return self.status in OPEN and heard_at >= horizon
 
 
-def _step(run: RetentionRun) -> bool:
-    """Remove the next executions of a locked run, and write how far it has come."""
+def _step(tenant: Tenant, run: RetentionRun, now: dt.datetime) -> bool:
+    """Remove the next executions of a locked run, and write how far it has come.
+
+    What is kept may be more than when it began: then it ends here, or leaves more of the newest.
+    """
+    if past_of(tenant, now) < run.horizon:
+        _end(RetentionRun.objects.filter(pk=run.pk), RetentionRun.State.CANCELED, KEPT_LONGER)
+        return False
     with cursor() as db:
-        looked_at = _next_ids(db, run)
+        looked_at = _next_ids(db, run, first_kept(db, tenant, run.horizon))
         rows = _lock(db, run.tenant_id, looked_at)
         past = [row for row in rows if not row.still_runs(run.horizon)]
         if past:
@@ -154,13 +184,14 @@ def _step(run: RetentionRun) -> bool:
     return bool(looked_at)
 
 
-def _next_ids(db: _Cursor, run: RetentionRun) -> list[uuid.UUID]:
-    """The oldest past executions that were not looked at, as many as a step takes."""
+def _next_ids(db: _Cursor, run: RetentionRun, end: uuid.UUID) -> list[uuid.UUID]:
+    """The oldest executions before `end` that were not looked at, as many as a step takes."""
     for first, last in ((uuid.UUID(one), uuid.UUID(two)) for one, two in run.spans):
         start = first if run.position is None else max(first, uuid.UUID(int=run.position.int + 1))
-        if start >= last:
+        stop = min(last, end)
+        if start >= stop:
             continue
-        db.execute(_NEXT, [run.tenant_id, start, last, STEP])
+        db.execute(_NEXT, [run.tenant_id, start, stop, STEP])
         if found := db.fetchall():
             return [one for one, nodes_before in found if nodes_before < STEP_NODES]
     return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from typing import Any
 
@@ -165,10 +166,60 @@ def test_a_run_goes_in_steps_and_can_be_canceled(
         assert (run.removed, run.expected, run.is_open) == (2, 5, True)
         assert removal.cancel(run)
         assert not removal.cancel(run)
-        # The next day's run takes what is left.
-        assert removal.remove_step(workflow.tenant)
-        assert Execution.objects.count() == 1
+    assert remove_all(workflow.tenant) == 3
+    # The next day's run takes what is left.
+    with tenant_scope(workflow.tenant):
+        RetentionRun.objects.update(ended_at=days_ago(1))
     assert remove_all(workflow.tenant) == 0
+
+
+def test_a_run_ends_when_more_is_kept_since(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "STEP", 2)
+    record(*(aged(workflow, 40 + number) for number in range(5)), aged(workflow, 70))
+    with tenant_scope(workflow.tenant):
+        assert removal.remove_step(workflow.tenant)
+        Tenant.objects.update(retention_days=60)
+        [stored] = record_executions([late(workflow, 50)])
+        assert stored.outcome is Outcome.CREATED
+        assert not removal.remove_step(workflow.tenant)
+        run = RetentionRun.objects.get()
+    assert (run.state, run.removed) == ("canceled", 2)
+    assert "More is kept" in run.problem
+    assert remove_all(workflow.tenant) == 5
+    demand_equal_numbers(workflow.tenant)
+
+
+def test_a_run_leaves_what_is_the_newest_since(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "STEP", 2)
+    record(*(aged(workflow, 40 + number) for number in range(5)))
+    with tenant_scope(workflow.tenant):
+        assert removal.remove_step(workflow.tenant)
+    Tenant.objects.update(retention_minimum=2)
+    assert remove_all(workflow.tenant) == 2
+
+
+def test_first_steps_at_once_do_not_meet(workflow: Workflow) -> None:
+    record(*(aged(workflow, 40 + number) for number in range(20)))
+    start = threading.Barrier(4)
+
+    def step() -> bool:
+        try:
+            with tenant_scope(workflow.tenant):
+                start.wait()
+                return removal.remove_step(workflow.tenant)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as others:
+        results = [each.result() for each in [others.submit(step) for _ in range(4)]]
+    assert any(results)
+    assert remove_all(workflow.tenant) == 0
+    with tenant_scope(workflow.tenant):
+        assert [run.removed for run in RetentionRun.objects.all()] == [20]
 
 
 def test_a_step_is_bounded_by_nodes(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from monitoring.models import Execution, RetentionRun
 from monitoring.recording.store import record_executions
 from monitoring.retention import removal as steps
+from monitoring.retention.horizon import next_turn
 from scheduling import removal
 from scheduling.due import database_now, drain
 from scheduling.models import Removal
@@ -67,6 +68,26 @@ def test_a_turn_goes_on_until_nothing_is_left_and_rests_until_the_next_day(
     due_at = turn_of(tenant).due_at
     assert due_at is not None
     assert due_at > timezone.now()
+
+
+def test_what_a_person_stops_rests_until_the_next_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "STEP", 2)
+    tenant = make_past(5)
+    with tenant_scope(tenant):
+        assert steps.remove_step(tenant)
+        assert steps.cancel(RetentionRun.objects.get())
+    make_due()
+    assert not drain("removal", seconds=20)
+    with tenant_scope(tenant):
+        assert Execution.objects.count() == 3
+        assert RetentionRun.objects.get().state == "canceled"
+        due_at = turn_of(tenant).due_at
+        assert due_at == next_turn(tenant.pk, database_now())
+        RetentionRun.objects.update(ended_at=timezone.now() - dt.timedelta(days=1))
+    make_due()
+    assert not drain("removal", seconds=20)
+    with tenant_scope(tenant):
+        assert not Execution.objects.exists()
 
 
 def test_what_is_given_up_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

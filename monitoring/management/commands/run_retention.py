@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from monitoring.models import RetentionRun
 from monitoring.retention import preview, weeks
-from monitoring.retention.removal import remove_step
+from monitoring.retention.removal import remove_step, rests_until
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tenants.ui.numbers import filesize
@@ -61,7 +61,13 @@ class Command(BaseCommand):
             pass
         runs = list(RetentionRun.objects.filter(ended_at__gte=begun))
         if not runs:
-            self.stdout.write(f"{tenant.slug}: nothing is past.")
+            turn = rests_until(tenant, timezone.now())
+            why = (
+                f"stopped in the pages until {turn:%Y-%m-%d %H:%M} UTC"
+                if turn
+                else "nothing is past"
+            )
+            self.stdout.write(f"{tenant.slug}: {why}.")
             return
         removed, size = sum(run.removed for run in runs), sum(run.bytes for run in runs)
         self.stdout.write(
