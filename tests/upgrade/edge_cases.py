@@ -46,6 +46,9 @@ def build() -> Ids:
     """Store it all; say by what its things are named."""
     ids = build_world().own
     tenant = Tenant.objects.get(pk=ids.tenant)
+    # What is older than is kept would be refused.
+    tenant.retention_days = 3_650
+    tenant.save(update_fields=["retention_days"])
     _, secret = make_token(tenant)
     _send(secret, _messages())
     _end_of_the_waiting(secret)
@@ -77,6 +80,7 @@ def _messages() -> Iterator[dict[str, Any]]:
     for days in (1, 8, 40, 120, 400):
         yield _message(f"days-ago-{days}", "success", days=days)
     yield _message("child", "success", parentExecutionId="status-success", parentNodeId="a")
+    yield _message("stays-pending", "pending")
     yield _message("promises", "running", heartbeatSeconds=10)
     yield _message("silent", "running", heartbeatSeconds=10)
     yield _message("no-nodes", "success", nodeExecutions=[])
