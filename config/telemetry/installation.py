@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from django.db import DatabaseError
@@ -72,8 +73,8 @@ def _of_carrier(status: Status) -> Iterator[Metric]:
         ("tick", "something looked at what is due", status.last_tick),
         ("relay", "events were relayed", status.last_relay),
     ):
-        if at is not None:
-            yield _gauge(f"{name}_age_seconds", f"Since {what}.", _age(at, status.now))
+        age = math.inf if at is None else _age(at, status.now)  # never: a rule "> 60" must see it
+        yield _gauge(f"{name}_age_seconds", f"Since {what}.", age)
     yield from _waiting("outbox", "Events that wait for the relay.", status.outbox, status.now)
     yield from _waiting("wakeups", "Wake-ups that wait for workers.", status.queue, status.now)
     yield _gauges(

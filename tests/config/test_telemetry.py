@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import math
+import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -20,6 +23,7 @@ from tenants.tokens import issue_token
 from tests.config.servers import WebServer
 from tests.monitoring.factories import make_tenant
 
+ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-long-token-for-the-monitoring"
 
 
@@ -84,12 +88,27 @@ def test_it_says_what_waits_and_who_works(client: Client) -> None:
     assert found["flowwatch_database_bytes",] > 1_000_000
     assert found["flowwatch_outbox_waiting",] == 1
     assert found["flowwatch_outbox_oldest_seconds",] >= 0
+    assert found["flowwatch_tick_age_seconds",] == math.inf  # nobody ever looked
     assert found["flowwatch_due_rows", "schedule", "due"] == 0
     assert found["flowwatch_cluster_works", "a@host"] == 0
     assert found["flowwatch_cluster_restarts", "a@host"] == 3
     assert found["flowwatch_partitions",] > 2
     assert found["flowwatch_partitions_until_timestamp_seconds",] > 1_700_000_000
     assert not any("acme" in word for sample in found for word in sample)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("open_to_token")
+def test_the_rules_of_the_documents_ask_for_what_there_is(
+    client: Client, settings: Settings, tmp_path: Path
+) -> None:
+    settings.DATABASE_FOLDERS = (tmp_path,)
+    text = (ROOT / "docs/deployment.md").read_text()
+    [rules] = re.findall("```yaml\n(scrape_configs:.*?)```", text, re.DOTALL)
+    asked = set(re.findall(r"flowwatch_\w+", rules))
+    exported = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).content.decode()
+    assert len(asked) >= 10
+    assert [name for name in asked if f"# TYPE {name} " not in exported] == []
 
 
 @pytest.mark.django_db
