@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from monitoring.database import cursor
 from monitoring.ids import uuid_floor
 from monitoring.metrics.ranges import totals_of_spans
 from monitoring.metrics.sealing import sealed_until
+from monitoring.metrics.spans import Span
 from monitoring.metrics.subject import of_tenant
 from monitoring.recording.fields import EARLIEST
 from monitoring.retention.horizon import DAY, GRACE, horizon_of
@@ -57,21 +59,47 @@ def of(tenant: Tenant, days: int, minimum: int) -> Preview:
     now = timezone.now()
     horizon = horizon_of(days, now - GRACE)
     with cursor() as db:
-        seal = max(sealed_until(db, tenant.pk), EARLIEST)
-        left = _count_before(db, tenant.pk, seal)
-        left_past = left if horizon >= seal else _count_before(db, tenant.pk, horizon)
+        past, rest = _count(db, tenant, [(EARLIEST, horizon), (horizon, now + 2 * DAY)])
         size = _average_bytes(db, tenant.pk, horizon)
-    edge = max(horizon, seal)
-    spans = [(seal, edge), (edge, now + 2 * DAY)] if seal < edge else [(edge, now + 2 * DAY)]
-    *before, after = totals_of_spans(of_tenant(tenant), spans, percentiles=False)
-    past = left_past + sum(each.total for each in before)
-    there = left + sum(each.total for each in before) + after.total
-    removed = max(0, min(past, there - minimum))
-    return Preview(horizon, removed, round(removed * size), there - removed, left >= MOST_COUNTED)
+    removed = max(0, min(past.number, past.number + rest.number - minimum))
+    return Preview(
+        horizon,
+        removed,
+        round(removed * size),
+        past.number + rest.number - removed,
+        past.is_least or rest.is_least,
+    )
 
 
-def _count_before(db: _Cursor, tenant_id: int, moment: dt.datetime) -> int:
-    db.execute(_COUNT, [tenant_id, uuid_floor(moment), MOST_COUNTED])
+def count(tenant: Tenant, spans: Sequence[Span]) -> int:
+    """About how many of a tenant's executions there are of some spans of time; bounded as `of` is."""
+    with cursor() as db:
+        return sum(found.number for found in _count(db, tenant, spans))
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    number: int
+    is_least: bool
+
+
+def _count(db: _Cursor, tenant: Tenant, spans: Sequence[Span]) -> list[_Count]:
+    """From the rollups what began since the seal; what is left from before is counted so far."""
+    seal = max(sealed_until(db, tenant.pk), EARLIEST)
+    since = [(max(start, seal), end) for start, end in spans if end > seal]
+    totals = iter(totals_of_spans(of_tenant(tenant), since, percentiles=False))
+    found: list[_Count] = []
+    for start, end in spans:
+        rows = _count_rows(db, tenant.pk, start, min(end, seal))
+        total = next(totals).total if end > seal else 0
+        found.append(_Count(total + rows, rows >= MOST_COUNTED))
+    return found
+
+
+def _count_rows(db: _Cursor, tenant_id: int, start: dt.datetime, end: dt.datetime) -> int:
+    if start >= end:
+        return 0
+    db.execute(_COUNT, [tenant_id, uuid_floor(start), uuid_floor(end), MOST_COUNTED])
     return int(_only(db))
 
 
@@ -89,7 +117,7 @@ def _only(db: _Cursor) -> Any:
 
 _COUNT: Final = """
     SELECT count(*) FROM (
-        SELECT FROM monitoring_execution WHERE tenant_id = %s AND id < %s LIMIT %s
+        SELECT FROM monitoring_execution WHERE tenant_id = %s AND id >= %s AND id < %s LIMIT %s
     ) e
 """
 _AVERAGE: Final = f"""

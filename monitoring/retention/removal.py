@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from monitoring import deletion
 from monitoring.database import cursor
-from monitoring.ids import uuid_floor
+from monitoring.ids import time_of, uuid_floor
 from monitoring.metrics.sealing import seal
 from monitoring.models import RetentionRun
 from monitoring.retention import preview
@@ -84,8 +84,9 @@ def _begin(tenant: Tenant, now: dt.datetime) -> RetentionRun | None:
             horizon = min(horizon, weeks[0].start)
             end = min(end, uuid_floor(horizon))
         spans = _around(weeks, end)
-        if _oldest(db, tenant.pk, spans) is None:
+        if not _has_any(db, tenant.pk, spans):
             return None
+        expected = preview.count(tenant, [(time_of(first), time_of(last)) for first, last in spans])
         # Before the first row goes: from here on the numbers of these days stand for themselves.
         seal(db, [(tenant.pk, horizon)])
         kept = _count(db, tenant.pk, (end, uuid_floor(horizon)))
@@ -93,7 +94,7 @@ def _begin(tenant: Tenant, now: dt.datetime) -> RetentionRun | None:
         tenant=tenant,
         horizon=horizon,
         spans=[[str(first), str(last)] for first, last in spans],
-        expected=preview.of(tenant, tenant.retention_days, tenant.retention_minimum).removed,
+        expected=expected,
         kept=kept,
     )
 
@@ -225,12 +226,13 @@ _LOCK: Final = f"""
 """  # noqa: S608 - a constant of ours
 
 
-def _oldest(db: _Cursor, tenant_id: int, spans: list[Span]) -> uuid.UUID | None:
+def _has_any(db: _Cursor, tenant_id: int, spans: list[Span]) -> bool:
+    """Whether the tenant has executions in some spans."""
     for first, last in spans:
         db.execute(_NEXT, [tenant_id, first, last, 1])
-        if (row := db.fetchone()) is not None:
-            return uuid.UUID(int=row[0].int)
-    return None
+        if db.fetchone() is not None:
+            return True
+    return False
 
 
 def _count(db: _Cursor, tenant_id: int, span: Span) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -395,6 +396,7 @@ def _drop(past: PastWeek) -> None:
     removed = {int(pk): number for pk, number in past.removed.items()}
     living = set(Tenant.objects.filter(pk__in=removed).values_list("pk", flat=True))
     with cursor() as db:
+        kept = _count_staying(db, week, stays)
         size = _size(db, week) / max(sum(removed.values()), 1)
         seal(db, [(pk, week.end) for pk in living])
         now = timezone.now()
@@ -405,7 +407,7 @@ def _drop(past: PastWeek) -> None:
                 horizon=week.end,
                 removed=removed[pk],
                 bytes=round(size * removed[pk]),
-                kept=sum(tenant_id == pk for tenant_id, _ in stays.kept),
+                kept=kept[pk],
                 weeks=1,
                 started_at=past.began_at,
                 ended_at=now,
@@ -423,6 +425,21 @@ def _drop(past: PastWeek) -> None:
                 [one for _, one in stays.kept],
             ],
         )
+
+
+def _count_staying(db: _Cursor, week: Week, stays: Staying) -> Counter[int]:
+    """Tenant → how many of its executions move to the archive."""
+    values = {"first": week.ids[0], "last": week.ids[1]}
+    db.execute(_COUNT_STAYING, values | _named(stays.keep_from.items(), "tenants", "from"))
+    return Counter(dict(db.fetchall())) + Counter(tenant_id for tenant_id, _ in stays.kept)
+
+
+_COUNT_STAYING: Final = """
+    SELECT k.tenant_id, (
+        SELECT count(*) FROM monitoring_execution e WHERE e.tenant_id = k.tenant_id
+            AND e.id >= k.keep_from AND e.id >= %(first)s AND e.id < %(last)s)
+    FROM unnest(%(tenants)s::bigint[], %(from)s::uuid[]) AS k (tenant_id, keep_from)
+"""
 
 
 def _size(db: _Cursor, week: Week) -> int:
