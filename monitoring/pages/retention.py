@@ -92,6 +92,7 @@ def retention_settings(request: TenantRequest, slug: str) -> HttpResponse:
 
 def _save(request: TenantRequest, form: RetentionForm) -> None:
     with transaction.atomic():
+        before = Tenant.objects.select_for_update(no_key=True).get(pk=request.tenant.pk)
         save_changed(form)
         audit.record(
             "retention.change",
@@ -99,7 +100,9 @@ def _save(request: TenantRequest, form: RetentionForm) -> None:
             request=request,
             subject=request.tenant.slug,
             days=form.choice[0],
+            days_before=before.retention_days,
             minimum=form.choice[1],
+            minimum_before=before.retention_minimum,
         )
     messages.success(request, "Saved.")
 

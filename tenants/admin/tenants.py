@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin import ModelAdmin, SimpleListFilter
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     TenantModelAdmin = ModelAdmin[Tenant]
 else:
     TenantModelAdmin = ModelAdmin
+
+
+_RETENTION: Final = ("retention_days", "retention_minimum")
+_CHANGED_ELSEWHERE: Final = (
+    "An admin of the tenant changes it under Settings → Retention, which tells first what would go."
+)
 
 
 class StateFilter(SimpleListFilter):
@@ -63,8 +69,7 @@ class TenantAdmin(AuditedAdmin, TenantModelAdmin):
         "slug",
         "location_id",
         "executions_per_minute",
-        "retention_days",
-        "retention_minimum",
+        *_RETENTION,
         "state",
         "created_at",
     )
@@ -73,6 +78,20 @@ class TenantAdmin(AuditedAdmin, TenantModelAdmin):
     actions = ("suspend", "resume", "export", "delete_with_everything")
     change_form_template = "admin/tenants/tenant/change_form.html"
     view_on_site = False  # an operator is no member
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Tenant | None = None
+    ) -> tuple[str, ...]:
+        """What removes executions of a tenant is changed only where it is asked about first."""
+        return (*self.readonly_fields, *(_RETENTION if obj else ()))
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Say where a tenant's retention is changed."""
+        if obj:
+            kwargs["help_texts"] = dict.fromkeys(_RETENTION, _CHANGED_ELSEWHERE)
+        return super().get_form(request, obj, change=change, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
         """Count members and tokens along."""

@@ -154,9 +154,34 @@ def test_a_tenant_is_made_with_its_members(operator: Client) -> None:
     assert response.status_code == 302, text_of(response)
     tenant = Tenant.objects.get()
     assert tenant.location_id is None
+    assert (tenant.retention_days, tenant.retention_minimum) == (30, 0)
     with across_tenants():
         assert str(Membership.objects.get(tenant=tenant)) == f"{person.email}, owner"
     assert actions_logged() == ["admin.membership.add", "admin.tenant.add"]
+
+
+def test_how_long_executions_are_kept_is_changed_where_it_is_asked_about(
+    operator: Client, tenant: Tenant
+) -> None:
+    """The admin would save 9 days instead of 90 at once, and executions would go unasked."""
+    address = f"/admin/tenants/tenant/{tenant.pk}/change/"
+    page = text_of(operator.get(address))
+    assert 'name="retention_days"' not in page
+    assert 'name="retention_minimum"' not in page
+    assert "Settings → Retention" in page
+    form = {
+        "name": "Acme Ltd",
+        "slug": "acme",
+        "location_id": "loc-1",
+        "retention_days": "9",
+        "retention_minimum": "0",
+        "memberships-TOTAL_FORMS": "0",
+        "memberships-INITIAL_FORMS": "0",
+    }
+    assert operator.post(address, form).status_code == 302
+    tenant.refresh_from_db()
+    assert tenant.name == "Acme Ltd"
+    assert (tenant.retention_days, tenant.retention_minimum) == (90, 100)
 
 
 def test_suspending_and_resuming(operator: Client, tenant: Tenant) -> None:

@@ -57,7 +57,15 @@ def test_keeping_longer_is_saved_at_once(admin: Client, tenant: Tenant, history:
     assert settings_of(tenant) == (365, 10)
     with tenant_scope(tenant):
         event = AuditEvent.objects.get(action="retention.change")
-    assert event.detail == {"days": 365, "minimum": 10}
+    assert event.detail == {
+        "days": 365,
+        "days_before": 90,
+        "minimum": 10,
+        "minimum_before": 100,
+    }
+    log = get(admin, "/t/agency/settings/audit/")
+    for name, value in event.detail.items():
+        assert f'<span class="muted">{name.replace("_", " ")}</span> {value}' in log
 
 
 def test_what_would_go_is_asked_about_first(admin: Client, tenant: Tenant, history: None) -> None:
