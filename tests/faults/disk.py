@@ -15,7 +15,7 @@ import psycopg
 from tests.config.trees import PATIENCE, wait_for
 from tests.faults.ledger import Call, Ledger, load
 from tests.faults.product import Audit, Product
-from tests.faults.trials import Outcome
+from tests.faults.trials import NotTried, Outcome
 
 MEGABYTE = 1024 * 1024
 DISK_MEGABYTES = 512
@@ -65,7 +65,7 @@ class OnSmallDisk(Product):
         super().throw_away()
 
 
-def can_mount() -> bool:
+def _can_mount() -> bool:
     """Whether a small disk can be made here."""
     return os.geteuid() == 0 and Path("/proc/self/mounts").exists()
 
@@ -82,8 +82,8 @@ def on_small_disk(mutant: str = "") -> Iterator[OnSmallDisk]:
 
 def fill_the_disk(_: int = 1, mutant: str = "", full_seconds: float = 10.0) -> Outcome:
     """Fill it under load to 95 % and to the last byte, end PostgreSQL by that, make room again."""
-    if not can_mount():
-        return Outcome(said="skipped: only root can make a small disk")
+    if not _can_mount():
+        raise NotTried("only root, and only on Linux, can make a small disk")
     ledger, faults = Ledger(), []
     with on_small_disk(mutant) as running, load(ledger, running.port, running.token):
         ledger.goes_on(200)

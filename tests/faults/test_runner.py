@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests import figures
-from tests.faults.__main__ import DOCUMENT, Runner, sample
-from tests.faults.trials import Outcome, Trial, mutant
+from tests.bench import data, load
+from tests.faults import alerts
+from tests.faults.__main__ import DOCUMENT, MEASURED, Runner, sample
+from tests.faults.trials import NotTried, Outcome, Trial, mutant
 
 
 @pytest.fixture
@@ -82,10 +85,22 @@ def test_other_code_begins_anew(root: Path) -> None:
     (root / "config/code.py").write_text("not committed")
     assert try_all(kills, root)
     assert len(kills.rounds) == 9
+    (root / "config/new.py").write_text("not yet added")
+    assert try_all(kills, root)
+    assert len(kills.rounds) == 12
+    (root / "config/new.py").write_text("changed")
+    assert try_all(kills, root)
+    assert len(kills.rounds) == 15
+    (root / "config/new.py").unlink()
     (root / "docs/other.md").write_text("words")
     change(root, "not committed")
     assert try_all(kills, root)
-    assert len(kills.rounds) == 12
+    assert len(kills.rounds) == 18
+
+
+@pytest.mark.parametrize("file", [*alerts.FILES.values(), *map(inspect.getfile, (load, data))])
+def test_what_a_group_runs_is_part_of_its_series(file: str) -> None:
+    assert (figures.ROOT / file).relative_to(figures.ROOT).as_posix().startswith(MEASURED)
 
 
 def test_a_fault_stays_a_fault_of_its_series(root: Path) -> None:
@@ -103,6 +118,17 @@ def test_what_breaks_is_a_fault(root: Path) -> None:
     trial = Trial("kills", "none lost", break_down, times=1, at_once=1, quick=1)
     assert not Runner("web", section="web", root=root).try_all([trial])
     assert "AssertionError: after 120 s still not: ready | **no** |" in table(root)
+
+
+def test_what_cannot_be_tried_here_is_written_nowhere_and_tried_the_next_time(root: Path) -> None:
+    kills = Kills()
+    kills.outcomes[0] = NotTried("only root can")
+    assert try_all(kills, root)
+    assert sample(kills.trials)
+    assert figures.read(DOCUMENT, root=root) == []
+    del kills.outcomes[0]
+    assert try_all(kills, root)
+    assert kills.rounds == [20, 20, 10]
 
 
 def test_quick_does_a_little_and_writes_nothing(root: Path) -> None:

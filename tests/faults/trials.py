@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 NOTHING_WRONG = "0 lost, 0 doubled, rollups equal, each told on once"
 
 
+class NotTried(Exception):
+    """A trial can't be done on this machine; the message says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of one round of a trial.
@@ -32,9 +36,9 @@ class Outcome:
 class Trial:
     """One line of the table: something is done `times` times, in rounds of `at_once`.
 
-    `run(number)` does one round of so many and checks it; what it raises is a fault, too. A round
-    that is ended in the midst is done again. `quick` is how many QUICK does, 0: none. `sizes` names
-    what it is done with.
+    `run(number)` does one round of so many and checks it; what it raises is a fault, too, but for
+    :class:`NotTried`. A round that is ended in the midst is done again. `quick` is how many QUICK
+    does, 0: none. `sizes` names what it is done with.
     """
 
     line: str
