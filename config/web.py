@@ -7,7 +7,7 @@ import resource
 import signal
 from typing import TYPE_CHECKING
 
-from granian.constants import Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
@@ -45,6 +45,9 @@ def main() -> None:
         websockets=False,
         backlog=CONNECTIONS,
         backpressure=CONNECTIONS // 2,
+        # Its guess between HTTP/1 and 2 waits for ever for the first byte, and HTTP/2 knows no time-out
+        # of ours: a thousand silent connections would take all there are.
+        http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=10_000),
         log_level=LogLevels.warning,
         respawn_failed_workers=True,

@@ -17,6 +17,7 @@ pytestmark = [
 ]
 
 IDLE, TOTAL = 1.0, 6.0
+HEAD_SECONDS = 10.0
 LATE = 5.0
 """How much later than its limit a cut may reach a sender on a machine busy with other tests."""
 
@@ -45,6 +46,17 @@ def test_two_hundred_slow_senders_are_cut_and_others_are_served(server: WebServe
     answers = [cut.answer for cut in seen.stopped + seen.dripping]
     assert {answer[:12] for answer in answers} <= {b"HTTP/1.1 408", b""}
     assert b"application/problem+json" in next(filter(None, answers))
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nHost:"]
+)
+def test_who_says_nothing_or_half_is_let_go(server: WebServer, said: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(said)
+        connection.settimeout(HEAD_SECONDS + LATE)
+        while connection.recv(4096):
+            pass  # whatever it is told before it is let go
 
 
 def test_a_body_in_many_pieces_arrives_whole(server: WebServer) -> None:
