@@ -21,6 +21,7 @@ from monitoring.models import BulkJob, Execution
 from monitoring.pages.empty import first_has_come, first_steps, is_waiting_for_the_first
 from monitoring.pages.export import FORMS
 from monitoring.pages.filters import USUAL_TRIGGERS, Filters
+from monitoring.pages.gone import gone_of, has_removed
 from monitoring.pages.histogram import HEIGHT, has_histogram, shape_of
 from monitoring.pages.news import news, news_url
 from monitoring.pages.rows import rows_of
@@ -96,9 +97,11 @@ def _list_context(request: TenantRequest, filters: Filters, page: HistoryPage) -
         **_action_urls(request.tenant.slug, filters.address()),
     }
     if not page.rows and page.newer is None and page.older is None:
-        context["is_new"] = not Execution.objects.exists()
+        context["is_new"] = not Execution.objects.exists() and not has_removed()
         if context["is_new"]:
             context |= first_steps(request)
+        elif not filters.trouble:
+            context["gone"] = gone_of(filters.query, filters.time_range.range)
     return context
 
 

@@ -14,6 +14,7 @@ from monitoring.recording.store import record_executions
 from monitoring.retention import removal
 from tenants.models import AuditEvent, Tenant
 from tenants.scoping import tenant_scope
+from tenants.times import utc_text
 from tests.monitoring.counted import message
 
 pytestmark = pytest.mark.django_db
@@ -148,6 +149,62 @@ def test_the_list_says_that_its_number_counts_what_is_gone(
     assert "4 match" in count(60)
     assert "no longer kept" in count(60)
     assert "no longer kept" not in count(20)
+
+
+def remove_all_past(tenant: Tenant, days: int, minimum: int = 0) -> None:
+    Tenant.objects.update(retention_days=days, retention_minimum=minimum)
+    tenant.refresh_from_db()
+    with tenant_scope(tenant):
+        while removal.remove_step(tenant):
+            pass
+
+
+def list_of(client: Client, first: int, last: int, **filters: str) -> str:
+    """The list of what began between so many days ago."""
+    now = timezone.now()
+    start, end = (utc_text(now - dt.timedelta(days=days)) for days in (first, last))
+    answer = client.get("/t/agency/executions/", {"start": start, "end": end, **filters})
+    return " ".join(answer.content.decode().split())
+
+
+def test_an_empty_list_tells_of_what_ran_and_is_no_longer_kept(
+    viewer: Client, tenant: Tenant, workflow: Workflow, history: None
+) -> None:
+    remove_all_past(tenant, days=30)
+    gone = list_of(viewer, 50, 35)
+    assert "3 ran between" in gone
+    assert "no longer kept" in gone
+    assert "No execution matches" not in gone
+    assert "3 ran between" in list_of(viewer, 50, 35, workflow=str(workflow.pk), status="success")
+
+
+def test_an_empty_list_does_not_claim_to_know_what_only_single_executions_could_tell(
+    viewer: Client, tenant: Tenant, history: None
+) -> None:
+    remove_all_past(tenant, days=30)
+    page = list_of(viewer, 50, 35, error="timed out")
+    assert "No execution matches" in page
+    assert "are no longer kept, so what matched among them is not known" in page
+
+
+@pytest.mark.parametrize(("first", "last"), [(80, 60), (20, 10)])
+def test_an_empty_list_of_days_without_any_says_no_more_than_that(
+    viewer: Client, tenant: Tenant, history: None, first: int, last: int
+) -> None:
+    remove_all_past(tenant, days=30)
+    page = list_of(viewer, first, last)
+    assert "No execution matches" in page
+    assert "no longer kept" not in page
+
+
+def test_a_tenant_of_which_all_is_gone_is_not_taken_for_a_new_one(
+    viewer: Client, tenant: Tenant, workflow: Workflow
+) -> None:
+    old = timezone.now() - dt.timedelta(days=40)
+    record_executions([message(workflow, old)])
+    remove_all_past(tenant, days=30)
+    assert "1 ran between" in list_of(viewer, 50, 1)
+    assert "No execution matches" in get(viewer, "/t/agency/executions/")
 
 
 def test_only_admins_see_it(viewer: Client) -> None:
