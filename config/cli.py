@@ -19,6 +19,7 @@ COMMANDS_WITHOUT_DATABASE = frozenset(
 # Without tenants these have nothing to work on: they make no database, which would be the wrong one.
 COMMANDS_ON_DATA = frozenset(
     {"create_tenant", "create_member", "create_token", "export_tenant", "verify_rollups"}
+    | {"run_retention"}
     | {"createsuperuser", "changepassword", "seed_example", "backup"}
 )
 # What these do must not wait for locks or hang in a transaction (config/database.py).

@@ -76,10 +76,11 @@ def test_a_command_without_the_servers_folder_says_so_and_makes_nothing() -> Non
     tree = Tree()
     try:
         tree.home.rmdir()
-        said = tree.command("create_token", "acme", "--scopes", "read")
-        assert said.returncode == 1
-        assert f"data folder {tree.home}" in said.stderr
-        assert "another FLOWWATCH_DATA, or with DATABASE_URL" in said.stderr
+        for command in (["create_token", "acme", "--scopes", "read"], ["run_retention"]):
+            said = tree.command(*command)
+            assert said.returncode == 1
+            assert f"data folder {tree.home}" in said.stderr
+            assert "another FLOWWATCH_DATA, or with DATABASE_URL" in said.stderr
         with socket.create_server(("127.0.0.1", tree.port)):
             assert f"port {tree.port}" in tree.run_refused()
         assert not tree.home.exists()

@@ -218,7 +218,13 @@ def test_a_large_past_waits_for_its_week_to_go(
 def test_the_command_drops_weeks(workflow: Workflow) -> None:
     record(*(in_week(workflow, hours) for hours in range(1, 4)))
     out = StringIO()
-    call_command("run_retention", "acme", stdout=out)
+    week = oldest()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weeks, "WORTH_DROPPING", 3)
+        call_command("run_retention", "acme", stdout=out)
+    assert "acme: nothing to remove one by one" in out.getvalue()
+    assert oldest() == week, "weeks are everybody's"
+    call_command("run_retention", stdout=out)
     assert "acme: 3 executions" in out.getvalue()
     assert timezone.now() - oldest().end < 31 * DAY, "all weeks went that are past for everybody"
 

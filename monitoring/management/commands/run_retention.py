@@ -26,7 +26,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("slug", nargs="?", help="one tenant; without it, all")
+        parser.add_argument(
+            "slug", nargs="?", help="one tenant; without it, all, and weeks that go as a whole"
+        )
         parser.add_argument("--dry-run", action="store_true", help="only say what would go")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -41,7 +43,8 @@ class Command(BaseCommand):
                     self._tell(tenant)
             return
         begun = timezone.now()
-        self._drop_weeks()
+        if options["slug"] is None:  # the weeks are everybody's
+            self._drop_weeks()
         for tenant in tenants:
             with tenant_scope(tenant):
                 self._remove(tenant, begun)
@@ -65,7 +68,7 @@ class Command(BaseCommand):
             why = (
                 f"stopped in the pages until {turn:%Y-%m-%d %H:%M} UTC"
                 if turn
-                else "nothing is past"
+                else "nothing to remove one by one"
             )
             self.stdout.write(f"{tenant.slug}: {why}.")
             return
