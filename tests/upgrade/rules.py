@@ -29,7 +29,7 @@ BIG: Final = frozenset(
         "tenants_auditevent",
     }
 )
-"""Tables that grow with what is sent; their partitions (`…_20261116`) count as they do."""
+"""Tables that grow with what is sent; their partitions (`…_20261116`, `…_hours`) count as they do."""
 
 _TABLE: Final = r'(?:ONLY\s+)?(?:IF\s+EXISTS\s+)?(?:"?public"?\.)?"?(\w+)"?'
 _VOLATILE: Final = (
@@ -40,7 +40,10 @@ _VOLATILE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A pattern whose first group is the table, and what to do instead."""
+    """A pattern whose first group is the table, and what to do instead.
+
+    A second group is another table that makes the statement harmless when it is empty or checked.
+    """
 
     pattern: re.Pattern[str]
     advice: str
@@ -50,6 +53,9 @@ def _rule(pattern: str, advice: str) -> Rule:
     return Rule(re.compile(pattern, re.IGNORECASE | re.DOTALL), advice)
 
 
+_IN_STEPS: Final = (
+    "rows are changed in steps of some seconds by a due row or the worker, not by the migration"
+)
 _ALTER: Final = rf"ALTER\s+TABLE\s+{_TABLE}\s.*?\b"
 RULES: Final = (
     _rule(
@@ -80,10 +86,8 @@ RULES: Final = (
         rf"{_ALTER}SET\s+(?:TABLESPACE|LOGGED|UNLOGGED|ACCESS\s+METHOD)\b",
         "this writes the table anew",
     ),
-    _rule(
-        rf"(?:UPDATE|DELETE\s+FROM)\s+{_TABLE}\s",
-        "rows are changed in steps of some seconds by a due row or the worker, not by the migration",
-    ),
+    _rule(rf"(?:UPDATE|DELETE\s+FROM|MERGE\s+INTO)\s+{_TABLE}\s", _IN_STEPS),
+    _rule(rf"INSERT\s+INTO\s+{_TABLE}\s[^;]*\bSELECT\b", _IN_STEPS),
     _rule(
         rf"(?:VACUUM\s*\(?\s*FULL\)?|CLUSTER|TRUNCATE(?:\s+TABLE)?|LOCK(?:\s+TABLE)?|REINDEX\s+TABLE)\s+{_TABLE}",
         "this shuts everybody out",
@@ -92,6 +96,10 @@ RULES: Final = (
 _NOT_NULL: Final = _rule(
     rf"{_ALTER}ALTER\s+(?:COLUMN\s+)?\S+\s+SET\s+NOT\s+NULL\b",
     "add CHECK (… IS NOT NULL) NOT VALID, VALIDATE it in a migration after, then SET NOT NULL",
+)
+_ATTACHED: Final = _rule(
+    rf"ALTER\s+TABLE\s+{_TABLE}\s+ATTACH\s+PARTITION\s+{_TABLE}",
+    "all rows of what is attached are read: add a CHECK of its bounds NOT VALID, and VALIDATE it, before",
 )
 _VALIDATED: Final = re.compile(rf"{_ALTER}VALIDATE\s+CONSTRAINT\b", re.IGNORECASE | re.DOTALL)
 _CREATED: Final = re.compile(
@@ -116,15 +124,16 @@ def troubles(sql: str) -> Iterator[str]:
         validated.update(found.lower() for found in _VALIDATED.findall(statement))
         for rule in RULES:
             yield from _found(rule, statement, made)
-        yield from _found(_NOT_NULL, statement, made | validated)
+        for rule in (_NOT_NULL, _ATTACHED):
+            yield from _found(rule, statement, made | validated)
 
 
 def _found(rule: Rule, statement: str, harmless: set[str]) -> Iterator[str]:
     for match in rule.pattern.finditer(statement):
-        table = match[1].lower()
-        if _is_big(table) and table not in harmless:
+        tables = [table.lower() for table in match.groups()]
+        if _is_big(tables[0]) and harmless.isdisjoint(tables):
             yield f"{' '.join(statement.split())[:200]} – {rule.advice}"
 
 
 def _is_big(table: str) -> bool:
-    return re.sub(r"_(?:\d{8}|archive)$", "", table) in BIG
+    return re.sub(r"_(?:\d{8}|archive|fiveminutes|hours|days)$", "", table) in BIG
