@@ -10,7 +10,7 @@
 #   make faults   kills, stops and overloads real processes, and checks that no acknowledged execution
 #                 is lost and that its tests would see faults: the figures of docs/reliability.md
 #                 (GROUP=web, alerts, …: one group, each under an hour; ended at any moment it
-#                 goes on where it was; QUICK=1: 20 kills in all, nothing is written)
+#                 goes on where it was; QUICK=1: a little of each, nothing is written)
 #   make client-faults  the Python client against bad servers and full disks, killed 100 times, and
 #                 whether the tests would see faults (QUICK=1: killed 10 times)
 #   make shots    screenshots of every page into shots/
