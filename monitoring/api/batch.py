@@ -30,7 +30,7 @@ from monitoring.api.ingest import (
 )
 from monitoring.api.lines import Messages
 from monitoring.api.messages import FullExecution, ShortLog
-from monitoring.recording import schema, store, writer
+from monitoring.recording import quota, schema, store, writer
 from monitoring.recording.record import ExecutionRecord, Outcome, Result
 from tenants import problems
 from tenants.api_access import Access, ApiRequest
@@ -121,6 +121,7 @@ def record_batch(request: ApiRequest) -> HttpResponse:
         for results in _stored(messages, request, source, key):
             counts.update(each.result.value for each in results)
             encoded.append(_encode_items(results))
+    quota.give_back(request.tenant, counts[Outcome.REJECTED])
     if counts[Outcome.FAILED] and not _STORED & counts.keys():
         raise problems.unavailable(
             "The database can't be reached. Nothing was stored; repeat the call.",

@@ -176,7 +176,8 @@ def _recorded(
         result = writer.record(record)
     except writer.Overloaded as error:
         raise problems.unavailable(str(error), writer.RETRY_AFTER_SECONDS) from error
-    return _answer(result)
+    answer = recorded(request, result)
+    return json_answer(answer, 201 if answer.created else 200)
 
 
 def let_in(request: ApiRequest) -> None:
@@ -196,17 +197,14 @@ def take_quota(request: ApiRequest, messages: int) -> None:
         raise problems.too_many(str(error), error.retry_after) from None
 
 
-def _answer(result: Result) -> HttpResponse:
-    return json_answer(recorded(result), 201 if result.created else 200)
-
-
-def recorded(result: Result) -> Recorded:
+def recorded(request: ApiRequest, result: Result) -> Recorded:
     """What became of a message, for its sender. Raises 422 or 503 where it was not stored."""
     if result.outcome is Outcome.FAILED:
         raise problems.unavailable(
             result.reason or "It could not be stored.", writer.RETRY_AFTER_SECONDS
         )
     if result.outcome is Outcome.REJECTED:
+        quota.give_back(request.tenant, 1)
         raise _rejection(result)
     return Recorded(id=result.id, external_id=result.external_id, created=result.created)
 

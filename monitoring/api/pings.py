@@ -89,4 +89,4 @@ def _recorded(request: ApiRequest, workflow_id: str, signal: Signal) -> HttpResp
         result = record_ping(Ping(clean_text(workflow_id), signal, run_id, body), source)
     except InvalidMessage as error:
         raise problems.unprocessable("Nothing was stored.", field_errors(error)) from None
-    return json_answer(recorded(result))
+    return json_answer(recorded(request, result))

@@ -2,7 +2,8 @@
 
 It forgets the quota's number of messages each minute, evenly. A call is taken whole while there is room
 for one message; what it brings beyond that is forgotten before the next call is taken. So a batch
-that is larger than the quota passes, and the average holds.
+that is larger than the quota passes, and the average holds. What turns out to be
+rejected is given back.
 
 That a tenant has no room is remembered in the process for a moment, so that its next calls are refused
 before they cost anything: they would take the time of those that have room.
@@ -11,6 +12,7 @@ before they cost anything: they would take the time of those that have room.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import math
 import threading
 import time
@@ -19,13 +21,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.conf import settings
-from django.db import transaction
+from django.db import Error, transaction
 
 from monitoring.database import cursor
 from monitoring.models import QuotaUse
 from monitoring.models.quota import shifted
 from tenants.models import Tenant
 from tenants.scoping import across_tenants
+
+logger = logging.getLogger(__name__)
 
 LEAST_SECONDS: Final = 0.1
 MOST_SECONDS: Final = 0.5
@@ -124,6 +128,19 @@ def take(tenant: Tenant, messages: int) -> None:
         raise QuotaExceededError(per_minute, _whole_seconds(missing_seconds))
 
 
+def give_back(tenant: Tenant, messages: int) -> None:
+    """Take messages that were counted and then rejected out of the count; the database's errors pass."""
+    if not messages or quota_of(tenant) is None:
+        return
+    try:
+        with transaction.atomic(), cursor() as db:
+            db.execute("SET LOCAL synchronous_commit = off")
+            db.execute(_GIVE_BACK, {"tenant": tenant.pk, "messages": messages})
+    except Error as error:
+        # Others of the call may be stored: their sender has to be told.
+        logger.warning("%d rejected messages stay counted: %s", messages, error)
+
+
 def _whole_seconds(seconds: float) -> int:
     return max(1, math.ceil(seconds))
 
@@ -197,4 +214,9 @@ _TAKE: Final = """
         ON CONFLICT (tenant_id) DO UPDATE SET level = EXCLUDED.level, at = EXCLUDED.at
     )
     SELECT level FROM now
+"""
+
+_GIVE_BACK: Final = """
+    UPDATE monitoring_quotause SET level = greatest(0, level - %(messages)s)
+    WHERE tenant_id = %(tenant)s
 """

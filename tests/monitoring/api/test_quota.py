@@ -105,6 +105,35 @@ def test_a_message_that_breaks_the_schema_does_not_count(api: Api, limited: Tena
     assert api.post("/api/executions", MESSAGE).status_code == 201
 
 
+TOO_OLD = MESSAGE | {"started_at": "2020-01-01T00:00:00Z"}
+
+
+def test_what_is_rejected_does_not_count(api: Api, limited: Tenant) -> None:
+    for _ in range(4):
+        assert api.post("/api/executions", TOO_OLD).status_code == 422
+    assert api.post("/api/executions", MESSAGE).status_code == 201
+
+
+def test_rejected_lines_of_a_batch_do_not_count(api: Api, limited: Tenant) -> None:
+    lines = [json.dumps(MESSAGE), *[json.dumps(TOO_OLD)] * 10, *["{broken"] * 10]
+    ndjson = {"content_type": "application/x-ndjson"}
+    answer = api.send("POST", "/api/executions/batch", "\n".join(lines).encode(), **ndjson)
+    assert answer.json()["summary"]["rejected"] == 20
+    statuses = [api.post("/api/executions", MESSAGE).status_code for _ in range(3)]
+    assert statuses == [201, 201, 429], "one line of the batch was stored, so it took one"
+
+
+def test_a_batch_is_answered_also_when_its_count_cannot_be_corrected(
+    api: Api, limited: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quota, "_GIVE_BACK", "SELECT 1 / 0")
+    lines = [json.dumps(MESSAGE), json.dumps(TOO_OLD)]
+    ndjson = {"content_type": "application/x-ndjson"}
+    answer = api.send("POST", "/api/executions/batch", "\n".join(lines).encode(), **ndjson)
+    assert answer.status_code == 200
+    assert answer.json()["summary"]["created"] == 1
+
+
 # --- remembering that there is no room ----------------------------------------------------------
 
 
