@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from config import soundness
+from config.telemetry.view import knows_token
 from monitoring.disk import database_disk
 from monitoring.worker import is_led
 from scheduling.database_status import database_figures
@@ -37,9 +38,9 @@ def ready(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def detailed(request: HttpRequest) -> JsonResponse:
-    """The verdict for everyone; the reasons and figures for staff only."""
+    """The verdict for everyone; the reasons and figures for staff and who knows METRICS_TOKEN."""
     problems = _problems()
-    if not _asked_by_staff(request):
+    if not (knows_token(request) or _asked_by_staff(request)):
         return _answer(problems, {})
     details: dict[str, Any] = {
         "problems": problems,

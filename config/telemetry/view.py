@@ -27,12 +27,13 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """
     if not settings.METRICS_TOKEN and not settings.METRICS_ALLOWED_NETWORKS:
         raise Http404
-    if not (_knows_token(request) or _comes_from_allowed(request)):
+    if not (knows_token(request) or _comes_from_allowed(request)):
         return problem_response(unauthorized("Give METRICS_TOKEN as a bearer token."))
     return HttpResponse(requests.text() + installation.text(), content_type=_CONTENT_TYPE)
 
 
-def _knows_token(request: HttpRequest) -> bool:
+def knows_token(request: HttpRequest) -> bool:
+    """Whether there is a METRICS_TOKEN and the request brings it."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     wanted = settings.METRICS_TOKEN.encode()
     return (

@@ -74,3 +74,18 @@ def test_details_are_for_staff(client: Client, settings: Settings) -> None:
     assert details["scheduler"]["clusters"] == []
     assert details["scheduler"]["kinds"]["schedule"]["due"] == 0
     assert set(details["queue"]) <= {"monitoring_event", "monitoring_rollupdelta"}
+
+
+@pytest.mark.django_db
+def test_details_are_for_who_knows_the_token_of_metrics(client: Client, settings: Settings) -> None:
+    """What alarms call has no session."""
+    settings.METRICS_TOKEN = "a-secret-of-the-monitoring"
+
+    def told(token: str) -> set[str]:
+        headers = {"Authorization": f"Bearer {token}"}
+        return set(client.get("/health/detailed", headers=headers).json())
+
+    assert {"database", "scheduler", "queue", "problems"} <= told(settings.METRICS_TOKEN)
+    assert told("another") == {"status"}
+    settings.METRICS_TOKEN = ""
+    assert told("") == {"status"}
