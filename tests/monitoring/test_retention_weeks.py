@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +18,9 @@ import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytest_django.plugin import DjangoDbBlocker
 
 from monitoring.database import cursor
 from monitoring.ids import time_of
@@ -366,6 +371,112 @@ def test_what_moves_is_weighed_again(workflow: Workflow, monkeypatch: pytest.Mon
     with across_tenants():
         assert Execution.objects.count() == ExecutionKey.objects.count() == 23
     assert not PastWeek.objects.exists()
+
+
+stories = st.lists(
+    st.one_of(
+        st.tuples(st.just("post"), st.integers(0, 1), st.integers(1, 8)),
+        st.tuples(st.just("days"), st.integers(0, 1), st.sampled_from((30, 3_650))),
+        st.tuples(st.just("minimum"), st.integers(0, 1), st.integers(0, 3)),
+        st.tuples(st.just("remove"), st.integers(0, 1)),
+        st.just(("drop",)),
+        st.just(("delete",)),
+    ),
+    min_size=5,
+    max_size=40,
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(story=stories)
+def test_whatever_meets_a_week_that_goes_loses_nothing(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, story: list[tuple[Any, ...]]
+) -> None:
+    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch, transaction.atomic():
+        patch.setattr(weeks, "FORGOTTEN_AT_ONCE", 2)
+        patch.setattr(weeks, "WORTH_DROPPING", 2)
+        patch.setattr(weeks, "MOST_MOVED", 4)
+        patch.setattr(removal, "STEP", 2)
+        _Story().tell(story)
+        transaction.set_rollback(True)
+
+
+class _Story:
+    """What two tenants do while a week goes, and what must still be there.
+
+    `acknowledged`: what was stored, by tenant and name, and was within the tenant's days ever since.
+    """
+
+    def __init__(self) -> None:
+        self.workflows = [
+            make_workflow(make_environment(make_tenant(retention_days=3_650, retention_minimum=0)))
+            for _ in range(2)
+        ]
+        self.start = oldest().start
+        self.deleted: set[int] = set()
+        self.acknowledged: dict[tuple[int, str], uuid.UUID] = {}
+        for number, hours in itertools.product(range(2), range(1, 6)):
+            self.post(number, hours)
+        self.days(0, 30)
+
+    def tell(self, story: list[tuple[Any, ...]]) -> None:
+        for action, *values in story:
+            getattr(self, action)(*values)
+            self.demand_all()
+        while weeks.drop_step():
+            self.demand_all()
+        with across_tenants():
+            there = set(Execution.objects.values_list("tenant_id", "id"))
+            assert set(ExecutionKey.objects.values_list("tenant_id", "execution_id")) == there
+
+    def post(self, number: int, hours: int) -> None:
+        workflow, name = self.workflows[number], f"e{hours}"
+        [result] = record_executions(
+            [late(message(workflow, self.start + hours * HOUR, external_id=name))]
+        )
+        if result.outcome in (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED):
+            assert result.id is not None
+            if workflow.tenant.retention_days == 3_650 and number not in self.deleted:
+                self.acknowledged[number, name] = result.id
+        else:
+            assert result.outcome is Outcome.FAILED or result.kind == "too-old"
+
+    def days(self, number: int, days: int) -> None:
+        tenant = self.workflows[number].tenant
+        tenant.retention_days = days
+        tenant.save(update_fields=["retention_days"])
+        if days == 30:
+            for place in [place for place in self.acknowledged if place[0] == number]:
+                del self.acknowledged[place]
+
+    def minimum(self, number: int, minimum: int) -> None:
+        tenant = self.workflows[number].tenant
+        tenant.retention_minimum = minimum
+        tenant.save(update_fields=["retention_minimum"])
+
+    def remove(self, number: int) -> None:
+        tenant = self.workflows[number].tenant
+        with tenant_scope(tenant):
+            removal.remove_step(tenant)
+
+    def drop(self) -> None:
+        weeks.drop_step()
+
+    def delete(self) -> None:
+        """The second tenant is marked for deletion: nothing of it needs to stay."""
+        Tenant.objects.filter(pk=self.workflows[1].tenant_id).update(
+            deletion_requested_at=timezone.now()
+        )
+        self.deleted.add(1)
+        self.days(1, 30)
+
+    def demand_all(self) -> None:
+        demand_that_keys_lead_somewhere()
+        with across_tenants():
+            there = list(Execution.objects.values_list("tenant_id", "external_id"))
+            ids = set(Execution.objects.values_list("id", flat=True))
+        assert len(set(there)) == len(there), "one execution for each name"
+        assert set(self.acknowledged.values()) <= ids
 
 
 @pytest.mark.django_db(transaction=True)
