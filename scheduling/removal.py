@@ -6,7 +6,7 @@ import datetime as dt
 
 from django.db.models import Exists, OuterRef
 
-from monitoring.retention.horizon import next_turn
+from monitoring.horizon import next_turn
 from monitoring.retention.removal import give_up, remove_step
 from monitoring.worker import periodic
 from scheduling.due import Claim, database_now

@@ -13,9 +13,9 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
+from monitoring.horizon import next_turn
 from monitoring.models import RetentionRun
 from monitoring.retention import preview, removal
-from monitoring.retention.horizon import next_turn
 from monitoring.retention.weeks import going_of
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member

@@ -30,6 +30,7 @@ from django.db import (
 )
 
 from monitoring.counting.buckets import bucket_of
+from monitoring.horizon import DAY, horizon_of
 from monitoring.ids import time_of
 from monitoring.recording import contact, tables
 from monitoring.recording.deltas import Delta
@@ -45,7 +46,6 @@ from monitoring.recording.merge import (
 from monitoring.recording.payload import ExecutionTooLarge
 from monitoring.recording.record import ExecutionRecord, Outcome, Result
 from monitoring.recording.workflows import Workflows
-from monitoring.retention.horizon import DAY, horizon_of
 
 logger = logging.getLogger(__name__)
 

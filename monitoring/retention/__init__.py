@@ -1,6 +1,5 @@
-"""How long executions are kept, and how they go.
+"""How long executions are kept (`monitoring.horizon`: what is past), and how they go.
 
-    horizon.py   what is past
     removal.py   a tenant's past executions go, a thousand at a time
     keeping.py   what stays although it is past
     weeks.py     the oldest week's partitions go at once

@@ -11,13 +11,13 @@ import psycopg
 from django.utils import timezone
 
 from monitoring.database import cursor
+from monitoring.horizon import DAY, GRACE, horizon_of
 from monitoring.ids import uuid_floor
 from monitoring.metrics.ranges import totals_of_spans
 from monitoring.metrics.sealing import sealed_until
 from monitoring.metrics.spans import Span
 from monitoring.metrics.subject import of_tenant
 from monitoring.recording.fields import EARLIEST
-from monitoring.retention.horizon import DAY, GRACE, horizon_of
 from tenants.models import Tenant
 
 MOST_COUNTED: Final = 10_000

@@ -21,11 +21,11 @@ from django.utils import timezone
 
 from monitoring import deletion
 from monitoring.database import cursor
+from monitoring.horizon import next_turn, past_of
 from monitoring.ids import time_of, uuid_floor
 from monitoring.metrics.sealing import seal
 from monitoring.models import RetentionRun
 from monitoring.retention import preview
-from monitoring.retention.horizon import next_turn, past_of
 from monitoring.retention.keeping import OPEN, first_kept
 from monitoring.retention.weeks import Week, left_to_drop
 from tenants.models import Tenant

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitoring.deletion import delete_executions
+from monitoring.horizon import horizon_of, next_turn
 from monitoring.ids import time_of
 from monitoring.metrics.ranges import totals
 from monitoring.metrics.rollups import fold_deltas
@@ -37,7 +38,6 @@ from monitoring.models import (
 from monitoring.recording.record import ExecutionRecord, Idempotency, Outcome, Result
 from monitoring.recording.store import record_executions
 from monitoring.retention import preview, removal, weeks
-from monitoring.retention.horizon import horizon_of, next_turn
 from monitoring.words import Status
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope

@@ -7,10 +7,10 @@ import datetime as dt
 import pytest
 from django.utils import timezone
 
+from monitoring.horizon import next_turn
 from monitoring.models import Execution, RetentionRun
 from monitoring.recording.store import record_executions
 from monitoring.retention import removal as steps
-from monitoring.retention.horizon import next_turn
 from scheduling import removal
 from scheduling.due import database_now, drain
 from scheduling.models import Removal
