@@ -52,6 +52,7 @@ from monitoring.recent import (
     signs,
     unfinished,
 )
+from monitoring.recording.quota import Refused, refused_of
 from monitoring.verdict import CANDIDATES, Finding, failing_first, findings, latest_of
 from monitoring.words import Status
 from tenants.access import TenantRequest, tenant_member
@@ -84,7 +85,8 @@ def overview(request: TenantRequest, slug: str) -> HttpResponse:
         return render(request, "monitoring/overview_empty.html", first_steps(request))
     number_under_way, under_way = _under_way()
     panels = panels_at(Place.OVERVIEW, request, request.tenant)
-    stamp = _stamp(kpis, number_under_way, under_way, panels)
+    refused = refused_of(request.tenant, timezone.now())
+    stamp = _stamp(kpis, number_under_way, under_way, panels, refused)
     if request.GET.get("stamp") == stamp:
         return HttpResponse(status=UNCHANGED)
     failing = workflows_needing_a_look(of_tenant(request.tenant), shown.range, limit=CANDIDATES)
@@ -101,6 +103,9 @@ def overview(request: TenantRequest, slug: str) -> HttpResponse:
         "workflows": _workflow_rows(failing_first(failing, latest)[:NEED_A_LOOK], shown, slug),
         "under_way": rows_of(under_way, slug, ""),
         "panels": panels,
+        "refused": refused,
+        "refused_since": since_words(refused.since) if refused else "",
+        "may_see_quota": request.membership.may(Role.ADMIN),
         "stamp": stamp,
         "has_ended": bool(request.GET.get("end")),
     }
@@ -108,7 +113,11 @@ def overview(request: TenantRequest, slug: str) -> HttpResponse:
 
 
 def _stamp(
-    kpis: Kpis, number: UnderWay, under_way: Sequence[Execution], panels: Sequence[Part]
+    kpis: Kpis,
+    number: UnderWay,
+    under_way: Sequence[Execution],
+    panels: Sequence[Part],
+    refused: Refused | None,
 ) -> str:
     """What a page that stays open compares: the same while nothing on it would change.
 
@@ -117,7 +126,7 @@ def _stamp(
     totals = kpis.totals
     running = [(each.id, shown_status(each), each.node_done_count) for each in under_way]
     minute = timezone.now().replace(second=0, microsecond=0) if running else None
-    seen = (totals.counts, totals.duration_sums, number, running, minute, panels)
+    seen = (totals.counts, totals.duration_sums, number, running, minute, panels, refused)
     return hashlib.blake2b(repr(seen).encode(), digest_size=8).hexdigest()
 
 

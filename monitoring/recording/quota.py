@@ -31,6 +31,7 @@ from tenants.scoping import across_tenants
 
 logger = logging.getLogger(__name__)
 
+HOUR: Final = dt.timedelta(hours=1)
 LEAST_SECONDS: Final = 0.1
 MOST_SECONDS: Final = 0.5
 """How long a process believes that a tenant has no room; an operator may have made some."""
@@ -177,10 +178,34 @@ def use_of(tenant: Tenant, now: dt.datetime) -> Use:
     return _use(tenant, found or QuotaUse(tenant=tenant, level=0.0, at=now), now)
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Calls of a tenant that were refused since `since`, the beginning of an hour of the clock."""
+
+    calls: int
+    since: dt.datetime
+    last: dt.datetime
+    per_minute: int
+
+
+def refused_of(tenant: Tenant, now: dt.datetime) -> Refused | None:
+    """What was refused in this hour and the one before; None when nothing was in the last 60 minutes."""
+    per_minute = quota_of(tenant)
+    if per_minute is None:
+        return None
+    use = QuotaUse.objects.filter(tenant=tenant, refused_at__gt=now - HOUR).first()
+    if use is None or use.refused_at is None:
+        return None
+    this_hour = now.astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)
+    calls = use.refused_since(now, 2)
+    since = this_hour if calls == use.refused_since(now, 1) else this_hour - HOUR
+    return Refused(calls, since, use.refused_at, per_minute)
+
+
 def refused_lately(now: dt.datetime, limit: int) -> list[Use]:
     """The tenants that were refused something in the last hour, those most often first."""
     with across_tenants():
-        found = QuotaUse.objects.filter(refused_at__gt=now - dt.timedelta(hours=1))
+        found = QuotaUse.objects.filter(refused_at__gt=now - HOUR)
         uses = [_use(each.tenant, each, now) for each in found.select_related("tenant")]
     return sorted(uses, key=lambda use: use.refused_in_hour, reverse=True)[:limit]
 

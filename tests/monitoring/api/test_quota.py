@@ -218,6 +218,59 @@ def test_what_was_refused_is_shown(
     assert status.count('class="lead">acme') == 1
 
 
+def overview(client: Client, tenant: Tenant) -> str:
+    """The overview without markup, white space folded."""
+    page = client.get(f"/t/{tenant.slug}/").content.decode()
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page))
+
+
+def test_the_overview_says_what_was_refused_lately(
+    api: Api, limited: Tenant, client: Client
+) -> None:
+    client.force_login(make_member(limited, Role.ADMIN))
+    for _ in range(3):
+        api.post("/api/executions", MESSAGE)
+    assert "refused" not in overview(client, limited)
+    for expected in ("1 call was refused since", "2 calls were refused since"):
+        api.post("/api/executions", MESSAGE)
+        quota.refusals.forget()
+        assert expected in overview(client, limited)
+    assert "over the quota of 3 executions a minute" in overview(client, limited)
+    assert (
+        f'href="/t/{limited.slug}/settings/quota/"'
+        in client.get(f"/t/{limited.slug}/").content.decode()
+    )
+    with across_tenants():
+        QuotaUse.objects.update(refused_at=timezone.now() - dt.timedelta(minutes=61))
+    assert "refused" not in overview(client, limited)
+
+
+def test_the_overview_leads_to_the_quota_who_may_see_it(
+    api: Api, limited: Tenant, client: Client
+) -> None:
+    for _ in range(4):
+        api.post("/api/executions", MESSAGE)
+    client.force_login(make_member(limited, Role.VIEWER))
+    page = client.get(f"/t/{limited.slug}/").content.decode()
+    assert "1 call was refused" in page
+    assert "settings/quota" not in page
+
+
+def test_an_open_overview_hears_of_what_is_refused(
+    api: Api, limited: Tenant, client: Client
+) -> None:
+    client.force_login(make_member(limited, Role.VIEWER))
+    for _ in range(3):
+        api.post("/api/executions", MESSAGE)
+    page = f"/t/{limited.slug}/"
+    [stamp] = re.findall(r'"stamp": "(\w+)"', client.get(page).content.decode())
+    assert client.get(page, {"stamp": stamp}).status_code == 204
+    api.post("/api/executions", MESSAGE)
+    told = client.get(page, {"stamp": stamp})
+    assert told.status_code == 200
+    assert re.search(r'hx-select-oob="[^"]*#live-refused,', told.content.decode())
+
+
 def test_without_a_quota_there_is_nothing_to_use(tenant: Tenant, client: Client) -> None:
     client.force_login(make_member(tenant, Role.ADMIN))
     shown = client.get(f"/t/{tenant.slug}/settings/quota/").content.decode()
