@@ -7,13 +7,14 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from psycopg import conninfo, pq
+from psycopg import conninfo, pq, sql
 
 from config.postgres.cluster import APP_ROLE, OWNER_ROLE, SUPERUSER, Cluster
 
 Parameters = dict[str, Any]
 
 MAINTENANCE_DATABASE = "postgres"
+_LIMITS = ("idle_in_transaction_session_timeout", "idle_session_timeout", "statement_timeout")
 
 
 class Refused(Exception):
@@ -52,16 +53,17 @@ class Place:
         return replace(self, owner={**self.owner, "dbname": database})
 
     def connect(self) -> psycopg.Connection[Any]:
-        """A session of the owner that commits each statement and is cut off by no time limit."""
-        session = psycopg.connect(**self.owner, autocommit=True)
-        session.execute("SET idle_in_transaction_session_timeout = 0")
-        session.execute("SET statement_timeout = 0")
-        return session
+        """A session of the owner. Raises :class:`Refused` when the database can't be reached."""
+        return _connect(self.owner)
 
     def connect_admin(self) -> psycopg.Connection[Any]:
-        """A session of who may create and rename databases."""
+        """A session of who may create and rename databases. Raises :class:`Refused` like the other."""
         assert self.admin is not None
-        return psycopg.connect(**self.admin, autocommit=True)
+        return _connect(self.admin)
+
+    def connect_server(self) -> psycopg.Connection[Any]:
+        """A session for questions about the server, also while nobody may connect to the database."""
+        return self.connect() if self.admin is None else self.connect_admin()
 
     def for_programs(self) -> tuple[str, dict[str, str]]:
         """`--dbname` of PostgreSQL's programs, and the variables that keep the password off it."""
@@ -80,16 +82,24 @@ def of_cluster(cluster: Cluster) -> Place:
 
 
 def of_settings() -> Place:
-    """The database that Django's settings name. Raises :class:`Refused` when it can't be reached."""
+    """The database that Django's settings name."""
     app = settings.DATABASES["default"]
     owner = _libpq({**app, **(settings.MIGRATION_DATABASE or {})})
     if settings.EMBEDDED_DATABASE:
         embedded = of_cluster(Cluster(settings.HOME))
         return replace(embedded.renamed(owner["dbname"]), app_role=settings.APP_ROLE)
+    return Place(owner, settings.APP_ROLE, _admin_beside(owner))
+
+
+def _connect(parameters: Parameters) -> psycopg.Connection[Any]:
+    """A session that commits each statement and is cut off by no time limit."""
     try:
-        return Place(owner, settings.APP_ROLE, _admin_beside(owner))
+        session = psycopg.connect(**parameters, autocommit=True)
     except psycopg.OperationalError as error:
         raise Refused(f"The database can't be reached: {error}") from error
+    for limit in _LIMITS:
+        session.execute(sql.SQL("SET {} = 0").format(sql.Identifier(limit)))
+    return session
 
 
 def _libpq(django: Parameters) -> Parameters:
@@ -108,15 +118,12 @@ def _libpq(django: Parameters) -> Parameters:
 
 def _admin_beside(owner: Parameters) -> Parameters | None:
     """The owner on the maintenance database, when it may create databases."""
-    with psycopg.connect(**owner) as session:
-        row = session.execute(
-            "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
-        ).fetchone()
-    if row != (True,):
-        return None
     admin = {**owner, "dbname": MAINTENANCE_DATABASE}
     try:
-        psycopg.connect(**admin).close()
+        with psycopg.connect(**admin) as session:
+            row = session.execute(
+                "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+            ).fetchone()
     except psycopg.OperationalError:
         return None
-    return admin
+    return admin if row == (True,) else None

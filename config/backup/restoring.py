@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import psycopg
 from psycopg import sql
@@ -22,6 +22,15 @@ from config.backup import manifest as manifests
 from config.backup import rights
 from config.backup.archive import Archive
 from config.backup.place import Place, Refused
+from config.backup.turns import (
+    Session,
+    allow_connections,
+    clear_up,
+    drop,
+    replaced_name,
+    restoring_name,
+    take_turn,
+)
 from config.postgres.binaries import Binaries
 from config.postgres.creation import confine_roles
 from config.roles import default_privileges
@@ -29,7 +38,7 @@ from config.roles import default_privileges
 PIECE: Final = 1 << 18
 # How long sessions may take that end just now.
 PATIENCE_SECONDS: Final = 5.0
-# Each waits five seconds for who has come back since all sessions were ended.
+# Each waits five seconds for who has come back since the sessions of the new one were ended.
 SWAP_TRIES: Final = 5
 # The last commit, the swap of the names, waits for all that was written before.
 SESSION_OPTIONS: Final = "-c synchronous_commit=off -c maintenance_work_mem=256MB"
@@ -40,26 +49,37 @@ def destination(place: Place, *, replace: bool) -> Iterator[tuple[Place, bool]]:
     """The database to fill, and whether in one transaction; it takes the place of the old one if
     the block ends well.
 
-    Raises :class:`Refused` when somebody uses the old one, or when it isn't empty and not to be
-    replaced.
+    Until then nobody may connect to the old one: what they wrote there would be lost. Raises
+    :class:`Refused` when somebody uses it, or when it isn't empty and not to be replaced.
     """
-    _refuse_users(place)
-    if not replace and (count := _tables(place)):
-        raise Refused(
-            f"The database {place.database} is not empty ({count} tables). Give --replace to put the "
-            "backup in its place; what it holds now is then lost."
-        )
     if place.admin is None:
-        yield _empty_one(place), True
+        with place.connect() as session:
+            _take_turn(session, place)
+            _refuse_to_begin(session, place, replace=replace)
+            _refuse_what_is_there(session, place)
+            yield place, True
         return
-    new = place.renamed(f"{place.database}_restoring")
-    _create_beside(place, new)
-    try:
-        yield new, False
-        _swap(place, new)
-    finally:
-        with place.connect_admin() as admin:
-            _drop(admin, new.database)
+    new = place.renamed(restoring_name(place.database))
+    with place.connect_admin() as admin:
+        _take_turn(admin, place)
+        clear_up(admin, place.database)
+        with _closed(admin, place, replace=replace):
+            _create_beside(admin, place, new)
+            try:
+                yield new, False
+                _swap(admin, place, new)
+            finally:
+                with place.connect_admin() as fresh:
+                    drop(fresh, new.database)
+
+
+def clear_leftovers(place: Place) -> None:
+    """Let a database be reached again whose restore was killed; nothing while one is at work."""
+    if place.admin is None:
+        return
+    with place.connect_admin() as admin:
+        if take_turn(admin, place.database):
+            clear_up(admin, place.database)
 
 
 def fill(new: Place, archive: Archive, client: Binaries, *, one_transaction: bool) -> None:
@@ -111,60 +131,90 @@ def _restore(new: Place, dump: IO[bytes], client: Binaries, *, one_transaction: 
             raise Refused(f"pg_restore ended with status {status}: {words}")
 
 
-def _empty_one(place: Place) -> Place:
-    if _tables(place):
+def _take_turn(session: Session, place: Place) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not take_turn(session, place.database):
+        # A start of Flowwatch has the turn for a moment, too.
+        if time.monotonic() > end:
+            raise Refused(
+                f"Another restore of the database {place.database} is at work: wait for its end."
+            )
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _closed(admin: Session, place: Place, *, replace: bool) -> Iterator[None]:
+    """Nobody uses the database, nor can anybody connect to it until the block ends."""
+    with place.connect() as session:
+        _refuse_to_begin(session, place, replace=replace)
+        try:
+            allow_connections(admin, place.database, False)
+            # Again: somebody may have come between.
+            _refuse_to_begin(session, place, replace=replace)
+            session.close()
+            yield
+        finally:
+            with place.connect_admin() as fresh:
+                allow_connections(fresh, place.database, True)
+
+
+def _refuse_to_begin(session: Session, place: Place, *, replace: bool) -> None:
+    _refuse_users(session, place)
+    if not replace and (count := _tables(session)):
+        raise Refused(
+            f"The database {place.database} is not empty ({count} tables). Give --replace to put the "
+            "backup in its place; what it holds now is then lost."
+        )
+
+
+def _refuse_what_is_there(session: Session, place: Place) -> None:
+    if _tables(session):
         raise Refused(
             f"The role {place.owner_role} may not create databases, so that the backup can't be "
             "restored beside the old one. Give DATABASE_URL (and MIGRATION_DATABASE_URL) of an empty "
             f"database, or let a superuser say: ALTER ROLE {place.owner_role} CREATEDB."
         )
-    return place
 
 
-def _tables(place: Place) -> int:
-    with place.connect() as session:
-        [(count,)] = session.execute(
-            "SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('public')"
-            " AND relkind IN ('r', 'p')"
-        ).fetchall()
-        return int(count)
+def _tables(session: Session) -> int:
+    [(count,)] = session.execute(
+        "SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('public')"
+        " AND relkind IN ('r', 'p')"
+    ).fetchall()
+    return int(count)
 
 
-def _refuse_users(place: Place) -> None:
+def _refuse_users(session: Session, place: Place) -> None:
     """Refuse while web, workers or people are connected: they would go on with what is replaced."""
     end = time.monotonic() + PATIENCE_SECONDS
-    with place.connect() as session:
-        while others := session.execute(
-            # Autovacuum has no user; the type of others' sessions is not for everybody to see.
-            "SELECT DISTINCT usename::text FROM pg_stat_activity WHERE datname = current_database()"
-            " AND usename IS NOT NULL AND pid <> pg_backend_pid() ORDER BY 1"
-        ).fetchall():
-            if time.monotonic() > end:
-                raise Refused(
-                    f"The database {place.database} is in use (by {', '.join(name for (name,) in others)}):"
-                    " end Flowwatch and whatever else is connected first."
-                )
-            time.sleep(0.1)
-
-
-def _create_beside(place: Place, new: Place) -> None:
-    """An empty database that sorts and encodes as the old one does, closed to all but the roles."""
-    with place.connect_admin() as admin:
-        _drop(admin, new.database)
-        admin.execute(
-            sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 {}").format(
-                sql.Identifier(new.database),
-                sql.Identifier(place.owner_role),
-                _locale(admin, place.database),
+    while others := session.execute(
+        # Autovacuum has no user; the type of others' sessions is not for everybody to see.
+        "SELECT DISTINCT usename::text FROM pg_stat_activity WHERE datname = current_database()"
+        " AND usename IS NOT NULL AND pid <> pg_backend_pid() ORDER BY 1"
+    ).fetchall():
+        if time.monotonic() > end:
+            raise Refused(
+                f"The database {place.database} is in use (by {', '.join(name for (name,) in others)}):"
+                " end Flowwatch and whatever else is connected first."
             )
+        time.sleep(0.1)
+
+
+def _create_beside(admin: Session, place: Place, new: Place) -> None:
+    """An empty database that sorts and encodes as the old one does, closed to all but the roles."""
+    drop(admin, new.database)
+    admin.execute(
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 {}").format(
+            sql.Identifier(new.database),
+            sql.Identifier(place.owner_role),
+            _locale(admin, place.database),
         )
-    with psycopg.connect(
-        **{**(place.admin or {}), "dbname": new.database}, autocommit=True
-    ) as admin:
-        confine_roles(admin, new.database, place.owner_role, place.app_role)
+    )
+    with psycopg.connect(**{**(place.admin or {}), "dbname": new.database}, autocommit=True) as own:
+        confine_roles(own, new.database, place.owner_role, place.app_role)
 
 
-def _locale(admin: psycopg.Connection[Any], database: str) -> sql.Composable:
+def _locale(admin: Session, database: str) -> sql.Composable:
     """Encoding and sort order of a database, as CREATE DATABASE takes them."""
     [(row,)] = admin.execute(
         "SELECT to_jsonb(d) || jsonb_build_object('encoding', pg_encoding_to_char(encoding))"
@@ -188,32 +238,33 @@ def _locale(admin: psycopg.Connection[Any], database: str) -> sql.Composable:
     )
 
 
-def _swap(place: Place, new: Place) -> None:
+def _swap(admin: Session, place: Place, new: Place) -> None:
     """The new database takes the name of the old one, at once or not at all; the old one goes.
 
-    Raises :class:`Refused` when it can't, as when somebody connects again and again.
+    Raises :class:`Refused` when it can't, as when somebody connects to the new one again and again.
     """
-    old = f"{place.database}_replaced"
-    with place.connect_admin() as admin:
-        _drop(admin, old)
+    old = replaced_name(place.database)
+    try:
+        drop(admin, old)
         for left in reversed(range(SWAP_TRIES)):
+            _end_sessions(admin, new.database)
             try:
-                end_sessions(admin, place.database, new.database)
                 with admin.transaction():
                     _rename(admin, place.database, old)
                     _rename(admin, new.database, place.database)
                 break
-            except psycopg.Error as error:
-                if not left or not isinstance(error, ObjectInUse):
-                    raise Refused(
-                        f"What was restored could not take the place of {place.database}:"
-                        f" {error.diag.message_primary or error}. End whatever is connected, and restore"
-                        " again."
-                    ) from error
-        _drop(admin, old)
+            except ObjectInUse:
+                if not left:
+                    raise
+    except psycopg.Error as error:
+        raise Refused(
+            f"What was restored could not take the place of {place.database}:"
+            f" {error.diag.message_primary or error}. End whatever is connected, and restore again."
+        ) from error
+    drop(admin, old)
 
 
-def _rename(admin: psycopg.Connection[Any], database: str, name: str) -> None:
+def _rename(admin: Session, database: str, name: str) -> None:
     admin.execute(
         sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
             sql.Identifier(database), sql.Identifier(name)
@@ -221,16 +272,8 @@ def _rename(admin: psycopg.Connection[Any], database: str, name: str) -> None:
     )
 
 
-def end_sessions(admin: psycopg.Connection[Any], *databases: str) -> None:
-    """Whoever came meanwhile (a shell, a probe) is looking at what is no more."""
+def _end_sessions(admin: Session, database: str) -> None:
+    """Who looks at what is being restored (a probe of all databases) has nothing to lose."""
     admin.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY(%s)",
-        [list(databases)],
-    )
-
-
-def _drop(admin: psycopg.Connection[Any], database: str) -> None:
-    """Drop what this or an interrupted restore left."""
-    admin.execute(
-        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database]
     )

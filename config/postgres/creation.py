@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from config.backup import turns
 from config.postgres.binaries import Binaries, DatabaseUnavailable
 from config.postgres.cluster import APP_ROLE, DATABASE, OWNER_ROLE, SUPERUSER, Cluster
 from config.postgres.system_user import RunAs
@@ -114,7 +115,10 @@ def _log_size(data: Path) -> str:
 
 
 def create_roles_and_database(cluster: Cluster) -> None:
-    """Owner, app role and database, each when missing: an interrupted first start is completed."""
+    """Owner, app role and database, each when missing: an interrupted first start is completed.
+
+    What a killed restore left is cleared up.
+    """
     with psycopg.connect(
         **cluster.connection_parameters(SUPERUSER, "postgres"), autocommit=True
     ) as connection:
@@ -126,6 +130,8 @@ def create_roles_and_database(cluster: Cluster) -> None:
                     sql.Identifier(DATABASE), sql.Identifier(OWNER_ROLE)
                 )
             )
+        if turns.take_turn(connection, DATABASE):
+            turns.clear_up(connection, DATABASE)
     with psycopg.connect(**cluster.connection_parameters(SUPERUSER), autocommit=True) as connection:
         confine_roles(connection, DATABASE)
 

@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from psycopg import sql
 from pytest_django.plugin import DjangoDbBlocker
 
 from config.backup import manifest as manifests
-from config.backup import restoring
+from config.backup import restoring, turns
 from config.backup.archive import DUMP, MANIFEST, Archive, written_whole
 from config.backup.manifest import key_mark, refuse_newer
 from config.backup.place import Place, Refused
@@ -95,6 +96,12 @@ def add_tenants(place: Place, *names: str) -> None:
             )
 
 
+def databases_beside(place: Place) -> set[str]:
+    """What a restore makes and must not leave."""
+    databases = {name for (name,) in rows(place, "SELECT datname FROM pg_database")}
+    return {name for name in databases if name.startswith(f"{place.database}_")}
+
+
 def test_all_comes_back_with_its_owners_rights_and_functions(
     whole: Place, empty: Place, tmp_path: Path
 ) -> None:
@@ -148,19 +155,91 @@ def test_a_database_that_is_used_is_not_replaced(
         restore(archive, old, replace=True)
 
 
+def test_nobody_can_write_to_what_is_about_to_be_replaced(old: Place, tmp_path: Path) -> None:
+    """It would be gone with the old database, however often it was acknowledged."""
+    archive = write(old, tmp_path / "all.backup")
+    with restoring.destination(old, replace=True) as (new, one_transaction):
+        with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+            as_app(old)
+        restoring.fill(new, archive, programs(), one_transaction=one_transaction)
+    with as_app(old) as session:
+        assert len(session.execute(TENANTS.encode()).fetchall()) == 2
+
+
+def test_who_comes_just_before_it_is_closed_is_noticed(
+    old: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = write(old, tmp_path / "all.backup")
+    monkeypatch.setattr(restoring, "PATIENCE_SECONDS", 0.1)
+    come: list[psycopg.Connection[Any]] = []
+
+    def allow_connections(admin: psycopg.Connection[Any], database: str, allowed: bool) -> None:
+        if not allowed:
+            come.append(as_app(old))
+        turns.allow_connections(admin, database, allowed)
+
+    monkeypatch.setattr(restoring, "allow_connections", allow_connections)
+    with pytest.raises(Refused, match="is in use"):
+        restore(archive, old, replace=True)
+    come[0].execute("DELETE FROM tenants_tenant WHERE slug = 'contoso'")
+    assert rows(old, TENANTS) == [("Northwind",)]
+
+
+def test_two_restores_at_once_are_told_apart(
+    old: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restoring, "PATIENCE_SECONDS", 0.1)
+    archive = write(old, tmp_path / "all.backup")
+    with restoring.destination(old, replace=True) as (new, one_transaction):
+        with pytest.raises(Refused, match="Another restore of the database"):
+            restore(archive, old, replace=True)
+        restoring.clear_leftovers(old)
+        restoring.fill(new, archive, programs(), one_transaction=one_transaction)
+    assert len(rows(old, TENANTS)) == 2
+
+
+@pytest.mark.parametrize("by", ["the next start", "the next restore"])
+def test_what_a_killed_restore_left_is_cleared_up(old: Place, tmp_path: Path, by: str) -> None:
+    archive = write(old, tmp_path / "all.backup")
+    names = (turns.restoring_name(old.database), turns.replaced_name(old.database))
+    with old.connect_admin() as admin:
+        for name in names:
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        for name in (old.database, names[1]):
+            turns.allow_connections(admin, name, False)
+    with pytest.raises(Refused, match="not currently accepting connections"):
+        old.connect()
+    if by == "the next start":
+        restoring.clear_leftovers(old)
+    else:
+        restore(archive, old, replace=True)
+    assert len(rows(old, TENANTS)) == 2
+    assert databases_beside(old) == set()
+
+
+def test_only_what_a_restore_left_is_cleared_up_by_a_start(old: Place) -> None:
+    """Somebody's own database may be called like that."""
+    for name in (turns.restoring_name(old.database), turns.replaced_name(old.database)):
+        with old.connect_admin() as admin:
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            restoring.clear_leftovers(old)
+            assert databases_beside(old) == {name}
+            turns.drop(admin, name)
+
+
 class Returning:
-    """Somebody who is connected to a database again as soon as a restore has ended all sessions."""
+    """Somebody who connects to the new database again as soon as a restore has ended all sessions."""
 
     def __init__(self, place: Place, monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:
         self.place, self.times = place, times
         self.sessions: list[psycopg.Connection[Any]] = []
-        self._end = restoring.end_sessions
-        monkeypatch.setattr(restoring, "end_sessions", self)
+        self._end = restoring._end_sessions
+        monkeypatch.setattr(restoring, "_end_sessions", self)
 
-    def __call__(self, admin: psycopg.Connection[Any], *databases: str) -> None:
-        self._end(admin, *databases)
+    def __call__(self, admin: psycopg.Connection[Any], database: str) -> None:
+        self._end(admin, database)
         if len(self.sessions) < self.times:
-            self.sessions.append(as_app(self.place))
+            self.sessions.append(as_app(self.place.renamed(database)))
 
 
 def test_who_comes_back_just_before_the_swap_does_not_end_it(
@@ -198,8 +277,7 @@ def test_what_goes_wrong_before_the_swap_leaves_the_old_data(old: Place, tmp_pat
     with pytest.raises(RuntimeError):
         restore_and_fail()
     assert len(rows(old, TENANTS)) == 3
-    databases = {name for (name,) in rows(old, "SELECT datname FROM pg_database")}
-    assert not {name for name in databases if name.startswith(f"{old.database}_")}
+    assert databases_beside(old) == set()
 
 
 @pytest.mark.parametrize("damage", ["cut off", "changed"])

@@ -142,6 +142,7 @@ def test_an_embedded_database_is_restored_replaced_and_backed_up_by_commands(
         output(tree, "create_tenant", "Northwind", "--slug", "northwind")
         assert "is not empty" in tree.command("restore", str(file)).stderr
         kill_restore_in_the_middle(tree, file)
+        output(tree, "prepare", "--no-example")
         assert rows(embedded, "SELECT slug FROM tenants_tenant") == [("northwind",)]
 
         second = tmp_path / "second.backup"

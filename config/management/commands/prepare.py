@@ -10,6 +10,8 @@ from django.db import OperationalError
 
 from config import soundness
 from config.assets import collect_static_files
+from config.backup.place import Refused, of_settings
+from config.backup.restoring import clear_leftovers
 from config.roles import OPENING
 from monitoring.recording.tables import ensure_partitions
 from tenants.models import Tenant
@@ -39,7 +41,10 @@ class Command(BaseCommand):
         """Do all steps; each is skipped when there is nothing to do."""
         self.check(fail_level=40)
         try:
+            clear_leftovers(of_settings())
             self._refuse_unsound()
+        except Refused as error:
+            raise CommandError(str(error)) from error
         except OperationalError as error:
             raise CommandError(f"The database can't be reached: {error}") from error
         if missing := soundness.missing_migrations():

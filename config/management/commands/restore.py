@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.management import call_command
@@ -50,6 +52,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Check, fill a new database, migrate it, let it take the old one's place."""
         begun = time.monotonic()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _end_in_order)
         connection.close()
         try:
             with _nothing_runs():
@@ -61,7 +65,7 @@ class Command(BaseCommand):
         self._say(f"{_summary(archive.manifest)} in {time.monotonic() - begun:.0f} s.")
 
     def _restore(self, archive: Archive, place: Place, *, replace: bool) -> None:
-        with place.connect() as session:
+        with place.connect_server() as session:
             major = server_major(session)
         refuse_newer(archive.manifest, major)
         client = client_for(max(major, archive.manifest.programs), _chosen())
@@ -110,6 +114,11 @@ def _nothing_runs() -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def _end_in_order(number: int, _: object) -> NoReturn:
+    """As Ctrl-C does: the old database is opened again."""
+    sys.exit(128 + number)
 
 
 def _chosen() -> str | None:
