@@ -27,7 +27,7 @@ from monitoring.metrics.sealing import seal
 from monitoring.models import RetentionRun
 from monitoring.retention import preview
 from monitoring.retention.keeping import OPEN, first_kept
-from monitoring.retention.weeks import Week, left_to_drop
+from monitoring.retention.staying import Week, left_to_drop
 from tenants.models import Tenant
 
 STEP: Final = deletion.STEP

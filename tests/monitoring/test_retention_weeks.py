@@ -42,8 +42,8 @@ from monitoring.models import (
 from monitoring.recording import tables
 from monitoring.recording.record import ExecutionRecord, Outcome
 from monitoring.recording.store import record_executions
-from monitoring.retention import removal, weeks
-from monitoring.retention.weeks import Week
+from monitoring.retention import removal, staying, weeks
+from monitoring.retention.staying import Week
 from monitoring.words import Status
 from tenants.models import Tenant
 from tenants.scoping import across_tenants, tenant_scope
@@ -56,7 +56,7 @@ DAY = dt.timedelta(days=1)
 
 def oldest() -> Week:
     with cursor() as db:
-        return weeks.oldest_week(db)
+        return staying.oldest_week(db)
 
 
 def in_week(workflow: Workflow, hours: float = 1, *args: Any, **fields: Any) -> ExecutionRecord:
@@ -125,7 +125,7 @@ def test_the_few_that_stay_move_to_the_archive(workflow: Workflow) -> None:
         before = {row.id: row for row in Execution.objects.all()}
     # Worth it although the third tenant may still store executions of that week.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weeks, "WORTH_DROPPING", 5)
+        patch.setattr(staying, "WORTH_DROPPING", 5)
         assert drop()
     with across_tenants():
         left = list(Execution.objects.order_by("tenant_id", "id"))
@@ -152,14 +152,14 @@ def test_where_much_would_stay_nothing_goes(
     long = make_workflow(make_environment(make_tenant(retention_days=3_650)))
     record(*(in_week(workflow, hours) for hours in range(1, 4)))
     record(*(in_week(long, hours) for hours in range(1, 4)))
-    monkeypatch.setattr(weeks, "WORTH_DROPPING", 3)
+    monkeypatch.setattr(staying, "WORTH_DROPPING", 3)
     for limit in ("MOST_MOVED", "MOST_MOVED_NODES"):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(weeks, limit, 2)
+            patch.setattr(staying, limit, 2)
             assert not drop()
     # Row by row instead, and the week stays.
     with tenant_scope(workflow.tenant):
-        monkeypatch.setattr(weeks, "MOST_MOVED", 2)
+        monkeypatch.setattr(staying, "MOST_MOVED", 2)
         while removal.remove_step(workflow.tenant):
             pass
         assert not Execution.objects.exists()
@@ -195,7 +195,7 @@ def call(function: str, at: dt.datetime) -> None:
 def test_a_large_past_waits_for_its_week_to_go(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weeks, "WORTH_DROPPING", 3)
+    monkeypatch.setattr(staying, "WORTH_DROPPING", 3)
     tenant = workflow.tenant
     Tenant.objects.filter(pk=tenant.pk).update(
         retention_days=(timezone.now() - oldest().start).days - 2
@@ -213,7 +213,7 @@ def test_a_large_past_waits_for_its_week_to_go(
     # One that keeps a few days does not wait for a week.
     Tenant.objects.filter(pk=tenant.pk).update(retention_days=27)
     tenant.refresh_from_db()
-    monkeypatch.setattr(weeks, "MOST_MOVED_NODES", -1)
+    monkeypatch.setattr(staying, "MOST_MOVED_NODES", -1)
     with tenant_scope(tenant):
         while removal.remove_step(tenant):
             pass
@@ -225,7 +225,7 @@ def test_the_command_drops_weeks(workflow: Workflow) -> None:
     out = StringIO()
     week = oldest()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weeks, "WORTH_DROPPING", 3)
+        patch.setattr(staying, "WORTH_DROPPING", 3)
         call_command("run_retention", "acme", stdout=out)
     assert "acme: nothing to remove one by one" in out.getvalue()
     assert oldest() == week, "weeks are everybody's"
@@ -349,7 +349,7 @@ def test_a_week_goes_without_what_somebody_keeps_longer_since(workflow: Workflow
     other = make_workflow(make_environment(make_tenant(retention_days=30, retention_minimum=0)))
     record(*(in_week(workflow, hours) for hours in range(1, 6)), in_week(other, external_id="one"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weeks, "WORTH_DROPPING", 5)
+        patch.setattr(staying, "WORTH_DROPPING", 5)
         assert weeks.drop_step()
         keep(other.tenant, 3_650)
         assert drop()
@@ -361,8 +361,8 @@ def test_a_week_goes_without_what_somebody_keeps_longer_since(workflow: Workflow
 
 
 def test_what_moves_is_weighed_again(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weeks, "MOST_MOVED", 5)
-    monkeypatch.setattr(weeks, "WORTH_DROPPING", 3)
+    monkeypatch.setattr(staying, "MOST_MOVED", 5)
+    monkeypatch.setattr(staying, "WORTH_DROPPING", 3)
     record(*(in_week(workflow, hours) for hours in range(1, 5)))
     assert weeks.drop_step()
     new = make_workflow(make_environment(make_tenant(retention_days=3_650)))
@@ -394,8 +394,8 @@ def test_whatever_meets_a_week_that_goes_loses_nothing(
 ) -> None:
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch, transaction.atomic():
         patch.setattr(weeks, "FORGOTTEN_AT_ONCE", 2)
-        patch.setattr(weeks, "WORTH_DROPPING", 2)
-        patch.setattr(weeks, "MOST_MOVED", 4)
+        patch.setattr(staying, "WORTH_DROPPING", 2)
+        patch.setattr(staying, "MOST_MOVED", 4)
         patch.setattr(removal, "STEP", 2)
         _Story().tell(story)
         transaction.set_rollback(True)
