@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, DisallowedHost
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from tenants import problems
+from tenants.audit import printable
 from tenants.problems import problem_response
 from tenants.request_ids import current_request_id
 
 _MACHINE_PATHS = ("/api/", "/v1/", "/internal/", "/health/", "/metrics")
+
+_HOST_SHOWN = 100
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -25,11 +28,22 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400, with the reason that a page of ours gave; of what looks like an attack nothing is said."""
-    reason = str(exception) if isinstance(exception, BadRequest) else ""
+    """400, with the reason that is ours to give; of what looks like an attack nothing is said."""
+    is_unknown_host = isinstance(exception, DisallowedHost)
+    reason = _unknown_host(request) if is_unknown_host else _reason(exception)
     if _is_machine(request):
         return problem_response(problems.bad_request(reason or "It could not be understood."))
-    return HttpResponse(render_to_string("400.html", {"reason": reason}), status=400)
+    context = {"reason": reason, "is_unknown_host": is_unknown_host}
+    return HttpResponse(render_to_string("400.html", context), status=400)
+
+
+def _reason(exception: Exception) -> str:
+    return str(exception) if isinstance(exception, BadRequest) else ""
+
+
+def _unknown_host(request: HttpRequest) -> str:
+    host = printable(request.headers.get("Host", ""), _HOST_SHOWN)
+    return f"Nothing is answered under “{host}”: this name is not in ALLOWED_HOSTS."
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:

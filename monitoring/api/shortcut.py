@@ -15,8 +15,7 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern
 
 from monitoring.api.endpoints import View
-from tenants import problems
-from tenants.problems import problem_response
+from tenants.errors import refused
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -84,8 +83,8 @@ def _refused_host(request: HttpRequest) -> HttpResponse | None:
     """What CommonMiddleware does for pages: answer only names in ALLOWED_HOSTS."""
     try:
         request.get_host()
-    except DisallowedHost:
-        return problem_response(problems.bad_request("This host is not served here."))
+    except DisallowedHost as error:
+        return refused(request, error)
     return None
 
 

@@ -53,3 +53,29 @@ def test_the_page_for_our_faults_asks_the_database_nothing(path: str, rf: Reques
     assert response.status_code == 500
     is_page = response["Content-Type"].startswith("text/html")
     assert is_page == (path not in MACHINE_PATHS)
+
+
+@pytest.mark.parametrize("path", ["/", "/health/ready", "/api/executions"])
+def test_a_name_that_is_not_answered_is_told_with_what_lets_it_in(path: str) -> None:
+    response = Client().get(path, headers={"host": "watch.example.com:8000"})
+    assert response.status_code == 400
+    assert "watch.example.com:8000" in response.text
+    assert "ALLOWED_HOSTS" in response.text
+    assert "understood" not in response.text
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer fw_no_token"}])
+def test_a_call_of_the_api_under_another_name_is_told_the_same(headers: dict[str, str]) -> None:
+    response = Client().get("/api/executions", headers={"host": "watch.example.com", **headers})
+    assert response.status_code == 400
+    assert "watch.example.com" in response.json()["detail"]
+    assert "ALLOWED_HOSTS" in response.json()["detail"]
+
+
+def test_what_a_host_holds_does_not_reach_the_page() -> None:
+    hostile = "<script>alert(1)</script>\x1b[2J" + "x" * 1_000
+    page = Client().get("/", headers={"host": hostile}).text
+    assert "ALLOWED_HOSTS" in page
+    assert "<script>alert" not in page
+    assert "\x1b" not in page
+    assert "x" * 300 not in page
