@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -86,22 +87,21 @@ class Archive:
 def written_whole(path: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
     """A file that appears under its name when the block ended well, on disk; else nothing does.
 
-    Nobody but its owner may read it. What an earlier attempt left is taken over. Raises
-    :class:`Refused` when the name is taken or another backup writes it.
+    Nobody but its owner may read it. What an earlier attempt left goes. Raises :class:`Refused` when
+    the name is taken, when another backup writes it or when somebody else put something in the way.
     """
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise Refused(f"{path} exists already: give another name, or --overwrite.")
     partial = path.with_name(f"{path.name}.partial")
     try:
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        _remove_leftover(partial)
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError as error:
+        raise _another(partial) from error
     except OSError as error:
         raise Refused(f"{partial} can't be written: {error.strerror}.") from error
     with os.fdopen(descriptor, "r+b") as file:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Refused(f"Another backup is writing {partial}.") from error
-        file.truncate(0)
+        _lock(descriptor, partial)
         try:
             yield file
             file.flush()
@@ -111,6 +111,44 @@ def written_whole(path: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
             partial.unlink(missing_ok=True)
             raise
     _sync_folder(path.parent)
+
+
+def _remove_leftover(partial: Path) -> None:
+    """Remove what a killed backup of ours left: never written into, as others may hold it open."""
+    try:
+        # Waits for nobody, should it be a pipe.
+        descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _in_the_way(partial) from error
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            raise _in_the_way(partial)
+        _lock(descriptor, partial)
+        partial.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, partial: Path) -> None:
+    """Keep other backups away. Raises :class:`Refused` when one was quicker."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), partial.lstat()):
+            return
+    except (BlockingIOError, FileNotFoundError) as error:
+        raise _another(partial) from error
+    raise _another(partial)
+
+
+def _another(partial: Path) -> Refused:
+    return Refused(f"Another backup is writing {partial}.")
+
+
+def _in_the_way(partial: Path) -> Refused:
+    return Refused(f"{partial} is in the way, and no backup of this user left it: remove it.")
 
 
 @contextlib.contextmanager

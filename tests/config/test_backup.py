@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -351,6 +351,39 @@ def test_an_interrupted_backup_leaves_no_file_and_the_next_takes_over(tmp_path: 
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"all.backup": b"whole"}
     with pytest.raises(Refused, match="exists already"), written_whole(file, overwrite=False):
         pass
+
+
+def test_nothing_is_written_through_what_somebody_put_in_the_way(tmp_path: Path) -> None:
+    file, partial, victim = (tmp_path / name for name in ("all.backup", "all.backup.partial", "v"))
+    victim.write_bytes(b"precious")
+    in_the_way: dict[str, Callable[[], object]] = {
+        "a link": lambda: partial.symlink_to(victim),
+        "a pipe": lambda: os.mkfifo(partial),
+        "a folder": partial.mkdir,
+    }
+    if os.geteuid() == 0:
+        in_the_way["somebody else's file"] = lambda: (partial.touch(), os.chown(partial, 65534, -1))
+    for what, put in in_the_way.items():
+        put()
+        with (
+            pytest.raises(Refused, match="is in the way"),
+            written_whole(file, overwrite=False),
+        ):
+            pytest.fail(what)
+        partial.rmdir() if what == "a folder" else partial.unlink()
+    assert victim.read_bytes() == b"precious"
+
+
+def test_what_it_left_is_never_written_into(tmp_path: Path) -> None:
+    """Somebody may hold it open, or may read it by its rights or by another name."""
+    file, partial, other = (tmp_path / name for name in ("all.backup", "all.backup.partial", "o"))
+    partial.touch()
+    partial.chmod(0o666)
+    other.hardlink_to(partial)
+    with written_whole(file, overwrite=False) as whole:
+        whole.write(b"key")
+    assert other.read_bytes() == b""
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_where_nobody_may_create_databases_an_empty_one_is_filled(
