@@ -16,7 +16,7 @@ from tenants import audit, mail
 from tenants.access import PersonRequest, signed_in
 from tenants.forms import SignInForm
 from tenants.memberships import memberships_of
-from tenants.models import User
+from tenants.models import Tenant, User
 from tenants.navigation import LAST_TENANT
 from tenants.sign_in import TooManyTries, check_password, set_device_cookie, start_session
 
@@ -64,7 +64,11 @@ def home(request: PersonRequest) -> HttpResponse:
     """Go to the tenant seen last, else the first; people without one are told whom to ask."""
     memberships = memberships_of(request.user)
     if not memberships:
-        return render(request, "tenants/no_tenant.html", {"mail_works": mail.is_configured()})
+        context = {
+            "mail_works": mail.is_configured(),
+            "has_others": request.user.is_staff and Tenant.objects.living().exists(),
+        }
+        return render(request, "tenants/no_tenant.html", context)
     last = request.session.get(LAST_TENANT)
     chosen = next((item for item in memberships if item.tenant_id == last), memberships[0])
     return redirect(chosen.tenant)

@@ -29,6 +29,7 @@ from tenants.throttle import Limit
 from tests.tenants.factories import (
     PASSWORD,
     make_member,
+    make_operator,
     make_person,
     make_tenant,
     signed_in_as,
@@ -86,6 +87,22 @@ def test_a_person_without_tenant_is_told_whom_to_ask() -> None:
     page = client.get("/")
     assert page.status_code == 200
     assert "belong to no tenant" in page.content.decode()
+
+
+TENANTS_IN_ADMIN = 'href="/admin/tenants/tenant/"'
+
+
+def test_an_operator_without_membership_is_led_to_the_tenants_there_are() -> None:
+    client = signed_in_as(make_operator())
+    page = client.get("/").content.decode()
+    assert "No tenant yet" in page
+    assert TENANTS_IN_ADMIN not in page
+    make_tenant(slug="acme")
+    page = client.get("/").content.decode()
+    assert "No tenant yet" not in page
+    assert "You belong to no tenant" in page
+    assert TENANTS_IN_ADMIN in page
+    assert TENANTS_IN_ADMIN not in signed_in_as(make_person()).get("/").content.decode()
 
 
 def test_the_start_page_leads_to_the_tenant_seen_last(person: User) -> None:
