@@ -1,7 +1,8 @@
-"""Which xdist worker runs what: tests of real processes go to one, one after the other.
+"""Which xdist worker runs what: tests of real processes go to two, one after the other in each.
 
-They need the machine's two cores for themselves and share process trees within a file. (xdist's own
-``xdist_group`` marks have no effect with pytest 9.2: it renames nodes in a way that pytest forgot.)
+They wait more than they compute, and share process trees within a file; more than two trees at a time
+are too many for two cores. (xdist's own ``xdist_group`` marks have no effect with pytest 9.2: it
+renames nodes in a way that pytest forgot.)
 """
 
 from functools import cache
@@ -14,11 +15,13 @@ MARK = "pytest.mark.processes"
 
 
 class ProcessesOneByOne(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Files that hold (or whose folder's conftest holds) the mark ``processes`` form one group."""
+    """Files that hold (or whose folder's conftest holds) the mark ``processes`` form two groups."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        return "processes" if _starts_processes(file) else nodeid
+        if not _starts_processes(file):
+            return nodeid
+        return "faults" if file.startswith("tests/faults/") else "processes"
 
 
 @cache
