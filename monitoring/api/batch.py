@@ -15,6 +15,7 @@ from django.http import HttpResponse
 
 from monitoring.api import examples
 from monitoring.api.answers import json_answer
+from monitoring.api.batch_places import place_for
 from monitoring.api.bodies import JSON, NDJSON, BodyStream, demand_content_type
 from monitoring.api.endpoints import Answer, Body, operation
 from monitoring.api.ingest import (
@@ -116,7 +117,10 @@ def record_batch(request: ApiRequest) -> HttpResponse:
     stream = BodyStream(request, settings.LIMITS.batch_bytes)
     counts: Counter[str] = Counter()
     encoded: list[bytes] = []
-    with Messages(stream, is_array=content_type == JSON) as messages:
+    with (
+        place_for(request.tenant.pk),
+        Messages(stream, is_array=content_type == JSON) as messages,
+    ):
         take_quota(request, len(messages))
         for results in _stored(messages, request, source, key):
             counts.update(each.result.value for each in results)

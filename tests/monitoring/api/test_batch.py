@@ -7,7 +7,7 @@ import datetime as dt
 import gzip
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest import mock
 
@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from monitoring.api import examples, lines
+from monitoring.api import batch, examples, lines
 from monitoring.api.bodies import BodyStream
 from monitoring.api.lines import Messages
 from monitoring.recording import store
@@ -189,6 +189,28 @@ def test_503_only_when_nothing_was_stored(api: Api) -> None:
         answer = api.post(BATCH, ndjson([message(1), message(2)]), **NDJSON)
     assert answer.status_code == 503
     assert answer["Retry-After"]
+
+
+@pytest.mark.django_db
+def test_batches_of_one_tenant_leave_threads_for_others(
+    api: Api, rival: Api, settings: Settings
+) -> None:
+    settings.WEB_THREADS = 2
+    stored = batch._stored
+    meanwhile: list[tuple[int, str | None]] = []
+
+    def storing(*arguments: Any) -> Iterator[list[batch.LineResult]]:
+        if not meanwhile:
+            for caller in (api, rival):
+                answer = caller.post(BATCH, [message(1)])
+                meanwhile.append((answer.status_code, answer.headers.get("Retry-After")))
+        return stored(*arguments)
+
+    with mock.patch.object(batch, "_stored", storing):
+        assert results(api.post(BATCH, [message(1)])) == [(1, "created")]
+    assert [status for status, _ in meanwhile] == [503, 200]
+    assert meanwhile[0][1] == "2"
+    assert results(api.post(BATCH, [message(2)])) == [(1, "created")]
 
 
 @pytest.mark.django_db
