@@ -24,6 +24,8 @@ TENANT = "faults"
 WEB_PROCESSES = 3  # granian's own and two that answer
 TOLD_SECONDS = 60.0
 # What there is to do just now, and whether others have done that since.
+# Of real life: a minute until the lease of the dead ends, or until a stuck cluster is seen.
+LEASE_SECONDS = 60.0
 _MARKS = """
     SELECT (SELECT coalesce(max(id), 0) FROM monitoring_rollupdelta),
            (SELECT coalesce(max(id), 0) FROM monitoring_event), clock_timestamp()
@@ -31,9 +33,10 @@ _MARKS = """
 _LEFT = """
     SELECT NOT EXISTS (SELECT FROM monitoring_rollupdelta WHERE id <= %s),
            NOT EXISTS (SELECT FROM monitoring_event WHERE id <= %s),
-           NOT EXISTS (SELECT FROM faults_chore WHERE done = 0),
+           NOT EXISTS (SELECT FROM faults_chore WHERE id = ANY(%s) AND done = 0),
            (SELECT count(*) = 2 FROM scheduling_cluster WHERE finished_at > %s)
 """
+_ALL_DONE = "SELECT NOT EXISTS (SELECT FROM faults_chore WHERE done = 0)"
 
 
 class Product(Tree):
@@ -106,10 +109,15 @@ class Product(Tree):
         return [chore for (chore,) in rows]
 
     def wait_until_all_work(self, seconds: float) -> None:
-        """Until folds, relay, tick and both clusters have done what there is by now."""
-        self.add_chores(10)
-        [marks] = self.query(_MARKS)
+        """Until folds, relay, tick and both clusters have done what is new."""
+        chores = self.add_chores(10)
+        [(delta, event, now)] = self.query(_MARKS)
+        marks = (delta, event, chores, now)
         wait_for(lambda: self.query(_LEFT, *marks) == [(True,) * 4], seconds, "all parts work")
+
+    def wait_until_nothing_is_left(self, seconds: float) -> None:
+        """Until what was under way, whose leases have to end first, is done as well."""
+        wait_for(lambda: self.query(_ALL_DONE) == [(True,)], seconds, "what was under way is done")
 
 
 @contextlib.contextmanager

@@ -13,13 +13,11 @@ from config.supervisor import CLUSTERS
 from tests.config.trees import PATIENCE, kill, wait_for
 from tests.faults.ledger import Ledger, load
 from tests.faults.processes import lives, parts_of_cluster
-from tests.faults.product import PACE, Audit, Product, product
+from tests.faults.product import LEASE_SECONDS, PACE, Audit, Product, product
 from tests.faults.trials import NOTHING_WRONG, Outcome, Trial, mutant
 
 SENDERS, REST_SECONDS, ACKNOWLEDGED = 4, 0.05, 50
 IN_A_CLUSTER = 7  # watchdog, main process, sentinel, two workers, monitor, pusher
-# Of real life: a minute until the lease of the dead ends, or until a stuck cluster is seen.
-LEASE_SECONDS = 60.0
 # What no pace shortens: processes that start, on a machine that is busy with the load.
 START_SECONDS = 20.0
 RESCUED_SECONDS = 120.0
@@ -84,6 +82,7 @@ def kill_once(running: Product, ledger: Ledger, part: str, pace: float) -> float
     kill(victim_of(running, part))
     killed = time.monotonic()
     running.wait_until_all_work(resumed_seconds(pace))
+    running.wait_until_nothing_is_left(resumed_seconds(pace))
     resumed = time.monotonic() - killed
     wait_for(lambda: is_whole(running), resumed_seconds(pace), "all parts are back")
     after = {pid for name in CLUSTERS for pid in parts_of_cluster(watchdog(running, name)).values()}
