@@ -178,6 +178,11 @@ class Entry:
         self.indexes.append(index)
         self.records.append(record)
 
+    @property
+    def is_old(self) -> bool:
+        """Whether the execution may be in a week that is being dropped."""
+        return time_of(self.owner) < self.records[0].received_at - DAY
+
     def without(self, indexes: Collection[int]) -> Entry:
         """The entry without the records of these places."""
         rest = Entry(self.workflow_id, self.new_id)
@@ -310,12 +315,7 @@ class _Chunk:
     def _demand_kept(self) -> None:
         """Raise NotKeptError for executions that would be new and would not be kept."""
         # Nobody keeps less than a day: mostly nothing has to be asked.
-        old = [
-            entry
-            for entry in self.entries
-            if entry.owner == entry.new_id
-            and time_of(entry.new_id) < entry.records[0].received_at - DAY
-        ]
+        old = [entry for entry in self.entries if entry.owner == entry.new_id and entry.is_old]
         if not old:
             return
         keeps = tables.hold_keeps({entry.records[0].tenant_id for entry in old})
@@ -347,6 +347,9 @@ class _Chunk:
             for entry in self.entries
             if entry.owner != entry.new_id
         }
+        if any(entry.is_old for entry in self.entries if entry.owner != entry.new_id):
+            # Before its rows: who drops its week sees that they are heard of, or they are gone.
+            tables.hold_old()
         states = tables.lock_states(existing) if existing else {}
         return [
             new_state(entry.records[0], entry.owner, entry.workflow_id)

@@ -205,11 +205,16 @@ _KEEPS = """
 """
 
 
+def hold_old() -> None:
+    """Have nothing decided about weeks until the transaction ends, which stores what is old."""
+    with cursor() as db:
+        db.execute(f"SELECT pg_advisory_xact_lock_shared({_WEEKS_LOCK})")
+
+
 def hold_keeps(tenant_ids: Collection[int]) -> dict[int, Keeps]:
     """Tenant → what it keeps; nothing else is decided about weeks until the transaction ends."""
+    hold_old()  # a statement of its own: the next one sees what was decided while this one waited
     with cursor() as db:
-        # A statement of its own: the next one sees what was decided while this one waited.
-        db.execute(f"SELECT pg_advisory_xact_lock_shared({_WEEKS_LOCK})")
         db.execute(_KEEPS, [sorted(tenant_ids)])
         return {
             tenant_id: Keeps(days, _going(start, keep_from) if keep_from else None)
@@ -224,7 +229,7 @@ def _going(start: dt.datetime | None, keep_from: uuid.UUID) -> tuple[uuid.UUID, 
 
 
 def hold_weeks() -> None:
-    """Keep everybody from storing new old executions until the transaction ends.
+    """Keep everybody from storing what is old until the transaction ends.
 
     Raises OperationalError when those who store some don't end soon.
     """

@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_django.plugin import DjangoDbBlocker
 
+from monitoring import deletion
 from monitoring.database import cursor
 from monitoring.ids import time_of
 from monitoring.metrics.ranges import totals
@@ -487,6 +488,34 @@ def test_nothing_is_decided_while_somebody_stores_what_is_old(workflow: Workflow
         with ThreadPoolExecutor(1) as other:
             assert not other.submit(in_a_thread, weeks.drop_step).result()
     assert not PastWeek.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_dropped_while_somebody_tells_of_what_is_there(workflow: Workflow) -> None:
+    record(in_week(workflow, 2, Status.RUNNING, None, external_id="known"))
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as other:
+        # Just before its key is forgotten somebody has found it.
+        patch.setattr(deletion, "forget_keys", lambda *_: None)
+        assert weeks.drop_step()
+        with transaction.atomic():
+            told = late(in_week(workflow, 2, Status.RUNNING, None, external_id="known"))
+            told.order_key = in_week(workflow, 3, Status.RUNNING).order_key
+            assert record_executions([told])[0].outcome is Outcome.UPDATED
+            with cursor() as db:
+                db.execute(_HELD)
+                assert db.fetchone() == (1,), "also before its rows are locked"
+            assert not other.submit(in_a_thread, weeks.drop_step).result()
+    assert PastWeek.objects.get().tries == 1
+    PastWeek.objects.update(next_try_at=None)
+    assert drop()
+    with tenant_scope(workflow.tenant):
+        assert Execution.objects.get().external_id == "known"
+
+
+_HELD = (
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'"
+    " AND pid = pg_backend_pid()"
+)
 
 
 def in_a_thread(step: Callable[[], bool]) -> bool:
