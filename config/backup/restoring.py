@@ -91,8 +91,7 @@ def fill(new: Place, archive: Archive, client: Binaries, *, one_transaction: boo
         _restore(new, dump, client, one_transaction=one_transaction)
     with new.connect() as session:
         manifests.refuse_different(session, archive.manifest)
-        if new.app_role != new.owner_role:
-            rights.give(session, archive.manifest.rights, new.app_role)
+        rights.give(session, archive.manifest.rights, new.owner_role, new.app_role)
         session.execute("ANALYZE")
 
 

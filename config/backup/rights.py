@@ -51,11 +51,17 @@ def read(session: psycopg.Connection[Any], app_role: str) -> list[Right]:
     return [Right(*row) for row in session.execute(_READ, {"app": app_role}).fetchall()]
 
 
-def give(session: psycopg.Connection[Any], rights: list[Right] | None, app_role: str) -> None:
+def give(
+    session: psycopg.Connection[Any], rights: list[Right] | None, owner_role: str, app_role: str
+) -> None:
     """Make the rights of the session's own objects equal these, for a role of any name.
 
-    None (of an installation with one role) gives what two roles need.
+    None (of an installation with one role) gives what two roles need. Functions that work with the
+    owner's rights are never for everybody, also where one role is both: others may come later.
     """
+    session.execute("REVOKE EXECUTE ON ALL ROUTINES IN SCHEMA public FROM PUBLIC")
+    if app_role == owner_role:
+        return
     role = sql.Identifier(app_role)
     if rights is None:
         for statement in opening(app_role):

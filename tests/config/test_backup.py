@@ -49,6 +49,10 @@ FUNCTIONS = """
 """
 
 
+FOR_EVERYBODY = """
+    SELECT proname FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) right_
+    WHERE pronamespace = 'public'::regnamespace AND prosecdef AND right_.grantee = 0
+"""
 # Where the schema doesn't matter: a hundred tables take seconds.
 FEW_TABLES = """
     CREATE TABLE tenants_tenant (id bigserial PRIMARY KEY, name text, slug text, created_at timestamptz);
@@ -356,13 +360,18 @@ def test_an_interrupted_backup_leaves_no_file_and_the_next_takes_over(tmp_path: 
 def test_nothing_is_written_through_what_somebody_put_in_the_way(tmp_path: Path) -> None:
     file, partial, victim = (tmp_path / name for name in ("all.backup", "all.backup.partial", "v"))
     victim.write_bytes(b"precious")
+
+    def strangers_file() -> None:
+        partial.touch()
+        os.chown(partial, 65534, -1)
+
     in_the_way: dict[str, Callable[[], object]] = {
         "a link": lambda: partial.symlink_to(victim),
         "a pipe": lambda: os.mkfifo(partial),
         "a folder": partial.mkdir,
     }
     if os.geteuid() == 0:
-        in_the_way["somebody else's file"] = lambda: (partial.touch(), os.chown(partial, 65534, -1))
+        in_the_way["somebody else's file"] = strangers_file
     for what, put in in_the_way.items():
         put()
         with (
@@ -405,6 +414,19 @@ def test_one_role_for_all_can_become_two(old: Place, empty: Place, tmp_path: Pat
         assert session.execute(TENANTS.encode()).fetchall() == rows(old, TENANTS)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             session.execute("DELETE FROM tenants_auditevent")
+
+
+def test_functions_with_the_owners_rights_are_for_nobody_else_by_any_way(
+    whole: Place, empty: Place, tmp_path: Path
+) -> None:
+    """From two roles to one, and from that to two again."""
+    one_role = dataclasses.replace(empty, app_role=empty.owner_role)
+    restore(write(whole, tmp_path / "two.backup"), one_role)
+    assert rows(empty, FOR_EVERYBODY) == []
+    restore(write(one_role, tmp_path / "one.backup"), empty, replace=True)
+    assert rows(empty, FOR_EVERYBODY) == []
+    with as_app(empty) as session:
+        session.execute("SELECT flowwatch_ensure_partitions(now() + interval '90 days')")
 
 
 def test_programs_older_than_the_server_are_refused() -> None:
