@@ -14,7 +14,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Final, Self, cast
 
 import zstandard
 
@@ -30,10 +30,17 @@ LEVEL: Final = 1
 
 
 class Draft:
-    """A backup that is being written."""
+    """A backup that is being written; left before :meth:`finish`, it stays without an end."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._zip = zipfile.ZipFile(target, "w", zipfile.ZIP_STORED)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Else it would write its directory when it is thrown away, onto what takes no more.
+        self._zip.fp = None
 
     @contextlib.contextmanager
     def dump(self) -> Iterator[IO[bytes]]:
@@ -54,20 +61,19 @@ class Draft:
 
 
 class Archive:
-    """A whole backup. Raises :class:`Refused` for a file that is none."""
+    """A whole backup; `secret_key` when it holds it. Raises :class:`Refused` for a file that is none."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._zip = zipfile.ZipFile(path)
+        with _damage_told():
+            try:
+                self._zip = zipfile.ZipFile(path)
+            except OSError as error:
+                raise Refused(f"{path} can't be read: {error.strerror}.") from error
+            self._zip.getinfo(DUMP)
             self.manifest = manifests.decode(self._zip.read(MANIFEST))
-        except OSError as error:
-            raise Refused(f"{path} can't be read: {error.strerror}.") from error
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise Refused(f"{path} is no whole backup of Flowwatch's: {error}") from error
+            self.secret_key = self._read_key()
 
-    @property
-    def secret_key(self) -> str | None:
-        """The key, when the backup holds it."""
+    def _read_key(self) -> str | None:
         if KEY not in self._zip.namelist():
             return None
         return self._zip.read(KEY).decode().strip()
@@ -75,12 +81,34 @@ class Archive:
     @contextlib.contextmanager
     def dump(self) -> Iterator[IO[bytes]]:
         """The output of `pg_dump`. Reading raises :class:`Refused` where it was damaged."""
-        with self._zip.open(DUMP) as member:
-            reader = zstandard.ZstdDecompressor().stream_reader(member, read_across_frames=True)
-            try:
-                yield cast("IO[bytes]", reader)
-            except (zipfile.BadZipFile, zstandard.ZstdError) as error:
-                raise Refused(f"This backup is damaged: {error}") from error
+        with _damage_told():
+            member = self._zip.open(DUMP)
+        with member:
+            yield cast("IO[bytes]", _Dump(member))
+
+
+class _Dump:
+    """What is read of a dump, decompressed."""
+
+    def __init__(self, member: IO[bytes]) -> None:
+        self._reader = zstandard.ZstdDecompressor().stream_reader(member, read_across_frames=True)
+
+    def read(self, size: int = -1) -> bytes:
+        with _damage_told():
+            return self._reader.read(size)
+
+
+@contextlib.contextmanager
+def _damage_told() -> Iterator[None]:
+    """Turn what libraries make of a damaged file into :class:`Refused`."""
+    try:
+        yield
+    except Refused:
+        raise
+    except Exception as error:  # zipfile and zstandard raise nearly anything for damaged bytes
+        raise Refused(
+            f"This is no whole backup of Flowwatch's, or it is damaged: {error}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -156,8 +184,15 @@ def standard_output() -> Iterator[IO[bytes]]:
     """For `backup -`; never onto a terminal."""
     if sys.stdout.isatty():
         raise Refused("A backup is not written to a terminal: redirect the output.")
-    yield sys.stdout.buffer
-    sys.stdout.buffer.flush()
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except OSError:
+        # What is still buffered would be written, and complained of, once more at the end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        raise
 
 
 def _member(name: str) -> zipfile.ZipInfo:

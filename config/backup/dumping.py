@@ -29,11 +29,11 @@ def write_backup(
     with place.connect() as session, session.transaction():
         session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         [(snapshot,)] = session.execute("SELECT pg_export_snapshot()").fetchall()
-        draft = Draft(target)
-        with draft.dump() as into:
-            _dump(into, place, client, snapshot)
-        manifest = manifests.describe(session, place, programs=client.major)
-        draft.finish(manifest, secret_key)
+        with Draft(target) as draft:
+            with draft.dump() as into:
+                _dump(into, place, client, snapshot)
+            manifest = manifests.describe(session, place, programs=client.major)
+            draft.finish(manifest, secret_key)
         return manifest
 
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import errno
+import gc
+import io
 import os
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import msgspec
 import psycopg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from psycopg import sql
 from pytest_django.plugin import DjangoDbBlocker
 
 from config.backup import manifest as manifests
 from config.backup import restoring, turns
-from config.backup.archive import DUMP, MANIFEST, Archive, written_whole
+from config.backup.archive import DUMP, MANIFEST, Archive, Draft, written_whole
+from config.backup.dumping import write_backup
 from config.backup.manifest import key_mark, refuse_newer
 from config.backup.place import Place, Refused
 from config.home import SOURCE_ROOT
@@ -301,6 +308,73 @@ def test_a_damaged_file_is_refused_and_nothing_is_touched(
     assert len(rows(old, TENANTS)) == 2
 
 
+@pytest.fixture(scope="module")
+def small() -> bytes:
+    """A backup with all that one may hold."""
+    manifest = manifests.Manifest(
+        made_at=dt.datetime(2026, 11, 22, tzinfo=dt.UTC), version="1", postgres=18, programs=18,
+        migrations=["tenants.0001_initial"], rows={"tenants_tenant": 2}, rights=None, key="0" * 16,
+    )  # fmt: skip
+    target = io.BytesIO()
+    with Draft(target) as draft:
+        with draft.dump() as dump:
+            dump.write(bytes(range(256)) * 8)
+        draft.finish(manifest, "secret")
+    return target.getvalue()
+
+
+def contents(file: Path) -> tuple[manifests.Manifest, str | None, bytes]:
+    archive = Archive(file)
+    with archive.dump() as dump:
+        return archive.manifest, archive.secret_key, dump.read()
+
+
+@given(data=st.data())
+@settings(max_examples=400, deadline=None)
+def test_whatever_happened_to_a_file_it_is_read_as_it_was_or_refused(
+    small: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "damaged.backup"
+    file.write_bytes(small)
+    whole = contents(file)
+    body = bytearray(small[: data.draw(st.integers(0, len(small)) | st.just(len(small)))])
+    for place, byte in data.draw(
+        st.lists(st.tuples(st.integers(0, len(small)), st.integers(0, 255)), max_size=4)
+    ):
+        body[place : place + 1] = bytes([byte])
+    file.write_bytes(body)
+    try:
+        read = contents(file)
+    except Refused:
+        return
+    # The name of the key's entry may be what was changed.
+    assert read in (whole, (whole[0], None, whole[2]))
+
+
+class Full(io.RawIOBase):
+    """A disk that takes so much and no more."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, piece: Any) -> int:
+        self._room -= len(piece)
+        if self._room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return len(piece)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("room", [0, 100, 1_000])
+def test_a_full_disk_is_told_of_once(old: Place, room: int) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        write_backup(cast("IO[bytes]", Full(room)), old, programs())
+    gc.collect()
+
+
 def test_fewer_rows_than_the_backup_says_are_noticed(old: Place, tmp_path: Path) -> None:
     archive = write(old, tmp_path / "all.backup")
     more = archive.manifest.rows | {"tenants_tenant": 3}
@@ -446,7 +520,9 @@ def test_the_commands_work_with_a_database_of_the_operators(
 ) -> None:
     """`DATABASE_URL`, a role that may not create databases, standard output, another key."""
 
-    def command(place: Place, *arguments: str, key: str) -> subprocess.CompletedProcess[bytes]:
+    def command(
+        place: Place, *arguments: str, key: str, output: int = subprocess.PIPE
+    ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=SOURCE_ROOT,
@@ -457,7 +533,8 @@ def test_the_commands_work_with_a_database_of_the_operators(
                 "MIGRATION_DATABASE_URL": database_url(place.owner_role, place.database),
                 "SECRET_KEY": key * 50,
             },
-            capture_output=True,
+            stdout=output,
+            stderr=subprocess.PIPE,
             timeout=120,
         )
 
@@ -472,6 +549,13 @@ def test_the_commands_work_with_a_database_of_the_operators(
     assert b"another secret key" in restored.stderr
     assert rows(empty, TENANTS) == rows(whole, TENANTS)
     assert rows(empty, SCHEMA) == rows(whole, SCHEMA)
+    reader, writer = os.pipe()
+    os.close(reader)
+    unread = command(whole, "backup", "-", key="a", output=writer)
+    os.close(writer)
+    assert unread.returncode == 1
+    assert unread.stderr.decode().count("\n") == 1
+    assert b"can't be written: Broken pipe" in unread.stderr
     refused = command(whole, "restore", str(file), "--replace", key="b")
     assert refused.returncode == 1
     assert b"may not create databases" in refused.stderr
