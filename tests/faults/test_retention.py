@@ -8,5 +8,5 @@ pytestmark = pytest.mark.processes
 
 
 def test_killed_removals_leave_no_orphan_and_no_wrong_number() -> None:
-    outcome = kills_of_removals(3)
+    outcome = kills_of_removals(1)
     assert outcome.faults == [], outcome.tally
