@@ -1,7 +1,20 @@
 """What retention removed, and how far back; that is one moment of a tenant, no mark on every bucket."""
 
+from typing import Any
+
 import django.db.models.deletion
+from django.core.management.base import CommandError
 from django.db import migrations, models
+
+
+def refuse_while_sealed(apps: Any, schema_editor: Any) -> None:
+    """Without seals, numbers that outlive their executions would be taken for wrong, and repaired away."""
+    if apps.get_model("monitoring", "Seal")._base_manager.exists():
+        raise CommandError(
+            "This migration is not undone: retention has removed executions, and what it knows of that"
+            " would be lost, and with it the numbers that stayed. `migrate` goes forward again; the way"
+            " back is a backup of before."
+        )
 
 
 class Migration(migrations.Migration):
@@ -93,4 +106,6 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        # The last one, so that it is the first to be undone.
+        migrations.RunPython(migrations.RunPython.noop, refuse_while_sealed),
     ]
