@@ -111,19 +111,25 @@ def _reason(error: Exception) -> str:
 
 def _store_again_after_conflict(records: Sequence[ExecutionRecord]) -> list[Result]:
     """Repeat what another transaction's deletion, a deadlock or a missing partition cut off."""
+    gone: Collection[tuple[int, uuid.UUID]] = ()
+    keys: list[tables.KeyRow] = []
     for attempt in range(_ATTEMPTS):
+        workflows = Workflows()
+        chunk = _Chunk(records, workflows)
         try:
-            workflows = Workflows()
             with transaction.atomic():
-                results = _Chunk(records, workflows).store()
+                if gone:
+                    tables.forget_gone(gone, keys)
+                results = chunk.store()
             if not connection.in_atomic_block:
                 workflows.remember()
             return results
         except NotKeptError as error:
             return _store_without(error.answers, records)
-        except tables.Vanished:
+        except tables.Vanished as error:
             if attempt == _ATTEMPTS - 1:
                 raise
+            gone, keys = error.gone, chunk.keys_of({one for _, one in error.gone})
         except DatabaseError as error:
             if attempt == _ATTEMPTS - 1 or not _may_pass_next_time(error):
                 raise
@@ -259,6 +265,11 @@ class _Chunk:
         tables.write(written, self.deltas, self.events, self.titles)
         contact.note_messages(states)  # also where nothing changed: it was heard of
         return [result for result in self.results if result is not None]
+
+    def keys_of(self, owners: Collection[uuid.UUID]) -> list[tables.KeyRow]:
+        """The senders' ids that were found to be those of some executions."""
+        rows = [entry.key_row() for entry in self.entries if entry.owner in owners]
+        return [row for row in rows if row is not None]
 
     # --- which records are about the same execution ---------------------------------------------
 

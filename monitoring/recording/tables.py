@@ -43,7 +43,13 @@ PARTITIONS_AHEAD = dt.timedelta(days=60)
 
 
 class Vanished(Exception):
-    """An execution was deleted between finding its key and locking it: try again."""
+    """Executions are not there though keys lead to them: try again, without the keys (`forget_gone`).
+
+    Mostly they were deleted between finding the key and locking them, and so was the key.
+    """
+
+    def __init__(self, gone: Collection[tuple[int, uuid.UUID]] = ()) -> None:
+        self.gone = gone
 
 
 def ensure_partitions() -> None:
@@ -141,6 +147,39 @@ def release_external_ids(rows: Sequence[KeyRow]) -> None:
             " = (r.tenant_id, r.external_id, r.workflow_id, r.environment_id, r.execution_id)",
             columns(rows),
         )
+
+
+# A key is committed with its execution and never before: one that is seen without it leads to nothing.
+_NOBODYS = """
+    NOT EXISTS (SELECT FROM monitoring_execution e
+        WHERE e.tenant_id = k.tenant_id AND e.id = k.execution_id)
+"""
+_FORGET_GONE = f"""
+    DELETE FROM monitoring_executionkey k
+    USING unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::uuid[])
+        AS gone (tenant_id, external_id, workflow_id, environment_id, execution_id)
+    WHERE (k.tenant_id, k.external_id, k.workflow_id, k.environment_id, k.execution_id)
+        = (gone.tenant_id, gone.external_id, gone.workflow_id, gone.environment_id, gone.execution_id)
+        AND {_NOBODYS}
+"""  # noqa: S608 - a constant of this module
+_FORGET_GONE_IDEMPOTENCY = f"""
+    DELETE FROM monitoring_idempotencykey k
+    USING unnest(%s::bigint[], %s::uuid[]) AS gone (tenant_id, execution_id)
+    WHERE (k.tenant_id, k.execution_id) = (gone.tenant_id, gone.execution_id) AND {_NOBODYS}
+"""  # noqa: S608 - a constant of this module
+
+
+def forget_gone(gone: Collection[tuple[int, uuid.UUID]], keys: Sequence[KeyRow]) -> None:
+    """Delete the keys of executions (tenant, id) that are gone; `keys` are the senders' ids among them.
+
+    Whatever left them: without it nothing could ever be stored under them again.
+    """
+    # A week that moves to the archive at this moment would look like one that is gone.
+    hold_old()
+    with cursor() as db:
+        if keys:
+            db.execute(_FORGET_GONE, columns(sorted(keys)))
+        db.execute(_FORGET_GONE_IDEMPOTENCY, columns(sorted(gone)))
 
 
 _CLAIM_IDEMPOTENCY = """
@@ -270,7 +309,7 @@ def lock_states(wanted: Collection[tuple[int, uuid.UUID]]) -> dict[uuid.UUID, Ex
     ids = sorted({execution_id for _, execution_id in wanted})
     states = _lock(tenants, ids)
     if len(states) < len(ids):
-        raise Vanished
+        raise Vanished([place for place in wanted if place[1] not in states])
     return states
 
 

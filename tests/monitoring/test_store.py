@@ -343,11 +343,35 @@ def test_a_damaged_payload_does_not_block_its_execution(tenant: Tenant) -> None:
     assert json_of(kept.result) == b'{"b":2}'
 
 
-def test_a_key_without_its_execution_fails_alone(tenant: Tenant) -> None:
+def test_a_key_without_its_execution_is_as_good_as_none(tenant: Tenant) -> None:
     store(tenant, message())
+    (first,) = record_executions([keyed(tenant, message(id=None))])
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM monitoring_execution")
-    assert outcomes(store(tenant, message(version="2"), message(id="b"))) == ["failed", "created"]
+    results = record_executions(
+        [
+            record(tenant, message(version="2")),
+            record(tenant, message(id="b")),
+            keyed(tenant, message(id=None)),
+        ]
+    )
+    assert outcomes(results) == ["created"] * 3
+    assert results[2].id != first.id
+    with tenant_scope(tenant):
+        ids = {each.id for each in results}
+        assert set(Execution.objects.values_list("id", flat=True)) == ids
+        for keys in (ExecutionKey.objects.all(), IdempotencyKey.objects.all()):
+            assert set(keys.values_list("execution_id", flat=True)) <= ids
+
+
+def test_a_key_without_its_execution_can_be_refused_as_too_old(tenant: Tenant) -> None:
+    old = message(startedAt="2020-01-01T00:00:00Z", completedAt=None)
+    Tenant.objects.update(retention_days=3_650)
+    assert outcomes(store(tenant, old)) == ["created"]
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM monitoring_execution")
+    Tenant.objects.update(retention_days=90)
+    assert [each.kind for each in store(tenant, old)] == ["too-old"]
 
 
 def test_times_of_every_age_find_a_partition() -> None:
