@@ -10,7 +10,7 @@ from django.db import transaction
 from alerts import incidents, telling
 from alerts.models import Incident, Notification
 from alerts.policy import everybody_named, policy_for
-from scheduling.due import database_now
+from monitoring.database import database_now
 from tenants.models import User
 
 MOST_AT_ONCE: Final = 500

@@ -16,9 +16,10 @@ from alerts import incidents, scan_news, telling
 from alerts.models import Check, Incident, ScanNews
 from alerts.policy import Policy, policies_for
 from alerts.rules.base import Case, Verdict, WorkflowRule, workflow_rules
+from monitoring.database import database_now
 from monitoring.models import Workflow
 from monitoring.words import Severity
-from scheduling.due import Claim, LeaseLostError, database_now, finishing_together
+from scheduling.due import Claim, LeaseLostError, finishing_together
 from tenants.scoping import current_tenant, tenant_scope
 
 KIND: Final = "alert check"

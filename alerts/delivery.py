@@ -22,7 +22,8 @@ from alerts.message import read
 from alerts.models import Attempt, Notification, Target
 from alerts.models.delivery import SAID_LENGTH
 from alerts.policy import settings_of
-from scheduling.due import Claim, database_now, free_connection
+from monitoring.database import database_now
+from scheduling.due import Claim, free_connection
 from tenants.audit import printable
 
 logger = logging.getLogger(__name__)

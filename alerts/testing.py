@@ -26,7 +26,8 @@ from alerts.models import Notification, Target
 from alerts.models.delivery import SAID_LENGTH
 from alerts.policy import Policy
 from alerts.telling import send_to, targets_of
-from scheduling.due import database_now, free_connection
+from monitoring.database import database_now
+from scheduling.due import free_connection
 from tenants.audit import printable
 
 DEADLINE_SECONDS: Final = 8.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,3 +22,13 @@ def cursor() -> Iterator[psycopg.Cursor[Any]]:
 def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     """Rows as one list for each column, as `unnest` takes them."""
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def database_now() -> dt.datetime:
+    """The database's clock, the same for all hosts and processes."""
+    with cursor() as db:
+        db.execute("SELECT clock_timestamp()")
+        row = db.fetchone()
+    assert row is not None
+    now: dt.datetime = row[0]
+    return now

@@ -115,16 +115,6 @@ class Kind(Generic[Row]):
         )
 
 
-def database_now() -> dt.datetime:
-    """The database's clock: the only one that due times and leases are compared with."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        row = cursor.fetchone()
-    assert row is not None
-    now: dt.datetime = row[0]
-    return now
-
-
 _kinds: dict[str, Kind[Any]] = {}
 
 

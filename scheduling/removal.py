@@ -6,10 +6,11 @@ import datetime as dt
 
 from django.db.models import Exists, OuterRef
 
+from monitoring.database import database_now
 from monitoring.horizon import next_turn
 from monitoring.retention.removal import give_up, remove_step
 from monitoring.worker import periodic
-from scheduling.due import Claim, database_now
+from scheduling.due import Claim
 from scheduling.models import Removal
 from tenants.models import Tenant
 from tenants.scoping import across_tenants
@@ -33,8 +34,9 @@ def plan_step() -> bool:
 def do_step(claim: Claim[Removal]) -> None:
     """Remove a little; the row rests until the next day's turn when nothing is left, or it was stopped."""
     with claim.finishing() as turn:
+        has_more = remove_step(turn.tenant)
         now = database_now()
-        turn.due_at = now if remove_step(turn.tenant, now) else next_turn(turn.tenant_id, now)
+        turn.due_at = now if has_more else next_turn(turn.tenant_id, now)
 
 
 def on_quarantine(turn: Removal) -> None:

@@ -19,6 +19,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import Count, F, Q, Sum
 
 from monitoring import health
+from monitoring.database import database_now
 from monitoring.definitions import current_versions, graph_of
 from monitoring.health import Health
 from monitoring.metrics.ranges import totals_by_workflow
@@ -27,7 +28,7 @@ from monitoring.metrics.totals import Totals
 from monitoring.models import Event, Workflow, WorkflowVersion
 from monitoring.words import Severity
 from scheduling.comparison import difference
-from scheduling.due import CannotReviveError, Claim, database_now
+from scheduling.due import CannotReviveError, Claim
 from scheduling.lint.engine import Facts, Violation, check, structure_score
 from scheduling.lint.facts import facts_of
 from scheduling.models import Finding, Scan, ScannedWorkflow, Scope

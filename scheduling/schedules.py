@@ -14,7 +14,8 @@ from typing import Final
 
 from django.db import IntegrityError, transaction
 
-from scheduling.due import REVIVED, Claim, database_now
+from monitoring.database import database_now
+from scheduling.due import REVIVED, Claim
 from scheduling.models import Scan, Schedule, Scope
 from scheduling.scans import cancel
 from tenants.models import Tenant, User

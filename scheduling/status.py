@@ -13,7 +13,8 @@ from django.db.models import Count, Max, Min, Q
 from django.db.models.functions import Now
 from django_q.models import OrmQ
 
-from scheduling.due import AWAKE, Kind, database_now, kinds
+from monitoring.database import database_now
+from scheduling.due import AWAKE, Kind, kinds
 from scheduling.models import Cluster, Leader
 from scheduling.wake import LIVING_SECONDS
 from tenants.notices import Notice

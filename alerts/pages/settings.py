@@ -20,8 +20,8 @@ from alerts.pages.forms import SettingsForm, SeveritiesForm
 from alerts.policy import Policy, policy_for, settings_of
 from alerts.preview import preview, untold_classes
 from alerts.testing import TooManyTestsError, send_test
+from monitoring.database import database_now
 from monitoring.words import ErrorClass, Severity
-from scheduling.due import database_now
 from tenants import audit
 from tenants.access import TenantRequest, tenant_member
 from tenants.models import Role

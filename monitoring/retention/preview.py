@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
-from django.utils import timezone
 
-from monitoring.database import cursor
+from monitoring.database import cursor, database_now
 from monitoring.horizon import DAY, GRACE, horizon_of
 from monitoring.ids import uuid_floor
 from monitoring.metrics.ranges import totals_of_spans
@@ -56,7 +55,7 @@ def of(tenant: Tenant, days: int, minimum: int) -> Preview:
     Executions that have not ended count as if they had. The work is bounded: the tenant's days in the
     rollups, a sample for the bytes, and of what is left from before the seal at most `MOST_COUNTED`.
     """
-    now = timezone.now()
+    now = database_now()
     horizon = horizon_of(days, now - GRACE)
     with cursor() as db:
         past, rest = _count(db, tenant, [(EARLIEST, horizon), (horizon, now + 2 * DAY)])

@@ -17,10 +17,9 @@ from typing import Any, Final
 import psycopg
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from monitoring import deletion
-from monitoring.database import cursor
+from monitoring.database import cursor, database_now
 from monitoring.horizon import next_turn, past_of
 from monitoring.ids import time_of, uuid_floor
 from monitoring.metrics.sealing import seal
@@ -43,14 +42,15 @@ Span = tuple[uuid.UUID, uuid.UUID]
 """Ids from the first up to, without, the second."""
 
 
-def remove_step(tenant: Tenant, now: dt.datetime | None = None) -> bool:
+def remove_step(tenant: Tenant) -> bool:
     """Do one step of the tenant's removal, beginning one if there is none; False: nothing to do today.
 
     Needs the tenant's scope. Whoever does a step at the same time waits, and goes on from there; so does
-    who changes how much is kept.
+    who changes how much is kept. The database's clock says what is past: a host whose clock is wrong
+    would remove what is to stay.
     """
-    now = now or timezone.now()
     with transaction.atomic():
+        now = database_now()
         # As it stands now, and stays until the step is done.
         held = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant.pk).first()
         if held is None:
@@ -120,7 +120,7 @@ def give_up(problem: str) -> None:
 
 def _end(runs: QuerySet[RetentionRun], state: RetentionRun.State, problem: str = "") -> bool:
     """End what is open of some runs; whether there was something."""
-    now = timezone.now()
+    now = database_now()
     return bool(
         runs.filter(state=RetentionRun.State.RUNNING).update(
             state=state, problem=problem, ended_at=now, changed_at=now
@@ -176,7 +176,7 @@ def _step(tenant: Tenant, run: RetentionRun, now: dt.datetime) -> bool:
     if looked_at:
         run.position = looked_at[-1]
     else:
-        run.state, run.ended_at = RetentionRun.State.DONE, timezone.now()
+        run.state, run.ended_at = RetentionRun.State.DONE, now
     run.save(
         update_fields=["removed", "kept", "bytes", "position", "state", "ended_at", "changed_at"]
     )

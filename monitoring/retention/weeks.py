@@ -18,11 +18,10 @@ import psycopg
 from django.conf import settings
 from django.db import OperationalError, transaction
 from django.db.models import F
-from django.utils import timezone
 from psycopg.errors import LockNotAvailable
 
 from monitoring import deletion
-from monitoring.database import cursor
+from monitoring.database import cursor, database_now
 from monitoring.metrics.sealing import seal
 from monitoring.models import PastWeek, RetentionRun
 from monitoring.recording import tables
@@ -54,20 +53,20 @@ def drop_step() -> bool:
         if not found.is_forgotten:
             _forget(found)
             return True
-        if found.next_try_at is not None and found.next_try_at > timezone.now():
+        if found.next_try_at is not None and found.next_try_at > database_now():
             return False
         return _try(found)
 
 
 def _begin() -> PastWeek | None:
     """Decide what stays of the oldest week, if it can go."""
-    if _decide(timezone.now()) is None:
+    if _decide(database_now()) is None:
         return None
     try:
         with transaction.atomic():
             tables.hold_weeks()
             # Another process may have been quicker, and has perhaps dropped that week already.
-            decided = _decide(timezone.now())
+            decided = _decide(database_now())
             if decided is None or PastWeek.objects.exists():
                 return PastWeek.objects.first()
             week, stays = decided
@@ -164,7 +163,7 @@ def _try(past: PastWeek) -> bool:
             raise
         pause = dt.timedelta(seconds=settings.PACE.seconds(RETRY_SECONDS))
         PastWeek.objects.filter(pk=past.pk).update(
-            tries=F("tries") + 1, next_try_at=timezone.now() + pause
+            tries=F("tries") + 1, next_try_at=database_now() + pause
         )
         return False
     return True
@@ -182,7 +181,7 @@ def _stands(past: PastWeek) -> PastWeek | None:
     tables.hold_weeks()
     week, before = Week(found.start), _staying_of(found)
     with cursor() as db:
-        now = staying(db, week, timezone.now())
+        now = staying(db, week, database_now())
         stands = now is not None and before.includes_all(now, week)
         if stands and are_few(db, week, before.keep_from):
             return found
@@ -208,7 +207,7 @@ def _drop(past: PastWeek) -> None:
         kept = count_staying(db, week, stays)
         size = _size(db, week) / max(sum(removed.values()), 1)
         seal(db, [(pk, week.end) for pk in living])
-        now = timezone.now()
+        now = database_now()
         RetentionRun.objects.bulk_create(
             RetentionRun(
                 tenant_id=pk,

@@ -23,8 +23,8 @@ from alerts.models import (
 )
 from alerts.policy import Policy, policy_for
 from alerts.rules.base import Verdict, workflow_rules
+from monitoring.database import database_now
 from scheduling import due
-from scheduling.due import database_now
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests.alerts.factories import claim_looks, fail, make_settings, relay, work

@@ -236,7 +236,7 @@ def _drift(numbers: Sequence[float], unit: str) -> str:
 
 
 _SHORTEN_RETENTION: Final = """
-from scheduling.due import database_now
+from monitoring.database import database_now
 from scheduling.models import Removal
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope

@@ -145,6 +145,20 @@ def test_what_has_not_ended_stays_while_it_is_heard_of(workflow: Workflow) -> No
         assert {one.external_id for one in Execution.objects.all()} == {"long", "beating"}
 
 
+def test_the_clock_of_the_host_does_not_say_what_is_past(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = workflow.tenant
+    record(aged(workflow, 40), aged(workflow, 10), aged(workflow, 1))
+    true = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: true() + 400 * DAY)
+    with tenant_scope(tenant):
+        assert preview.of(tenant, 30, 0).removed == 1
+    assert remove_all(tenant) == 2
+    with tenant_scope(tenant):
+        assert Seal.objects.get().until == horizon_of(30, true())
+
+
 def test_other_tenants_keep_theirs(workflow: Workflow) -> None:
     other = workflow_of(make_tenant("other", retention_days=60, retention_minimum=0))
     record(aged(workflow, 40), aged(other, 40))

@@ -172,6 +172,17 @@ def test_a_week_in_which_somebody_may_store_stays(workflow: Workflow) -> None:
     assert not drop()
 
 
+def test_the_clock_of_the_host_does_not_say_which_week_is_past(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Tenant.objects.update(retention_days=365)
+    record(in_week(workflow))
+    true = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: true() + 400 * DAY)
+    assert not weeks.drop_step()
+    assert not PastWeek.objects.exists()
+
+
 def test_only_the_oldest_past_week_can_be_dropped(workflow: Workflow) -> None:
     week = oldest()
     monday = timezone.now() - timezone.now().weekday() * DAY

@@ -7,12 +7,13 @@ import datetime as dt
 import pytest
 from django.utils import timezone
 
+from monitoring.database import database_now
 from monitoring.horizon import next_turn
 from monitoring.models import Execution, RetentionRun
 from monitoring.recording.store import record_executions
 from monitoring.retention import removal as steps
 from scheduling import removal
-from scheduling.due import database_now, drain
+from scheduling.due import drain
 from scheduling.models import Removal
 from tenants.models import Tenant
 from tenants.scoping import across_tenants, tenant_scope

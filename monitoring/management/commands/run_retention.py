@@ -7,8 +7,8 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
+from monitoring.database import database_now
 from monitoring.models import RetentionRun
 from monitoring.retention import preview, weeks
 from monitoring.retention.removal import remove_step, rests_until
@@ -42,7 +42,7 @@ class Command(BaseCommand):
                 with tenant_scope(tenant):
                     self._tell(tenant)
             return
-        begun = timezone.now()
+        begun = database_now()
         if options["slug"] is None:  # the weeks are everybody's
             self._drop_weeks()
         for tenant in tenants:
@@ -64,7 +64,7 @@ class Command(BaseCommand):
             pass
         runs = list(RetentionRun.objects.filter(ended_at__gte=begun))
         if not runs:
-            turn = rests_until(tenant, timezone.now())
+            turn = rests_until(tenant, database_now())
             why = (
                 f"stopped in the pages until {turn:%Y-%m-%d %H:%M} UTC"
                 if turn
