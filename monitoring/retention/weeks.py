@@ -47,6 +47,7 @@ _Cursor = psycopg.Cursor[Any]
 def drop_step() -> bool:
     """Do a bounded part of dropping the oldest week; False when there is nothing to do at once."""
     with across_tenants():
+        _forget_void()
         found = PastWeek.objects.first() or _begin()
         if found is None:
             return False
@@ -56,6 +57,12 @@ def drop_step() -> bool:
         if found.next_try_at is not None and found.next_try_at > database_now():
             return False
         return _try(found)
+
+
+def _forget_void() -> None:
+    """Nothing is left to do of a week that is in the archive, whatever was decided of it."""
+    with cursor() as db:
+        PastWeek.objects.filter(start__lt=oldest_week(db).start).delete()
 
 
 def _begin() -> PastWeek | None:
@@ -154,6 +161,8 @@ def _try(past: PastWeek) -> bool:
                 return True
         for function in ("flowwatch_widen_archive", "flowwatch_validate_archive"):
             with transaction.atomic(), cursor() as db:
+                if _locked(past) is None:  # another process has dropped it
+                    return True
                 # Validating reads the archive; it keeps nobody out, however long it takes.
                 db.execute("SET LOCAL statement_timeout = 0")
                 db.execute(f"SELECT {function}(%s)", [past.start])

@@ -183,6 +183,16 @@ def test_the_clock_of_the_host_does_not_say_which_week_is_past(
     assert not PastWeek.objects.exists()
 
 
+def test_what_was_decided_of_a_week_that_is_gone_is_void(workflow: Workflow) -> None:
+    week = oldest()
+    record(in_week(workflow))
+    assert drop()
+    PastWeek.objects.create(start=week.start, keep_from=[], kept=[], is_forgotten=True)
+    record(in_week(workflow))
+    assert drop()
+    assert not PastWeek.objects.filter(start=week.start).exists()
+
+
 def test_only_the_oldest_past_week_can_be_dropped(workflow: Workflow) -> None:
     week = oldest()
     monday = timezone.now() - timezone.now().weekday() * DAY
