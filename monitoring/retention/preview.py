@@ -11,7 +11,7 @@ import psycopg
 
 from monitoring.database import cursor, database_now
 from monitoring.horizon import DAY, GRACE, horizon_of
-from monitoring.ids import uuid_floor
+from monitoring.ids import time_of, uuid_floor
 from monitoring.metrics.ranges import totals_of_spans
 from monitoring.metrics.sealing import sealed_until
 from monitoring.metrics.spans import Span
@@ -70,10 +70,14 @@ def of(tenant: Tenant, days: int, minimum: int) -> Preview:
     )
 
 
-def count(tenant: Tenant, spans: Sequence[Span]) -> int:
-    """About how many of a tenant's executions there are of some spans of time; bounded as `of` is."""
+def count(tenant: Tenant, spans: Sequence[Span]) -> int | None:
+    """About how many of a tenant's executions there are of some spans of time.
+
+    Bounded as `of` is: None where there are more from before the seal than are counted.
+    """
     with cursor() as db:
-        return sum(found.number for found in _count(db, tenant, spans))
+        found = _count(db, tenant, spans)
+    return None if any(one.is_least for one in found) else sum(one.number for one in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,15 @@ def _count_rows(db: _Cursor, tenant_id: int, start: dt.datetime, end: dt.datetim
 
 
 def _average_bytes(db: _Cursor, tenant_id: int, horizon: dt.datetime) -> float:
-    """Bytes of an execution with its nodes: the average of the newest past ones."""
-    db.execute(_AVERAGE, [tenant_id, uuid_floor(horizon), _SAMPLE])
+    """Bytes of an execution with its nodes: the average of some spread evenly over the past."""
+    db.execute(_OLDEST, [tenant_id, uuid_floor(horizon)])
+    row = db.fetchone()
+    if row is None:
+        return 0.0
+    first = time_of(row[0])
+    apart = (horizon - first) / _SAMPLE
+    points = [uuid_floor(first + number * apart) for number in range(_SAMPLE)]
+    db.execute(_AVERAGE, [points, tenant_id, uuid_floor(horizon)])
     return float(_only(db))
 
 
@@ -119,9 +130,15 @@ _COUNT: Final = """
         SELECT FROM monitoring_execution WHERE tenant_id = %s AND id >= %s AND id < %s LIMIT %s
     ) e
 """
+_OLDEST: Final = """
+    SELECT id FROM monitoring_execution WHERE tenant_id = %s AND id < %s ORDER BY id LIMIT 1
+"""
 _AVERAGE: Final = f"""
-    SELECT coalesce(avg({BYTES_SQL}), 0) FROM (
-        SELECT payload, error_message, node_count FROM monitoring_execution
-        WHERE tenant_id = %s AND id < %s ORDER BY id DESC LIMIT %s
-    ) e
+    SELECT coalesce(avg(size), 0) FROM (
+        SELECT DISTINCT one.id, one.size FROM unnest(%s::uuid[]) AS p (point)
+        CROSS JOIN LATERAL (
+            SELECT e.id, {BYTES_SQL} AS size FROM monitoring_execution e
+            WHERE e.tenant_id = %s AND e.id >= p.point AND e.id < %s ORDER BY e.id LIMIT 1
+        ) one
+    ) sample
 """  # noqa: S608 - a constant of this module

@@ -444,6 +444,35 @@ def test_a_preview_tells_what_would_go(workflow: Workflow) -> None:
         assert preview.of(tenant, 3_650, 0).kept == 1
 
 
+def test_sizes_are_of_the_whole_past(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preview, "_SAMPLE", 10)
+    large = [aged(workflow, 60 + number, Status.FAILED) for number in range(10)]
+    for one in large:
+        one.error_message = "".join(map(str, range(4_000)))
+    record(*large, *(aged(workflow, 40 + number / 10) for number in range(10)))
+    with tenant_scope(workflow.tenant):
+        told = preview.of(workflow.tenant, 30, 0).bytes
+        remove_all(workflow.tenant)
+        taken = RetentionRun.objects.get().bytes
+    assert taken / 2 < told < taken * 2
+
+
+def test_what_a_run_expects_is_left_open_where_it_is_not_counted(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview, "MOST_COUNTED", 3)
+    monkeypatch.setattr(removal, "STEP", 2)
+    record(*(aged(workflow, 40 + number) for number in range(7)))
+    with tenant_scope(workflow.tenant):
+        assert removal.remove_step(workflow.tenant)
+        run = RetentionRun.objects.get()
+        assert run.expected == 7, "it was counted before the seal"
+        removal.cancel(run)
+        RetentionRun.objects.update(ended_at=days_ago(1))
+        assert removal.remove_step(workflow.tenant)
+        assert RetentionRun.objects.all()[0].expected is None, "five are left, three were counted"
+
+
 def test_the_command_tells_and_removes(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
     # Weeks that go in a test of committed data are gone for the tests after it.
     monkeypatch.setattr(weeks, "drop_step", lambda: False)
