@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from typing import Final
+
 from django.db import models
+from django.utils import timezone
 
 from tenants.models import Tenant
 from tenants.scoping import TenantManager
+
+_STEP_AT_MOST: Final = dt.timedelta(minutes=1)
 
 
 class Seal(models.Model):
@@ -76,6 +82,11 @@ class RetentionRun(models.Model):
     @property
     def is_open(self) -> bool:
         return self.state == self.State.RUNNING
+
+    @property
+    def waits(self) -> bool:
+        """Whether nobody works on it: who did was ended, and it goes on with the tenant's next turn."""
+        return self.is_open and timezone.now() - self.changed_at > _STEP_AT_MOST
 
 
 class PastWeek(models.Model):

@@ -113,7 +113,7 @@ def cancel_run(request: TenantRequest, slug: str, run_id: int) -> HttpResponse:
     """Stop a removal after its present step."""
     run = get_object_or_404(RetentionRun.objects, pk=run_id)
     with transaction.atomic():
-        if removal.cancel(run):
+        if removal.cancel(run, request.user.email):
             audit.record(
                 "retention.cancel",
                 tenant=request.tenant,

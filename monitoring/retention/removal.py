@@ -9,6 +9,7 @@ of since the horizon.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from monitoring.retention import preview
 from monitoring.retention.keeping import OPEN, first_kept
 from monitoring.retention.staying import Week, left_to_drop
 from tenants.models import Tenant
+
+logger = logging.getLogger(__name__)
 
 STEP: Final = deletion.STEP
 STEP_NODES: Final = 20_000
@@ -90,6 +93,7 @@ def _begin(tenant: Tenant, now: dt.datetime) -> RetentionRun | None:
         # Before the first row goes: from here on the numbers of these days stand for themselves.
         seal(db, [(tenant.pk, horizon)])
         kept = _count(db, tenant.pk, (end, uuid_floor(horizon)))
+    logger.info("removal begins", extra={"tenant": tenant.slug, "expected": expected})
     return RetentionRun.objects.create(
         tenant=tenant,
         horizon=horizon,
@@ -108,9 +112,14 @@ def _around(weeks: Sequence[Week], end: uuid.UUID) -> list[Span]:
     return [(start, stop) for start, stop in around if start < stop]
 
 
-def cancel(run: RetentionRun) -> bool:
-    """Stop a run after its present step; False when it had ended. The next one begins with the next turn."""
-    return _end(RetentionRun.objects.filter(pk=run.pk), RetentionRun.State.CANCELED)
+def cancel(run: RetentionRun, by: str) -> bool:
+    """Stop a run after its present step; False when it had ended. The next one begins with the next turn.
+
+    `by` is who does, for the list of runs.
+    """
+    return _end(
+        RetentionRun.objects.filter(pk=run.pk), RetentionRun.State.CANCELED, f"Stopped by {by}."
+    )
 
 
 def give_up(problem: str) -> None:
@@ -121,11 +130,12 @@ def give_up(problem: str) -> None:
 def _end(runs: QuerySet[RetentionRun], state: RetentionRun.State, problem: str = "") -> bool:
     """End what is open of some runs; whether there was something."""
     now = database_now()
-    return bool(
-        runs.filter(state=RetentionRun.State.RUNNING).update(
-            state=state, problem=problem, ended_at=now, changed_at=now
-        )
+    ended = runs.filter(state=RetentionRun.State.RUNNING).update(
+        state=state, problem=problem, ended_at=now, changed_at=now
     )
+    if ended:
+        logger.info("removal %s", state.value, extra={"why": problem})
+    return bool(ended)
 
 
 # --- one step -----------------------------------------------------------------------------------
@@ -181,6 +191,7 @@ def _step(tenant: Tenant, run: RetentionRun, now: dt.datetime) -> bool:
         update_fields=["removed", "kept", "bytes", "position", "state", "ended_at", "changed_at"]
     )
     if not looked_at:
+        logger.info("removal done", extra={"tenant": tenant.slug, "removed": run.removed})
         _forget_old_runs()
     return bool(looked_at)
 

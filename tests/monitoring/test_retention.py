@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from monitoring.deletion import delete_executions
 from monitoring.horizon import horizon_of, next_turn
 from monitoring.ids import time_of
+from monitoring.management.commands import run_retention
 from monitoring.metrics.ranges import totals
 from monitoring.metrics.rollups import fold_deltas
 from monitoring.metrics.subject import of_tenant
@@ -178,8 +179,8 @@ def test_a_run_goes_in_steps_and_can_be_canceled(
         assert removal.remove_step(workflow.tenant)
         run = RetentionRun.objects.get()
         assert (run.removed, run.expected, run.is_open) == (2, 5, True)
-        assert removal.cancel(run)
-        assert not removal.cancel(run)
+        assert removal.cancel(run, "ada@example.org")
+        assert not removal.cancel(run, "ada@example.org")
     assert remove_all(workflow.tenant) == 3
     # The next day's run takes what is left.
     with tenant_scope(workflow.tenant):
@@ -467,7 +468,7 @@ def test_what_a_run_expects_is_left_open_where_it_is_not_counted(
         assert removal.remove_step(workflow.tenant)
         run = RetentionRun.objects.get()
         assert run.expected == 7, "it was counted before the seal"
-        removal.cancel(run)
+        removal.cancel(run, "ada@example.org")
         RetentionRun.objects.update(ended_at=days_ago(1))
         assert removal.remove_step(workflow.tenant)
         assert RetentionRun.objects.all()[0].expected is None, "five are left, three were counted"
@@ -488,3 +489,31 @@ def test_the_command_tells_and_removes(workflow: Workflow, monkeypatch: pytest.M
         assert Execution.objects.count() == 1
     with pytest.raises(CommandError, match="no tenant 'other'"):
         call_command("run_retention", "other")
+
+
+def test_who_stops_the_command_is_told_how_far_it_came(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "STEP", 2)
+    record(*(aged(workflow, 40 + number) for number in range(5)))
+    left = [removal.remove_step]
+
+    def step(tenant: Tenant) -> bool:
+        if not left:
+            raise KeyboardInterrupt
+        return left.pop()(tenant)
+
+    monkeypatch.setattr(run_retention, "remove_step", step)
+    with pytest.raises(CommandError, match="2 executions of acme are removed") as told:
+        call_command("run_retention", "acme", stdout=StringIO())
+    assert told.value.returncode == 130
+
+
+def test_a_run_says_in_the_log_that_it_begins_and_ends(
+    workflow: Workflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(aged(workflow, 40))
+    with caplog.at_level("INFO", removal.__name__):
+        remove_all(workflow.tenant)
+    said = [each.message for each in caplog.records if each.name == removal.__name__]
+    assert said == ["removal begins", "removal done"]

@@ -76,7 +76,7 @@ def test_what_a_person_stops_rests_until_the_next_day(monkeypatch: pytest.Monkey
     tenant = make_past(5)
     with tenant_scope(tenant):
         assert steps.remove_step(tenant)
-        assert steps.cancel(RetentionRun.objects.get())
+        assert steps.cancel(RetentionRun.objects.get(), "ada@example.org")
     make_due()
     assert not drain("removal", seconds=20)
     with tenant_scope(tenant):

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from monitoring.database import database_now
+from monitoring.horizon import next_turn
 from monitoring.models import RetentionRun
 from monitoring.retention import preview, weeks
 from monitoring.retention.removal import remove_step, rests_until
@@ -44,10 +45,16 @@ class Command(BaseCommand):
             return
         begun = database_now()
         if options["slug"] is None:  # the weeks are everybody's
-            self._drop_weeks()
+            try:
+                self._drop_weeks()
+            except KeyboardInterrupt:
+                raise CommandError("Stopped; the worker goes on.", returncode=130) from None
         for tenant in tenants:
             with tenant_scope(tenant):
-                self._remove(tenant, begun)
+                try:
+                    self._remove(tenant, begun)
+                except KeyboardInterrupt:
+                    raise CommandError(_how_far(tenant), returncode=130) from None
 
     def _tell(self, tenant: Tenant) -> None:
         found = preview.of(tenant, tenant.retention_days, tenant.retention_minimum)
@@ -85,3 +92,14 @@ class Command(BaseCommand):
         self.stdout.flush()
         while weeks.drop_step():
             pass
+
+
+def _how_far(tenant: Tenant) -> str:
+    """What is said to who stops the command. Needs the tenant's scope."""
+    run = RetentionRun.objects.filter(state=RetentionRun.State.RUNNING).first()
+    removed = 0 if run is None else run.removed
+    turn = next_turn(tenant.pk, database_now())
+    return (
+        f"Stopped: {removed:,} executions of {tenant.slug} are removed; the worker goes on at"
+        f" {turn:%Y-%m-%d %H:%M} UTC, this command when it is called again."
+    )

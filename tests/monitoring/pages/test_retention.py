@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from monitoring.horizon import next_turn
 from monitoring.models import Execution, PastWeek, RetentionRun, Workflow
 from monitoring.recording.store import record_executions
 from monitoring.retention import removal
@@ -73,6 +74,8 @@ def test_what_would_go_is_asked_about_first(admin: Client, tenant: Tenant, histo
     status, page = save(admin, 30, 0)
     assert status == 200
     assert "About 3 executions" in page
+    turn = next_turn(tenant.pk, timezone.now())
+    assert f"Save; removal begins with the next run ({turn:%H:%M})" in page
     assert settings_of(tenant) == (90, 100)
     # What was seen is not what is chosen now.
     assert save(admin, 20, 0, confirm="30 0")[0] == 200
@@ -116,7 +119,20 @@ def test_runs_show_and_can_be_stopped(
         assert AuditEvent.objects.filter(action="retention.cancel").exists()
     page = get(admin, PAGE)
     assert "Canceled" in page
+    assert "Stopped by " in page
     assert 'hx-trigger="every 2s"' not in page
+
+
+def test_a_run_that_nobody_works_on_is_said_to_wait(admin: Client, tenant: Tenant) -> None:
+    now = timezone.now()
+    with tenant_scope(tenant):
+        RetentionRun.objects.create(tenant=tenant, horizon=now)
+    assert "Running" in get(admin, PAGE)
+    with tenant_scope(tenant):
+        RetentionRun.objects.update(changed_at=now - dt.timedelta(minutes=2))
+    page = get(admin, PAGE)
+    assert "Running" not in page
+    assert "goes on <time" in page
 
 
 def test_a_week_that_goes_as_a_whole_shows(admin: Client, tenant: Tenant) -> None:
