@@ -31,6 +31,12 @@ def plan_step() -> bool:
     return len(new) == _AT_ONCE
 
 
+def make_due(tenant: Tenant) -> None:
+    """Have a tenant's turn now, also where it was given up. Needs the tenant's scope."""
+    at_once = {"due_at": database_now(), "quarantined_at": None, "attempts": 0, "last_error": ""}
+    Removal.objects.update_or_create(tenant=tenant, defaults=at_once)
+
+
 def do_step(claim: Claim[Removal]) -> None:
     """Remove a little; the row rests until the next day's turn when nothing is left, or it was stopped."""
     with claim.finishing() as turn:

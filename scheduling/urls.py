@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from scheduling.pages import comparison, scans, schedules, status
+from scheduling.pages import comparison, removal, scans, schedules, status
 
 app_name = "scheduling"
 
@@ -20,6 +20,7 @@ urlpatterns = [
     path(f"{_SCHEDULES}new/", schedules.schedule_new, name="schedule-new"),
     path(_SCHEDULE, schedules.schedule_change, name="schedule"),
     path(f"{_SCHEDULE}delete/", schedules.schedule_delete, name="schedule-delete"),
+    path("t/<slug:slug>/settings/retention/run/", removal.run_now, name="removal-run"),
     path("internal/scheduler-status", status.scheduler_status_json, name="scheduler-status"),
     path("status/", status.status, name="status"),
     path("status/try-again/", status.try_again, name="status-try-again"),

@@ -29,6 +29,7 @@ from monitoring.retention import preview
 from monitoring.retention.keeping import OPEN, first_kept
 from monitoring.retention.staying import Week, left_to_drop
 from tenants.models import Tenant
+from tenants.scoping import current_tenant
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +135,9 @@ def _end(runs: QuerySet[RetentionRun], state: RetentionRun.State, problem: str =
         state=state, problem=problem, ended_at=now, changed_at=now
     )
     if ended:
-        logger.info("removal %s", state.value, extra={"why": problem})
+        logger.info(
+            "removal %s", state.value, extra={"tenant": current_tenant().slug, "why": problem}
+        )
     return bool(ended)
 
 

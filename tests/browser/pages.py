@@ -28,8 +28,8 @@ _ACTS = frozenset(
         "monitoring:retention-cancel",
         "alerts:act", "alerts:preview", "alerts:renew-secret", "alerts:send-again", "alerts:test",
         "alerts:switch-on",
-        "scheduling:scan-cancel", "scheduling:scan-start", "scheduling:schedule-delete",
-        "scheduling:status-try-again",
+        "scheduling:removal-run", "scheduling:scan-cancel", "scheduling:scan-start",
+        "scheduling:schedule-delete", "scheduling:status-try-again",
     }
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from monitoring.database import database_now
@@ -15,10 +16,10 @@ from monitoring.retention import removal as steps
 from scheduling import removal
 from scheduling.due import drain
 from scheduling.models import Removal
-from tenants.models import Tenant
+from tenants.models import AuditEvent, Role, Tenant
 from tenants.scoping import across_tenants, tenant_scope
 from tests.monitoring.counted import message
-from tests.monitoring.factories import make_environment, make_tenant, make_workflow
+from tests.monitoring.factories import make_environment, make_member, make_tenant, make_workflow
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -105,3 +106,35 @@ def test_what_is_given_up_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run.state == "failed"
     assert "status page" in run.problem
     assert turn_of(tenant).quarantined_at is not None
+
+
+def test_an_admin_has_it_run_now(client: Client) -> None:
+    tenant = make_past(3)
+    removal.plan_step()
+    client.force_login(make_member(tenant, Role.ADMIN))
+    page = f"/t/{tenant.slug}/settings/retention/"
+    assert "Run now" in client.get(page).content.decode()
+    assert not drain("removal", seconds=20)
+    assert client.post(f"{page}run/").status_code == 302
+    with tenant_scope(tenant):
+        assert Execution.objects.count() == 3
+        assert AuditEvent.objects.filter(action="retention.run").exists()
+    assert not drain("removal", seconds=20)
+    with tenant_scope(tenant):
+        assert not Execution.objects.exists()
+    assert "Run now" not in client.get(page).content.decode(), "nothing is past"
+
+
+def test_what_was_stopped_is_not_run_now(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "STEP", 2)
+    tenant = make_past(3)
+    removal.plan_step()
+    with tenant_scope(tenant):
+        assert steps.remove_step(tenant)
+        steps.cancel(RetentionRun.objects.get(), "ada@example.org")
+    client.force_login(make_member(tenant, Role.ADMIN))
+    page = f"/t/{tenant.slug}/settings/retention/"
+    assert "It was stopped" in client.post(f"{page}run/", follow=True).content.decode()
+    assert not drain("removal", seconds=20)
+    with tenant_scope(tenant):
+        assert Execution.objects.count() == 1

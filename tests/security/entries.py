@@ -481,6 +481,7 @@ _SCHEDULING = {
     ),
     "monitoring:api-scan-compare": _reading(_two_scans, probes=(_IN_ENVIRONMENT,)),
     "scheduling:scans": _page(VIEWER),
+    "scheduling:removal-run": _act(ADMIN),
     "scheduling:scan-start": _act(OPERATOR, data=lambda ids: {"schedule": ids.schedule}),
     "scheduling:scan": _page(VIEWER, _named("scan_id", "other_scan")),
     "scheduling:scan-cancel": _act(OPERATOR, _named("scan_id", "scan")),

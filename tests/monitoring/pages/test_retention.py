@@ -75,7 +75,7 @@ def test_what_would_go_is_asked_about_first(admin: Client, tenant: Tenant, histo
     assert status == 200
     assert "About 3 executions" in page
     turn = next_turn(tenant.pk, timezone.now())
-    assert f"Save; removal begins with the next run ({turn:%H:%M})" in page
+    assert f"Save; removal begins at {turn:%H:%M}" in page
     assert settings_of(tenant) == (90, 100)
     # What was seen is not what is chosen now.
     assert save(admin, 20, 0, confirm="30 0")[0] == 200
