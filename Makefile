@@ -41,7 +41,7 @@ run: $(RUN_STAMP)
 # The tests start hundreds of processes; without bytecode each would compile all our modules anew.
 test faults: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV_STAMP)
-	$(PY) -m pytest -n 3 $(ARGS)
+	$(PY) -m pytest -n 2 $(ARGS)
 	$(if $(ARGS),,cd client && ../$(PY) -m pytest -n 2)
 
 client-test: $(DEV_STAMP)

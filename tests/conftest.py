@@ -32,7 +32,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
-    """Only so many real process trees at a time as two cores can carry."""
+    """Two real process trees at a time are one too many for two cores."""
     return ProcessesOneByOne(config, log)
 
 

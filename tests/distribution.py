@@ -1,8 +1,8 @@
-"""Which xdist worker runs what: tests of real processes go to two, one after the other in each.
+"""Which xdist worker runs what: tests of real processes go to one, one after the other.
 
-They wait more than they compute, and share process trees within a file; more than two trees at a time
-are too many for two cores. (xdist's own ``xdist_group`` marks have no effect with pytest 9.2: it
-renames nodes in a way that pytest forgot.)
+They need the machine's two cores for themselves and share process trees within a file. Tests that run
+command after command, and measure no time, go anywhere, a file at a time. (xdist's own
+``xdist_group`` marks have no effect with pytest 9.2: it renames nodes in a way that pytest forgot.)
 """
 
 from functools import cache
@@ -11,21 +11,21 @@ from pathlib import Path
 from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
-MARK = "pytest.mark.processes"
+PROCESSES, COMMANDS = "pytest.mark.processes", "pytest.mark.commands"
 
 
 class ProcessesOneByOne(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Files that hold (or whose folder's conftest holds) the mark ``processes`` form two groups."""
+    """Files that hold (or whose folder's conftest holds) the mark ``processes`` form one group."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        if not _starts_processes(file):
-            return nodeid
-        return "faults" if file.startswith("tests/faults/") else "processes"
+        if _is_marked(file, PROCESSES):
+            return "processes"
+        return file if _is_marked(file, COMMANDS) else nodeid
 
 
 @cache
-def _starts_processes(file: str) -> bool:
+def _is_marked(file: str, mark: str) -> bool:
     path = ROOT / file
     sources = [path, path.with_name("conftest.py")]
-    return any(source.is_file() and MARK in source.read_text() for source in sources)
+    return any(source.is_file() and mark in source.read_text() for source in sources)

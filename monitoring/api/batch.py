@@ -44,7 +44,7 @@ _CHUNK_NODES = 20_000
 _GIVE_UP_AFTER = 2
 """Chunks that may fail in a row before the rest is not tried any more."""
 
-_FAILED = "The database refused this chunk; repeat the line."
+_FAILED = "The database can't be reached, or refused this chunk; repeat the line."
 
 
 class LineResult(msgspec.Struct):
@@ -117,6 +117,7 @@ def record_batch(request: ApiRequest) -> HttpResponse:
     stream = BodyStream(request, settings.LIMITS.batch_bytes)
     counts: Counter[str] = Counter()
     encoded: list[bytes] = []
+    why_failed: str | None = None
     with (
         place_for(request.tenant.pk),
         Messages(stream, is_array=content_type == JSON) as messages,
@@ -124,11 +125,14 @@ def record_batch(request: ApiRequest) -> HttpResponse:
         take_quota(request, len(messages))
         for results in _stored(messages, request, source, key):
             counts.update(each.result.value for each in results)
+            why_failed = next(
+                (each.reason for each in results if each.result is Outcome.FAILED), why_failed
+            )
             encoded.append(_encode_items(results))
     quota.give_back(request.tenant, counts[Outcome.REJECTED])
     if counts[Outcome.FAILED] and not _STORED & counts.keys():
         raise problems.unavailable(
-            "The database can't be reached. Nothing was stored; repeat the call.",
+            f"Nothing was stored; repeat the call. {why_failed}",
             writer.RETRY_AFTER_SECONDS,
         )
     return json_answer(

@@ -18,7 +18,7 @@ from tests.config.servers import WebServer
 from tests.tenants.factories import make_tenant, make_token
 
 
-@pytest.mark.processes
+@pytest.mark.commands
 def test_the_generated_workflow_logs_by_itself_and_by_its_route(
     granian_server: WebServer, tmp_path: Path
 ) -> None:

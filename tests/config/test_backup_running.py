@@ -27,7 +27,7 @@ from tests.config.trees import PATIENCE, Tree, wait_for
 from tests.monitoring.factories import make_tenant
 from tests.races.senders import Connection, Crowd
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.commands
 
 SENDERS = 4
 LOAD = 50

@@ -14,7 +14,7 @@ import pytest
 from config.home import SOURCE_ROOT
 from tests.config.trees import PATIENCE, Tree
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.commands
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from config.postgres.cluster import DATABASE, SUPERUSER, Cluster
 from config.postgres.server import Server
 from tests.config.trees import Tree
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.commands
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ def tree() -> Iterator[Tree]:
         tree.throw_away()
 
 
-@pytest.mark.processes
+@pytest.mark.commands
 @pytest.mark.skipif(not OLD_PROGRAMS.is_dir(), reason="needs PostgreSQL 15 beside the wheel's")
 def test_files_of_an_older_version_are_moved_by_the_command_that_the_refusal_names(
     tree: Tree, monkeypatch: pytest.MonkeyPatch

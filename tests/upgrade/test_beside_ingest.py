@@ -67,15 +67,28 @@ def bad_migration(place: Place) -> None:
         session.execute("SELECT pg_sleep(1.2)")
 
 
+_SOMEBODY_WAITS = """
+    SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+"""
+
+
 @contextmanager
 def somebody_reads(place: Place, *tables: str, seconds: float) -> Iterator[None]:
-    """A session that keeps tables from being changed, as a long question does."""
+    """A session that keeps tables from being changed, as a long question does, so long after somebody
+    began to wait for it.
+    """
 
     def read() -> None:
         with superuser(server(), place.database) as session, session.transaction():
             for table in tables:
                 session.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(sql.Identifier(table)))
             begun.set()
+            wait_for(
+                lambda: session.execute(_SOMEBODY_WAITS).fetchone() == (True,),
+                PATIENCE,
+                "a migration waits",
+            )
             time.sleep(seconds)
 
     begun = threading.Event()
@@ -98,7 +111,7 @@ def test_nobody_waits_for_the_migrations_and_nothing_is_lost(old: Place) -> None
 def test_a_migration_gives_way_to_who_reads_and_comes_back(old: Place) -> None:
     with (
         senders(old) as ledger,
-        somebody_reads(old, "monitoring_rollup", "monitoring_execution", seconds=2.5),
+        somebody_reads(old, "monitoring_rollup", "monitoring_execution", seconds=1.5),
     ):
         migrate()
     assert missing_migrations() == []
@@ -135,7 +148,7 @@ def test_a_migration_that_waits_without_giving_way_would_be_seen(
     monkeypatch.setattr("config.management.commands.migrate.LOCK_TIMEOUT_MS", 0)
     with (
         senders(old) as ledger,
-        somebody_reads(old, "monitoring_rollup", "monitoring_execution", seconds=2.5),
+        somebody_reads(old, "monitoring_rollup", "monitoring_execution", seconds=1.5),
     ):
         migrate()
     assert ledger.longest_wait > LONGEST_WAIT
