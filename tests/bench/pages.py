@@ -18,6 +18,7 @@ from tests.bench.bench import Bench
 from tests.bench.site import Site, pss_mb, running_site
 from tests.figures import Figure
 
+_ROUNDS = 5
 _OWNER: Final = "bench@example.com"
 _RANGES: Final = ("1h", "6h", "24h", "7d", "30d")
 _FAR: Final = 1_000  # pages of 50 before the one that is far in
@@ -81,10 +82,10 @@ def _measured(site: Site, path: str, cookie: str, seconds: float) -> Measured:
     headers = {"Cookie": cookie, "Accept-Encoding": "gzip"}  # as browsers ask
     request = load.request("GET", path, headers=headers)
     # A new connection of the database plans what the page asks: measured is what comes after.
-    load.run(site.port, itertools.repeat(request), connections=8, seconds=max(0.5, seconds / 4))
+    _of_eight(site, request, max(0.5, seconds / 4))
     one = load.run(site.port, itertools.repeat(request), connections=1, seconds=seconds / 4)
     web, database = site.cpu_seconds()
-    eight = load.run(site.port, itertools.repeat(request), connections=8, seconds=seconds / 2)
+    eight = _of_eight(site, request, seconds / 2)
     web_after, database_after = site.cpu_seconds()
     answers = len(eight.latencies)
     return Measured(
@@ -96,6 +97,15 @@ def _measured(site: Site, path: str, cookie: str, seconds: float) -> Measured:
         kilobytes=one.body_bytes / len(one.latencies) / 1024,
         errors=one.errors + eight.errors,
     )
+
+
+def _of_eight(site: Site, request: bytes, seconds: float) -> load.Report:
+    """8 connections, opened anew in each round: by chance one web process gets most of them."""
+    report = load.Report.empty()
+    for _ in range(_ROUNDS):
+        requests = itertools.repeat(request)
+        report.add(load.run(site.port, requests, connections=8, seconds=seconds / _ROUNDS))
+    return report
 
 
 def _paths(site: Site, cookie: str) -> dict[str, str]:
