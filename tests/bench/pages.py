@@ -38,24 +38,38 @@ class Measured:
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    """Each page at the largest size, with its growth from the smallest; then memory."""
-    found: dict[int, dict[str, Measured]] = {}
-    memory: list[Figure] = []
-    for size in bench.sizes:
-        with running_site(kept=bench.history(size)) as site:
-            site.fill("history", size)
-            with contextlib.suppress(subprocess.CalledProcessError):  # is there from a run before
-                site.make_owner("history", _OWNER)
-            cookie = site.sign_in(_OWNER)
-            paths = _paths(site, cookie)
-            found[size] = {
-                name: _measured(site, path, cookie, bench.seconds) for name, path in paths.items()
-            }
-            if size == bench.sizes[-1]:
-                memory = list(_memory(site, size))
-    for name in found[bench.sizes[-1]]:
-        yield _figure(name, {size: pages[name] for size, pages in found.items()})
-    yield from memory
+    """Each page at all sizes, one right after the other, as the machine's speed changes; then memory."""
+    with contextlib.ExitStack() as running:
+        visits = {size: _Visit.begin(bench, size, running) for size in bench.sizes}
+        largest = visits[bench.sizes[-1]]
+        for name in largest.paths:
+            yield _figure(
+                name, {size: visit.measured(name, bench.seconds) for size, visit in visits.items()}
+            )
+        yield from _memory(largest.site, bench.sizes[-1])
+
+
+@dataclass(frozen=True)
+class _Visit:
+    """Somebody signed in to a product with a kept history, and the paths of the pages there."""
+
+    site: Site
+    cookie: str
+    paths: dict[str, str]
+
+    @classmethod
+    def begin(cls, bench: Bench, size: int, running: contextlib.ExitStack) -> _Visit:
+        """Start the product and fill what its history lacks."""
+        site = running.enter_context(running_site(kept=bench.history(size)))
+        site.fill("history", size)
+        with contextlib.suppress(subprocess.CalledProcessError):  # is there from a run before
+            site.make_owner("history", _OWNER)
+        cookie = site.sign_in(_OWNER)
+        return cls(site, cookie, _paths(site, cookie))
+
+    def measured(self, name: str, seconds: float) -> Measured:
+        """What a page took."""
+        return _measured(self.site, self.paths[name], self.cookie, seconds)
 
 
 def _figure(name: str, by_size: dict[int, Measured]) -> Figure:
