@@ -32,7 +32,7 @@ from django.db import (
 from monitoring.counting.buckets import bucket_of
 from monitoring.horizon import DAY, horizon_of
 from monitoring.ids import time_of
-from monitoring.recording import contact, tables
+from monitoring.recording import contact, old_weeks, tables
 from monitoring.recording.deltas import Delta
 from monitoring.recording.merge import (
     Derived,
@@ -329,7 +329,7 @@ class _Chunk:
         old = [entry for entry in self.entries if entry.owner == entry.new_id and entry.is_old]
         if not old:
             return
-        keeps = tables.hold_keeps({entry.records[0].tenant_id for entry in old})
+        keeps = old_weeks.hold_keeps({entry.records[0].tenant_id for entry in old})
         answers: dict[int, Result] = {}
         for entry in old:
             refusal = _refusal_of_old(entry, keeps[entry.records[0].tenant_id])
@@ -360,7 +360,7 @@ class _Chunk:
         }
         if any(entry.is_old for entry in self.entries if entry.owner != entry.new_id):
             # Before its rows: who drops its week sees that they are heard of, or they are gone.
-            tables.hold_old()
+            old_weeks.hold_old()
         states = tables.lock_states(existing) if existing else {}
         return [
             new_state(entry.records[0], entry.owner, entry.workflow_id)
@@ -421,7 +421,7 @@ class _Chunk:
             self.events.append((state.tenant_id, state.changed_at, _event(state, derived)))
 
 
-def _refusal_of_old(entry: Entry, keeps: tables.Keeps) -> Result | None:
+def _refusal_of_old(entry: Entry, keeps: old_weeks.Keeps) -> Result | None:
     """What the sender of a new execution is told that its tenant would not keep; None where it would."""
     record = entry.records[0]
     horizon = horizon_of(keeps.days, record.received_at)

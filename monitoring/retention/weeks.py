@@ -24,7 +24,7 @@ from monitoring import deletion
 from monitoring.database import cursor, database_now
 from monitoring.metrics.sealing import seal
 from monitoring.models import PastWeek, RetentionRun
-from monitoring.recording import tables
+from monitoring.recording import old_weeks
 from monitoring.retention.staying import (
     ALL,
     Staying,
@@ -71,7 +71,7 @@ def _begin() -> PastWeek | None:
         return None
     try:
         with transaction.atomic():
-            tables.hold_weeks()
+            old_weeks.hold_weeks()
             # Another process may have been quicker, and has perhaps dropped that week already.
             decided = _decide(database_now())
             if decided is None or PastWeek.objects.exists():
@@ -187,7 +187,7 @@ def _stands(past: PastWeek) -> PastWeek | None:
     found = _locked(past)
     if found is None or not found.is_forgotten:
         return None
-    tables.hold_weeks()
+    old_weeks.hold_weeks()
     week, before = Week(found.start), _staying_of(found)
     with cursor() as db:
         now = staying(db, week, database_now())

@@ -40,7 +40,7 @@ from monitoring.models import (
     Seal,
     Workflow,
 )
-from monitoring.recording import tables
+from monitoring.recording import old_weeks
 from monitoring.recording.record import ExecutionRecord, Outcome
 from monitoring.recording.store import record_executions
 from monitoring.retention import removal, staying, weeks
@@ -505,7 +505,7 @@ class _Story:
 def test_nothing_is_decided_while_somebody_stores_what_is_old(workflow: Workflow) -> None:
     record(in_week(workflow))
     with transaction.atomic():
-        tables.hold_keeps([workflow.tenant_id])
+        old_weeks.hold_keeps([workflow.tenant_id])
         with ThreadPoolExecutor(1) as other:
             assert not other.submit(in_a_thread, weeks.drop_step).result()
     assert not PastWeek.objects.exists()
