@@ -22,7 +22,7 @@ BACKGROUND_SESSION_OPTIONS = "-c lock_timeout=2s -c statement_timeout=10s"
 
 # Only the statements of `monitoring.prepared` are prepared: their plans are made once, for any
 # parameters. Left to itself PostgreSQL plans many of them anew each time. A plan for any parameters
-# looks dear, and no question is: starting parallel workers took eight times what they saved.
+# looks dear, and no question is: to start parallel workers took longer than the answer (decision 0011).
 PLANS = "-c plan_cache_mode=force_generic_plan -c max_parallel_workers_per_gather=0"
 
 

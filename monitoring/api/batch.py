@@ -132,7 +132,7 @@ def record_batch(request: ApiRequest) -> HttpResponse:
     quota.give_back(request.tenant, counts[Outcome.REJECTED])
     if counts[Outcome.FAILED] and not _STORED & counts.keys():
         raise problems.unavailable(
-            f"Nothing was stored; repeat the call. {why_failed}",
+            f"Nothing was stored; repeat the call. {why_failed or _FAILED}",
             writer.RETRY_AFTER_SECONDS,
         )
     return json_answer(
